@@ -1,0 +1,8 @@
+//! A durable, transactional, ordered key-value store in one file.
+
+mod error;
+mod ids;
+mod op;
+
+pub use error::{Corruption, Error, IoError, Result};
+pub use ids::{Lsn, TxId};
