@@ -20,6 +20,133 @@ pub enum Error {
     /// Bytes in a file are not what was written there. Nothing was changed; `check()` tells the extent, `repair()` copies what is readable.
     #[error(transparent)]
     Corrupt(#[from] Box<Corruption>),
+
+    /// Options that can't hold together, or that this database was not created with. Nothing was opened.
+    #[error("the options can't be used: {why}")]
+    InvalidOptions {
+        /// Which, and what would do.
+        why: String,
+    },
+
+    /// The database was created with pages of another size than was asked for. Nothing was opened.
+    #[error("the database has pages of {found} bytes, not {asked}: leave the page size out of the options, or copy the database with compact_to")]
+    PageSizeMismatch {
+        /// What the database has.
+        found: u64,
+        /// What the options ask for.
+        asked: u64,
+    },
+
+    /// The file is no Weald database. Nothing was changed.
+    #[error("{} is not a Weald database", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file has a format that this version can't read. Nothing was changed.
+    #[error("the database has format {found}, and this version of Weald reads {supported}: open it with a later version")]
+    UnsupportedFormat {
+        /// What the file has.
+        found: u32,
+        /// What can be read.
+        supported: u32,
+    },
+
+    /// Another process, or this one, has the database open for writing. Nothing was opened.
+    #[error("the database is in use by {}", pid.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
+    Locked {
+        /// Who has it, where that is known.
+        pid: Option<u32>,
+    },
+
+    /// A write or flush failed earlier; what was acknowledged is safe, nothing more is accepted. Reopen the database to go on.
+    #[error("the database takes no more writes since an earlier failure, reopen it: {cause}")]
+    Poisoned {
+        /// The failure.
+        cause: String,
+    },
+
+    /// The database was opened for reading only.
+    #[error("the database is open for reading only")]
+    ReadOnly,
+
+    /// The key is longer than this page size allows. Nothing was staged.
+    #[error("a key of {len} bytes is too long: pages of this size take {max}")]
+    KeyTooLong {
+        /// The key's length.
+        len: usize,
+        /// The longest that is possible.
+        max: usize,
+    },
+
+    /// The value is longer than 4 GiB. Nothing was staged.
+    #[error("a value of {len} bytes is too long: at most 4 GiB fit")]
+    ValueTooLong {
+        /// The value's length.
+        len: u64,
+    },
+
+    /// An optimistic transaction wrote more than `transaction_bytes_max`. It can only be rolled back.
+    #[error("the transaction holds {bytes} bytes of writes, more than the {max} that the options allow: use a WriteTx, or smaller transactions")]
+    TransactionTooLarge {
+        /// What it holds.
+        bytes: u64,
+        /// What it may.
+        max: u64,
+    },
+
+    /// Something that the transaction read was changed by a later commit. Nothing was committed: run the transaction again, as
+    /// [`transact`](crate::Database::transact) does.
+    #[error("the transaction read what another has changed since: run it again")]
+    Conflict,
+
+    /// No bucket has this name.
+    #[error("there is no bucket {}", show(name))]
+    BucketNotFound {
+        /// The name.
+        name: Vec<u8>,
+    },
+
+    /// A bucket has this name already.
+    #[error("there is a bucket {} already", show(name))]
+    BucketExists {
+        /// The name.
+        name: Vec<u8>,
+    },
+
+    /// A bucket's name has 1 to 255 bytes.
+    #[error("a bucket's name has 1 to 255 bytes, not {len}")]
+    InvalidBucketName {
+        /// The name's length.
+        len: usize,
+    },
+
+    /// No merge operator of this name was given to the options.
+    #[error("there is no merge operator {name:?}: name it in DatabaseOptions::merge_operator")]
+    UnknownMergeOperator {
+        /// The name.
+        name: String,
+    },
+
+    /// The disk is full. Nothing was committed; go on when there is room.
+    #[error("there is no room for this on the disk: {source}")]
+    DiskFull {
+        /// The failed call.
+        source: Box<IoError>,
+    },
+}
+
+impl Error {
+    /// Whether running the same transaction again may succeed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Conflict)
+    }
+}
+
+/// A name as a person reads it.
+fn show(name: &[u8]) -> String {
+    format!("\"{}\"", name.escape_ascii())
 }
 
 /// A failed call to the file system.

@@ -1,0 +1,278 @@
+//! Where pages live: in the pool while the file does not have them, in the file afterwards.
+//!
+//! ```text
+//!  table     page id → slot of the pool, or the file            one word per page, read without a lock
+//!  pool      pages that are dirty, or cached                    slots in slabs
+//!  file      the mapping of the file, or system calls
+//!  space     free pages, and when freed ones may be reused
+//!  readers   who reads which snapshot
+//! ```
+//!
+//! **Why lent bytes stay.** A page is immutable from the moment it enters the table. A page that a pinned snapshot reaches was born at or
+//! before it and freed after it, so `space` does not reuse its id while the pin lives. When a checkpoint has written
+//! a page, or the cache evicts one, the slot is unlinked from the table and reused only when the readers have gone that began before
+//! that (`retired`). Both rest on the fences in `readers`.
+
+mod apply;
+mod bulk;
+mod cache;
+mod file;
+mod pool;
+mod raw;
+mod readers;
+mod space;
+mod table;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::ids::{PageId, PagePtr, TxId};
+use crate::tree::{PageRead, page};
+
+pub(crate) use apply::{Apply, Applied};
+pub(crate) use file::PageFile;
+pub(crate) use readers::{Pin, Readers};
+pub(crate) use space::{Extent, Freed, Space};
+pub(crate) use table::{PageTable, Place};
+
+use cache::CleanPages;
+use pool::{Pool, Use};
+
+/// All pages of a database.
+pub(crate) struct PageStore {
+    pub(crate) file: PageFile,
+    pub(crate) readers: Readers,
+    pub(crate) space: Mutex<Space>,
+    table: PageTable,
+    pool: Pool,
+    clean: CleanPages,
+    /// Slots that are unlinked, until the readers are gone that may still look at them.
+    retired: Mutex<Vec<Retired>>,
+    dirty_pages: AtomicU64,
+}
+
+struct Retired {
+    /// Readers that began in a later epoch never saw the slots.
+    epoch: u64,
+    /// Readers of earlier snapshots never saw the pages.
+    oldest_birth: u64,
+    slots: Vec<u32>,
+}
+
+/// A view of the pages that a pinned snapshot reaches.
+#[derive(Clone, Copy)]
+pub(crate) struct Snapshot<'p> {
+    store: &'p PageStore,
+}
+
+impl PageStore {
+    pub(crate) fn new(file: PageFile, space: Space, dirty_bytes: u64, cache_bytes: u64) -> PageStore {
+        let page_size = file.page_size();
+        PageStore {
+            readers: Readers::new(),
+            space: Mutex::new(space),
+            table: PageTable::new(),
+            pool: Pool::new(page_size, dirty_bytes),
+            clean: CleanPages::new(cache_bytes / page_size as u64),
+            retired: Mutex::new(Vec::new()),
+            dirty_pages: AtomicU64::new(0),
+            file,
+        }
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.file.page_size()
+    }
+
+    /// The view of what `pin` holds.
+    pub(crate) fn snapshot<'p>(&'p self, _pin: &'p Pin<'_>) -> Snapshot<'p> {
+        Snapshot { store: self }
+    }
+
+    /// Pages that only the pool has.
+    pub(crate) fn dirty_pages(&self) -> u64 {
+        self.dirty_pages.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that pages take, beside what is mapped.
+    pub(crate) fn pool_bytes(&self) -> u64 {
+        self.pool.slots() * self.page_size() as u64
+    }
+
+    /// Bytes of memory that copies of pages of the file take.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.clean.pages() * self.page_size() as u64
+    }
+
+    /// The bytes of a page if it is dirty, was born by `upto` and not freed by then: what a checkpoint of that commit has to write.
+    ///
+    /// The caller's checkpoint must count as a snapshot of `upto` for as long as the slice lives.
+    pub(crate) fn dirty_page(&self, id: PageId, upto: TxId) -> Option<(u32, &[u8])> {
+        let slot = self.table.load(id).as_slot()?;
+        if self.pool.kind(slot) != Use::Dirty || self.pool.is_freed(slot, upto) {
+            return None;
+        }
+        // SAFETY: the page is in the state of `upto`, which the caller holds, so neither its id nor its slot is reused; and
+        // dirty slots are unlinked by checkpoints alone, of which there is one at a time.
+        let bytes = unsafe { self.pool.page(slot) };
+        (page::birth(bytes) <= upto).then_some((slot, bytes))
+    }
+
+    /// The file has these pages now: from here on they are read from there.
+    pub(crate) fn written(&self, pages: &[(PageId, u32)]) {
+        let mut oldest_birth = u64::MAX;
+        let mut slots = Vec::with_capacity(pages.len());
+        for &(id, slot) in pages {
+            // SAFETY: the slot was not given back since `dirty_page` gave it, as its caller holds the snapshot.
+            oldest_birth = oldest_birth.min(page::birth(unsafe { self.pool.page(slot) }).0);
+            if self.file.is_mapped() {
+                self.table.store(id, Place::VERIFIED);
+                slots.push(slot);
+            } else {
+                self.pool.set_kind(slot, Use::Clean);
+                self.clean.admit(id, slot);
+            }
+        }
+        self.dirty_pages.fetch_sub(pages.len() as u64, Ordering::Relaxed);
+        self.retire(slots, oldest_birth);
+        self.clean.shrink(self);
+    }
+
+    /// Reuses retired slots that nobody can look at any more.
+    pub(crate) fn reap_retired(&self) {
+        let mut retired = self.retired.lock().expect("no panic while the retired slots are locked");
+        if retired.is_empty() {
+            return;
+        }
+        let active = self.readers.active();
+        retired.retain_mut(|batch| {
+            let held = active.iter().any(|r| r.epoch <= batch.epoch && r.snapshot >= batch.oldest_birth);
+            if !held {
+                self.pool.give_back(std::mem::take(&mut batch.slots));
+            }
+            held
+        });
+    }
+
+    fn retire(&self, slots: Vec<u32>, oldest_birth: u64) {
+        if slots.is_empty() {
+            return;
+        }
+        let epoch = self.readers.unlinked();
+        self.retired.lock().expect("no panic while the retired slots are locked").push(Retired {
+            epoch,
+            oldest_birth,
+            slots,
+        });
+        self.reap_retired();
+    }
+
+    /// Reuses the pages that no snapshot needs. `checkpoints` are those that count as snapshots.
+    pub(crate) fn reclaim(&self, space: &mut Space, checkpoints: &[u64], published: TxId) {
+        let mut snapshots: Vec<u64> = self.readers.active().iter().map(|r| r.snapshot).collect();
+        snapshots.extend_from_slice(checkpoints);
+        snapshots.push(published.0);
+        snapshots.sort_unstable();
+        let mut slots = Vec::new();
+        space.reclaim(&snapshots, published, |extent| self.forget(extent, &mut slots));
+        self.pool.give_back(slots);
+    }
+
+    /// Clears the places of pages that are about to be reused; slots that they had go to `slots`.
+    fn forget(&self, extent: Extent, slots: &mut Vec<u32>) {
+        for id in (extent.start..extent.start + extent.len).map(PageId) {
+            let place = self.table.load(id);
+            if place == Place::FILE {
+                continue;
+            }
+            let Some(slot) = place.as_slot() else {
+                self.table.store(id, Place::FILE);
+                continue;
+            };
+            if self.pool.kind(slot) == Use::Dirty {
+                self.dirty_pages.fetch_sub(1, Ordering::Relaxed);
+                self.table.store(id, Place::FILE);
+                slots.push(slot);
+            } else {
+                self.clean.unlink(|| {
+                    // An eviction may have been faster; then the slot is retired already.
+                    if self.table.exchange(id, place, Place::FILE) {
+                        slots.push(slot);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Reads a page that is not at hand: verifies it, and remembers that.
+    #[cold]
+    fn fetch<'p>(&'p self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
+        let id = ptr.id();
+        let damaged = |what: String| Error::corrupt_page(self.file.path(), id.0, what);
+        if id.0 < 2 || id.0 >= self.file.pages() {
+            return Err(damaged(format!("something refers to it, but the file has {} pages", self.file.pages())));
+        }
+        let size = self.page_size();
+        let offset = id.0 * size as u64;
+        // SAFETY: the page is part of a pinned snapshot, so the file's bytes stay; the file has them, see above.
+        if self.file.is_mapped()
+            && let Some(bytes) = unsafe { self.file.slice(offset, size) }
+        {
+            let verdict = page::verify(bytes, ptr, level);
+            if self.file.faulted() {
+                return Err(damaged("its bytes could not be read through the mapping".into()));
+            }
+            verdict.map_err(|what| damaged(what.to_string()))?;
+            self.table.exchange(id, Place::FILE, Place::VERIFIED);
+            return Ok(bytes);
+        }
+        let slot = self.pool.take(Use::Clean);
+        // SAFETY: the slot was taken just now, nobody else knows of it.
+        let bytes = unsafe { self.pool.page_mut(slot) };
+        let read = self.file.read(bytes, offset);
+        if let Err(e) = read.and_then(|()| page::verify(bytes, ptr, level).map_err(|what| damaged(what.to_string()))) {
+            self.pool.give_back([slot]);
+            return Err(e);
+        }
+        if self.table.exchange(id, Place::FILE, Place::slot(slot)) {
+            self.clean.admit(id, slot);
+            self.clean.shrink(self);
+        } else {
+            // Another reader was faster: its copy is the one.
+            self.pool.give_back([slot]);
+        }
+        Snapshot { store: self }.page(ptr, level)
+    }
+}
+
+impl<'p> Snapshot<'p> {
+    pub(crate) fn store(self) -> &'p PageStore {
+        self.store
+    }
+}
+
+impl<'p> PageRead<'p> for Snapshot<'p> {
+    #[inline]
+    fn page(&self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
+        let place = self.store.table.load(ptr.id());
+        let bytes = if let Some(slot) = place.as_slot() {
+            // SAFETY: the page is part of a pinned snapshot, so its slot is not reused, see the module's argument.
+            unsafe { self.store.pool.page(slot) }
+        } else if place == Place::VERIFIED {
+            let size = self.store.page_size();
+            // SAFETY: as above for the bytes of the file; it had them when the page was verified, and is not cut below pages in use.
+            match unsafe { self.store.file.slice(ptr.id().0 * size as u64, size) } {
+                Some(bytes) => bytes,
+                None => return self.store.fetch(ptr, level),
+            }
+        } else {
+            return self.store.fetch(ptr, level);
+        };
+        if page::level(bytes) != level {
+            let what = format!("it is on level {}, not {level} as what refers to it says", page::level(bytes));
+            return Err(Error::corrupt_page(self.store.file.path(), ptr.id().0, what));
+        }
+        Ok(bytes)
+    }
+}
