@@ -1,0 +1,306 @@
+//! The order over the log: for each tree the last operation of every key, the deleted ranges, and what it takes to undo each
+//! operation exactly.
+
+use std::collections::BTreeMap;
+
+use super::log::{Kind, Log, NO_OP, OpNumber};
+use super::slots::{Slot, Slots};
+use crate::ids::TreeId;
+
+/// What is staged for one tree.
+#[derive(Debug, Default)]
+pub(super) struct TreeIndex {
+    /// The last operation of every key that has one.
+    pub(super) points: Slots,
+    /// Deleted ranges of the base: disjoint, and no two touch.
+    pub(super) ranges: Slots,
+    pub(super) dropped: bool,
+}
+
+impl TreeIndex {
+    fn is_empty(&self) -> bool {
+        !self.dropped && self.points.is_empty() && self.ranges.is_empty()
+    }
+
+    /// The last operation on `key`.
+    pub(super) fn point(&self, log: &Log, key: &[u8]) -> Option<OpNumber> {
+        let at = self.points.find(log, key).ok()?;
+        self.points.get(at).map(|slot| slot.op)
+    }
+
+    /// Whether what the base has under `key` is gone.
+    pub(super) fn hides(&self, log: &Log, key: &[u8]) -> bool {
+        if self.dropped {
+            return true;
+        }
+        let after = self.ranges.upper_bound(log, key);
+        let Some(range) = self.ranges.before(after).and_then(|at| self.ranges.get(at)) else {
+            return false;
+        };
+        log.range_end(range.end).is_none_or(|end| key < end)
+    }
+
+    /// Hides a range of the base and forgets the points in it.
+    fn delete_range(&mut self, log: &Log, op: OpNumber) -> Undo {
+        let start = log.key(op);
+        let end = log.range_end(op);
+        let from = self.points.lower_bound(log, start);
+        let to = match end {
+            Some(end) => self.points.lower_bound(log, end),
+            None => self.points.end(),
+        };
+        let points = self.points.drain(from, to);
+
+        // Every range that overlaps or touches this one becomes one with it.
+        let mut from = self.ranges.lower_bound(log, start);
+        if let Some(before) = self.ranges.before(from)
+            && let Some(range) = self.ranges.get(before)
+            && log.range_end(range.end).is_none_or(|its_end| its_end >= start)
+        {
+            from = before;
+        }
+        let to = match end {
+            Some(end) => self.ranges.upper_bound(log, end),
+            None => self.ranges.end(),
+        };
+        let ranges = self.ranges.drain(from, to);
+        let first = ranges.first().map_or(op, |range| range.op);
+        let first = if log.key(first) < start { first } else { op };
+        let last = ranges.last().map_or(op, |range| range.end);
+        let last = match (log.range_end(last), end) {
+            (_, None) => op,
+            (Some(its_end), Some(end)) if its_end <= end => op,
+            _ => last,
+        };
+        let union = Slot {
+            prefix: log.prefix(log.key(first)),
+            op: first,
+            end: last,
+        };
+        let at = self.ranges.lower_bound(log, log.key(first));
+        self.ranges.insert(at, union);
+        Undo::Range {
+            points,
+            ranges,
+            union,
+        }
+    }
+
+    fn undo_range(&mut self, log: &Log, points: Vec<Slot>, ranges: Vec<Slot>, union: Slot) {
+        if let Ok(at) = self.ranges.find(log, log.key(union.op)) {
+            self.ranges.remove(at);
+        }
+        for (slots, removed) in [(&mut self.ranges, ranges), (&mut self.points, points)] {
+            for slot in removed {
+                let at = slots.lower_bound(log, log.key(slot.op));
+                slots.insert(at, slot);
+            }
+        }
+    }
+}
+
+/// How to take back an operation that is not a point.
+#[derive(Debug)]
+enum Undo {
+    Range {
+        points: Vec<Slot>,
+        ranges: Vec<Slot>,
+        union: Slot,
+    },
+    Drop {
+        was: TreeIndex,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    trees: BTreeMap<TreeId, TreeIndex>,
+    /// For every operation on a point the one before it on the same key that was still staged then, else [`NO_OP`].
+    previous: Vec<OpNumber>,
+    /// Of the operations that are not points, in the order of the log.
+    undo: Vec<Undo>,
+}
+
+impl Index {
+    /// Orders a log that has only points: a range or a drop makes the stage build its index first.
+    pub(super) fn of_points(log: &Log) -> Index {
+        let mut slots: BTreeMap<TreeId, Vec<Slot>> = BTreeMap::new();
+        let mut run: Vec<Slot> = Vec::with_capacity(log.len());
+        let mut tree = None;
+        for op in 0..log.len() as OpNumber {
+            if tree != Some(log.tree(op)) {
+                if let Some(tree) = tree {
+                    slots.entry(tree).or_default().append(&mut run);
+                }
+                tree = Some(log.tree(op));
+            }
+            let prefix = log.prefix(log.key(op));
+            run.push(Slot {
+                prefix,
+                op,
+                end: NO_OP,
+            });
+        }
+        if let Some(tree) = tree {
+            let of_tree = slots.entry(tree).or_default();
+            if of_tree.is_empty() {
+                *of_tree = run;
+            } else {
+                of_tree.append(&mut run);
+            }
+        }
+        let mut previous = vec![NO_OP; log.len()];
+        let trees = slots.into_iter().map(|(tree, slots)| {
+            let points = sorted(log, slots, &mut previous);
+            let index = TreeIndex {
+                points,
+                ..TreeIndex::default()
+            };
+            (tree, index)
+        });
+        Index {
+            trees: trees.collect(),
+            previous,
+            undo: Vec::new(),
+        }
+    }
+
+    pub(super) fn tree(&self, tree: TreeId) -> Option<&TreeIndex> {
+        self.trees.get(&tree)
+    }
+
+    /// The trees that something is staged for, in ascending order.
+    pub(super) fn trees(&self) -> impl Iterator<Item = (TreeId, &TreeIndex)> {
+        self.trees
+            .iter()
+            .filter(|(_, index)| !index.is_empty())
+            .map(|(tree, index)| (*tree, index))
+    }
+
+    pub(super) fn previous(&self, op: OpNumber) -> Option<OpNumber> {
+        let previous = self.previous[op as usize];
+        (previous != NO_OP).then_some(previous)
+    }
+
+    /// Bytes of memory that the index fills, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.previous.len() * (size_of::<Slot>() + size_of::<OpNumber>())
+    }
+
+    /// Takes in the operation that was just logged.
+    pub(super) fn apply(&mut self, log: &Log, op: OpNumber) {
+        let index = self.trees.entry(log.tree(op)).or_default();
+        let mut previous = NO_OP;
+        match log.kind(op) {
+            Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Merge => {
+                let key = log.key(op);
+                match index.points.find(log, key) {
+                    Ok(at) => {
+                        let slot = index.points.get_mut(at).expect("the search found a slot");
+                        previous = std::mem::replace(&mut slot.op, op);
+                    }
+                    Err(at) => {
+                        let prefix = log.prefix(key);
+                        index.points.insert(
+                            at,
+                            Slot {
+                                prefix,
+                                op,
+                                end: NO_OP,
+                            },
+                        );
+                    }
+                }
+            }
+            Kind::DeleteRange | Kind::DeleteFrom => self.undo.push(index.delete_range(log, op)),
+            Kind::DropTree => {
+                let dropped = TreeIndex {
+                    dropped: true,
+                    ..TreeIndex::default()
+                };
+                let was = std::mem::replace(index, dropped);
+                self.undo.push(Undo::Drop { was });
+            }
+        }
+        self.previous.push(previous);
+    }
+
+    /// Takes back the last operation, which is still in the log.
+    pub(super) fn undo(&mut self, log: &Log, op: OpNumber) {
+        let previous = self.previous.pop();
+        let index = self.trees.entry(log.tree(op)).or_default();
+        match log.kind(op) {
+            Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Merge => {
+                let Ok(at) = index.points.find(log, log.key(op)) else {
+                    unreachable!("the last operation on a key is in the index");
+                };
+                match previous {
+                    Some(NO_OP) | None => index.points.remove(at),
+                    Some(previous) => {
+                        index.points.get_mut(at).expect("the search found a slot").op = previous
+                    }
+                }
+            }
+            Kind::DeleteRange | Kind::DeleteFrom | Kind::DropTree => match self.undo.pop() {
+                Some(Undo::Range {
+                    points,
+                    ranges,
+                    union,
+                }) => index.undo_range(log, points, ranges, union),
+                Some(Undo::Drop { was }) => *index = was,
+                None => unreachable!("every range and drop in the index has an undo"),
+            },
+        }
+    }
+}
+
+/// Sorts the slots of one tree, keeps the last of each key and links it to the ones before.
+fn sorted(log: &Log, mut slots: Vec<Slot>, previous: &mut [OpNumber]) -> Slots {
+    // Keys with a long common beginning would all have one prefix, and every comparison would go to the arena: for the sort, the
+    // prefix is what follows the beginning that they share.
+    let shared = common_prefix(log, &slots);
+    if shared > 0 {
+        for slot in &mut slots {
+            slot.prefix = log.prefix(&log.key(slot.op)[shared..]);
+        }
+    }
+    // Finds out by itself, in one pass, when they are in order already.
+    slots.sort_unstable_by(|a, b| {
+        a.prefix
+            .cmp(&b.prefix)
+            .then_with(|| log.key(a.op)[shared..].cmp(&log.key(b.op)[shared..]))
+            .then_with(|| a.op.cmp(&b.op))
+    });
+    slots.dedup_by(|later, kept| {
+        let same = later.prefix == kept.prefix && log.key(later.op) == log.key(kept.op);
+        if same {
+            previous[later.op as usize] = kept.op;
+            kept.op = later.op;
+        }
+        same
+    });
+    if shared > 0 {
+        for slot in &mut slots {
+            slot.prefix = log.prefix(log.key(slot.op));
+        }
+    }
+    Slots::from_sorted(slots)
+}
+
+fn common_prefix(log: &Log, slots: &[Slot]) -> usize {
+    let Some(first) = slots.first().map(|slot| log.key(slot.op)) else {
+        return 0;
+    };
+    let mut shared = first;
+    for slot in slots {
+        let key = log.key(slot.op);
+        if !key.starts_with(shared) {
+            let len = shared.iter().zip(key).take_while(|(a, b)| a == b).count();
+            shared = &shared[..len];
+        }
+        if shared.is_empty() {
+            break;
+        }
+    }
+    shared.len()
+}
