@@ -1,7 +1,7 @@
 //! The two meta pages: which checkpoint the file holds.
 //!
-//! A checkpoint writes one of them and flushes, which is the moment that it counts; then it writes the other one too, which the next flush takes along.
-//! So at rest both say the same, and one that goes bad is no loss.
+//! A checkpoint writes the first one and flushes, which is the moment that it counts; then it writes the second one too, which the next flush
+//! takes along, and that comes before the first one is written again. So one is valid at any time, at rest both say the same, and one that goes bad then is no loss.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -41,6 +41,8 @@ pub(crate) struct Meta {
     pub(crate) time_ms: u64,
     /// Pages of the file that are in use or free; what lies beyond is of no meaning.
     pub(crate) end: u64,
+    /// Whether there is a log, so that its absence is noticed. A database that was closed has none.
+    pub(crate) logged: bool,
     pub(crate) free: Blob,
     pub(crate) filters: Blob,
     pub(crate) roots: Roots,
@@ -70,7 +72,7 @@ impl Meta {
         out.extend_from_slice(&(self.page_size.bytes() as u32).to_le_bytes());
         out.extend_from_slice(&self.database.to_le_bytes());
         let blob = |b: Blob| [b.extent.start, b.extent.len, b.bytes, b.checksum];
-        let words = [self.checkpoint, self.time_ms, self.end].into_iter();
+        let words = [self.checkpoint, self.time_ms, self.end, u64::from(self.logged)].into_iter();
         let words = words.chain(blob(self.free)).chain(blob(self.filters)).chain(self.roots.to_words());
         words.for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
         out.resize(LEN - 8, 0);
@@ -96,15 +98,16 @@ impl Meta {
             bytes: word(at + 16),
             checksum: word(at + 24),
         };
-        let roots: [u64; Roots::WORDS] = std::array::from_fn(|i| word(120 + i * 8));
+        let roots: [u64; Roots::WORDS] = std::array::from_fn(|i| word(128 + i * 8));
         Ok(Meta {
             page_size,
             database: u128::from_le_bytes(bytes[16..32].try_into().expect("sixteen bytes")),
             checkpoint: word(32),
             time_ms: word(40),
             end: word(48),
-            free: blob(56),
-            filters: blob(88),
+            logged: word(56) != 0,
+            free: blob(64),
+            filters: blob(96),
             roots: Roots::from_words(&roots),
         })
     }
@@ -125,6 +128,7 @@ mod tests {
             checkpoint: 6,
             time_ms: 7,
             end: 8,
+            logged: true,
             free: Blob { extent: Extent { start: 9, len: 10 }, bytes: 11, checksum: 12 },
             filters: Blob { extent: Extent { start: 13, len: 14 }, bytes: 15, checksum: 16 },
             roots,

@@ -48,7 +48,8 @@ impl<'p> Apply<'p> {
     }
 
     /// Ends the commit: what it freed is reused when nobody needs it. The pages that it created and that are in the pool alone go to `dirty`.
-    pub(crate) fn finish(mut self, dirty: &mut Vec<PageId>) -> Result<()> {
+    /// Gives all that it created, for [`take_back`](PageStore::take_back).
+    pub(crate) fn finish(mut self, dirty: &mut Vec<PageId>) -> Result<Vec<PageId>> {
         if let Some(bulk) = self.bulk.take() {
             match bulk.finish(&self.store.file) {
                 Ok(unused) => unused.into_iter().for_each(|extent| self.space.give_back(extent)),
@@ -59,20 +60,20 @@ impl<'p> Apply<'p> {
             }
         }
         self.finished = true;
+        let mut created = std::mem::take(&mut self.created);
         for ptr in std::mem::take(&mut self.released) {
-            self.free_page(ptr);
+            self.free_page(ptr, &mut created);
         }
         for large in std::mem::take(&mut self.released_large) {
             let extent = run_of(large, self.store.page_size());
             // When the run was born is not known here; from the beginning is on the safe side.
             self.space.free_later(Freed { extent, born: TxId(0), freed: self.txid });
         }
-        let created = std::mem::take(&mut self.created);
-        dirty.extend(created.into_iter().filter(|id| self.store.table.load(*id).as_slot().is_some()));
-        Ok(())
+        dirty.extend(created.iter().filter(|id| self.store.table.load(**id).as_slot().is_some()));
+        Ok(created)
     }
 
-    fn free_page(&mut self, ptr: PagePtr) {
+    fn free_page(&mut self, ptr: PagePtr, created: &mut Vec<PageId>) {
         let id = ptr.id();
         let extent = Extent { start: id.0, len: 1 };
         let place = self.store.table.load(id);
@@ -94,6 +95,7 @@ impl<'p> Apply<'p> {
             self.store.forget(extent, &mut slots);
             self.store.pool.give_back(slots);
             self.space.give_back(extent);
+            created.retain(|page| *page != id);
         } else {
             self.space.free_later(Freed { extent, born, freed: self.txid });
         }

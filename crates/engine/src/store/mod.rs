@@ -30,11 +30,11 @@ use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
 use crate::tree::{PageRead, page};
 
-pub(crate) use apply::{Apply, Applied};
+pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
 pub(crate) use readers::{Pin, Readers};
 pub(crate) use space::{Extent, Freed, Space};
-pub(crate) use table::{PageTable, Place};
+use table::{PageTable, Place};
 
 use cache::CleanPages;
 use pool::{Pool, Use};
@@ -176,6 +176,25 @@ impl PageStore {
         snapshots.sort_unstable();
         let mut slots = Vec::new();
         space.reclaim(&snapshots, published, |extent| self.forget(extent, &mut slots));
+        self.pool.give_back(slots);
+    }
+
+    /// Undoes commit `txid`, which nobody has seen: the pages that it created are free, those that it freed are in use.
+    pub(crate) fn take_back(&self, txid: TxId, created: &[PageId]) {
+        let mut space = self.space.lock().expect("no panic while the space is locked");
+        space.unfree(txid, |extent| {
+            for id in (extent.start..extent.start + extent.len).map(PageId) {
+                if let Some(slot) = self.table.load(id).as_slot() {
+                    self.pool.set_in_use(slot);
+                }
+            }
+        });
+        let mut slots = Vec::new();
+        for id in created {
+            let extent = Extent { start: id.0, len: 1 };
+            self.forget(extent, &mut slots);
+            space.give_back(extent);
+        }
         self.pool.give_back(slots);
     }
 

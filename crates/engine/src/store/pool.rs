@@ -102,6 +102,10 @@ impl Pool {
         self.state(slot).freed.store(by.0, Ordering::Release);
     }
 
+    pub(super) fn set_in_use(&self, slot: u32) {
+        self.set_freed(slot, TxId(NOT_FREED));
+    }
+
     /// Whether commit `upto` had freed the page in this slot.
     pub(super) fn is_freed(&self, slot: u32, upto: TxId) -> bool {
         self.state(slot).freed.load(Ordering::Acquire) <= upto.0

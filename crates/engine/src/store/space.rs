@@ -173,6 +173,17 @@ impl Space {
         self.pending.push(freed);
     }
 
+    /// Forgets that commit `txid` freed anything.
+    pub(crate) fn unfree(&mut self, txid: TxId, mut restore: impl FnMut(Extent)) {
+        self.pending.retain(|freed| {
+            if freed.freed == txid {
+                self.pending_pages -= freed.extent.len;
+                restore(freed.extent);
+            }
+            freed.freed != txid
+        });
+    }
+
     /// Whether enough was freed for `reclaim` to be worth it.
     pub(crate) fn wants_reclaim(&self) -> bool {
         self.pending.len() >= self.scan_at
@@ -210,6 +221,11 @@ impl Space {
         free.extend(self.pending.iter().filter(|f| f.freed <= upto).map(|f| f.extent));
         free.sort_unstable();
         merge_adjacent(free)
+    }
+
+    /// No list of free pages has more extents than this.
+    pub(crate) fn extents_max(&self) -> u64 {
+        (self.by_start.len() + self.recent.len() + self.pending.len() + self.unowned.len() + 2) as u64
     }
 
     /// Forgets the free pages at the end of the file, so that it can be cut there.

@@ -1,0 +1,269 @@
+//! Checkpoints: the state of one commit written to the file, while others go on.
+//!
+//! ```text
+//!  1  under the state's lock   take the newest roots and the list of dirty pages; from here on the checkpoint counts as a snapshot
+//!  2  beside everybody         write the pages, in order, in large pieces; write the list of free pages; flush the log and the file
+//!  3                           write a meta page, flush: now it counts
+//!  4                           the pages are read from the file, their memory and the log before them are used again
+//! ```
+//!
+//! A crash before 3 is over leaves the last checkpoint, none of whose pages was touched, and the log after it.
+
+use std::time::{Duration, Instant};
+
+use weald_vfs::WriteOp;
+
+use crate::core::{Core, now_ms};
+use crate::error::{Error, Result};
+use crate::free_list;
+use crate::ids::{Lsn, PageId, TxId};
+use crate::meta::{self, Blob, Meta};
+use crate::roots::Roots;
+use crate::store::{Extent, PageFile};
+use crate::tree::page;
+
+/// Bytes that are gathered for one batch of writes.
+const BATCH: usize = 1 << 20;
+/// Free runs of at least this many bytes are given back to the file system.
+const HOLE: u64 = 64 << 10;
+
+/// The last durable checkpoint.
+pub(crate) struct Checkpoints {
+    pub(crate) meta: Meta,
+    began: Instant,
+    /// Runs of free pages whose blocks were given back already.
+    punched: Vec<Extent>,
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointInfo {
+    /// The commit that the file now holds.
+    pub txid: TxId,
+    /// Where the log goes on.
+    pub lsn: Lsn,
+    /// Pages that were written.
+    pub pages: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(meta: Meta) -> Checkpoints {
+        Checkpoints { meta, began: Instant::now(), punched: Vec::new() }
+    }
+
+    pub(crate) fn durable_txid(&self) -> TxId {
+        self.meta.roots.txid
+    }
+
+    /// How long ago the last one began.
+    pub(crate) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Makes `meta` the one that counts.
+    pub(crate) fn write_meta(&mut self, file: &PageFile, mut meta: Meta) -> Result<()> {
+        meta.checkpoint = self.meta.checkpoint + 1;
+        meta.time_ms = now_ms();
+        write_metas(file, &meta)?;
+        self.meta = meta;
+        Ok(())
+    }
+}
+
+/// Writes and flushes the first meta page, then writes the second. Whatever was written to the file before must have been flushed.
+pub(crate) fn write_metas(file: &PageFile, meta: &Meta) -> Result<()> {
+    let bytes = meta.encode();
+    file.write(&bytes, 0)?;
+    file.sync()?;
+    file.write(&bytes, meta.page_size.bytes() as u64)
+}
+
+/// What step 1 took.
+struct Capture {
+    roots: Roots,
+    dirty: Vec<PageId>,
+    free: Vec<Extent>,
+    /// The run that the list of free pages goes to.
+    list: Extent,
+    end: u64,
+}
+
+impl Core {
+    /// Writes the newest state to the file. Returns at once where the file has it already.
+    pub(crate) fn checkpoint(&self) -> Result<CheckpointInfo> {
+        self.check_writable()?;
+        let began = Instant::now();
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
+        checkpoints.began = began;
+        let Some(capture) = self.capture(&checkpoints.meta) else {
+            let roots = checkpoints.meta.roots;
+            return Ok(CheckpointInfo { txid: roots.txid, lsn: roots.lsn, ..CheckpointInfo::default() });
+        };
+        let written = self.write_pages(&capture).and_then(|pages| Ok((pages, self.write_list(&capture)?)));
+        let (pages, blob) = match written {
+            Ok(written) => written,
+            Err(e) => {
+                self.give_up(capture, &e);
+                return Err(e);
+            }
+        };
+        let old = checkpoints.meta;
+        let meta = Meta { end: capture.end, free: blob, roots: capture.roots, ..old };
+        self.make_durable(&mut checkpoints, meta).inspect_err(|e| self.poison.force(e))?;
+        self.adopt(&mut checkpoints, &capture, &pages, &old)?;
+        let info = CheckpointInfo {
+            txid: capture.roots.txid,
+            lsn: capture.roots.lsn,
+            pages: pages.len() as u64,
+            elapsed: began.elapsed(),
+        };
+        self.counters.checkpoints.add(1);
+        self.counters.checkpoint_pages.add(info.pages);
+        self.counters.checkpoint_us.add(info.elapsed.as_micros() as u64);
+        Ok(info)
+    }
+
+    /// Step 1. `None` where the file is up to date.
+    fn capture(&self, last: &Meta) -> Option<Capture> {
+        let mut state = self.state();
+        let mut roots = state.head;
+        if let Some(wal) = &self.wal {
+            roots.lsn = wal.end();
+        }
+        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let shrinks = space.end() < last.end;
+        if roots.txid == last.roots.txid && roots.lsn == last.roots.lsn && !shrinks {
+            return None;
+        }
+        state.under_way = Some(roots.txid);
+        let mut dirty = std::mem::take(&mut state.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        space.trim_end();
+        let bytes = free_list::bytes_max(space.extents_max());
+        let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
+        let mut free = space.free_as_of(roots.txid);
+        // The list of the last checkpoint is of no use once this one is durable.
+        free.push(last.free.extent);
+        Some(Capture { roots, dirty, free, list, end: space.end() })
+    }
+
+    /// Step 2, the pages.
+    fn write_pages(&self, capture: &Capture) -> Result<Vec<(PageId, u32)>> {
+        let size = self.store.page_size();
+        let mut written = Vec::with_capacity(capture.dirty.len());
+        let mut buffer = vec![0; BATCH];
+        let mut ids = capture.dirty.iter().copied().peekable();
+        while ids.peek().is_some() {
+            // Neighbours in the file are neighbours in the buffer, and make one operation.
+            let mut runs: Vec<(u64, usize, usize)> = Vec::new();
+            let mut filled = 0;
+            for id in ids.by_ref() {
+                let Some((slot, bytes)) = self.store.dirty_page(id, capture.roots.txid) else { continue };
+                let copy = &mut buffer[filled..filled + size];
+                copy.copy_from_slice(bytes);
+                page::seal(copy);
+                filled += size;
+                written.push((id, slot));
+                let offset = id.0 * size as u64;
+                match runs.last_mut() {
+                    Some((start, from, to)) if *start + (*to - *from) as u64 == offset => *to = filled,
+                    _ => runs.push((offset, filled - size, filled)),
+                }
+                if filled + size > BATCH {
+                    break;
+                }
+            }
+            let ops: Vec<_> =
+                runs.iter().map(|&(offset, from, to)| WriteOp { offset, bytes: &buffer[from..to] }).collect();
+            if !ops.is_empty() {
+                self.store.file.write_batch(&ops)?;
+            }
+        }
+        Ok(written)
+    }
+
+    /// Step 2, the list of free pages.
+    fn write_list(&self, capture: &Capture) -> Result<Blob> {
+        let bytes = free_list::encode(&capture.free);
+        self.store.file.write(&bytes, capture.list.start * self.store.page_size() as u64)?;
+        Ok(Blob { extent: capture.list, bytes: bytes.len() as u64, checksum: free_list::checksum(&bytes) })
+    }
+
+    /// Steps 2, the flushes, and 3.
+    fn make_durable(&self, checkpoints: &mut Checkpoints, meta: Meta) -> Result<()> {
+        if let Some(wal) = &self.wal {
+            // The log must reach the place from which it is replayed.
+            wal.flush(meta.roots.lsn)?;
+        }
+        self.store.file.sync()?;
+        checkpoints.write_meta(&self.store.file, meta)
+    }
+
+    /// Step 4.
+    fn adopt(&self, checkpoints: &mut Checkpoints, capture: &Capture, pages: &[(PageId, u32)], old: &Meta) -> Result<()> {
+        let file = &self.store.file;
+        if capture.end < old.end && capture.end < file.pages() {
+            // Pages past the end may have been taken anew since, but those are in memory.
+            let end = self.store.space.lock().expect("no panic while the space is locked").end();
+            file.cut(end.max(capture.end).min(file.pages()))?;
+        }
+        file.measure()?;
+        self.store.written(pages);
+        let mut state = self.state();
+        state.durable = capture.roots.txid;
+        state.under_way = None;
+        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        space.give_back(old.free.extent);
+        space.reconsider();
+        drop(space);
+        self.reclaim(&state);
+        drop(state);
+        self.counters.checkpoint_lsn.set(capture.roots.lsn.0);
+        if let Some(wal) = &self.wal {
+            wal.recycle_before(capture.roots.lsn)?;
+        }
+        self.punch_holes(checkpoints)
+    }
+
+    /// The checkpoint failed before anything counted: as if it had not begun.
+    fn give_up(&self, capture: Capture, error: &Error) {
+        self.poison.note(error);
+        let mut state = self.state();
+        state.under_way = None;
+        state.dirty.extend(capture.dirty);
+        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        space.give_back(capture.list);
+    }
+
+    /// Gives blocks of long free runs back to the file system, once.
+    fn punch_holes(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+        let pages = HOLE / self.store.page_size() as u64;
+        let space = self.store.space.lock().expect("no panic while the space is locked");
+        let free: Vec<Extent> = space.extents(pages.max(1)).collect();
+        for extent in &free {
+            let known = checkpoints.punched.iter().any(|p| p.start <= extent.start && p.start + p.len >= extent.start + extent.len);
+            if !known {
+                // Under the lock of the space, so that nobody takes and writes these pages meanwhile.
+                self.store.file.punch(extent.start, extent.len)?;
+            }
+        }
+        checkpoints.punched = free;
+        Ok(())
+    }
+
+    /// Notes in the file that there is a log, before the first commit that is in it alone is acknowledged.
+    pub(crate) fn note_log(&self, logged: bool) -> Result<()> {
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
+        if checkpoints.meta.logged == logged {
+            return Ok(());
+        }
+        self.store.file.sync()?;
+        let meta = Meta { logged, ..checkpoints.meta };
+        checkpoints.write_meta(&self.store.file, meta)
+    }
+}
+
+const _: () = assert!(meta::LEN <= 4096);
