@@ -3,6 +3,7 @@
 mod error;
 mod ids;
 mod op;
+mod tree;
 
 pub use error::{Corruption, Error, IoError, Result};
 pub use ids::{Lsn, TxId};
