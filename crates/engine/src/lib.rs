@@ -1,9 +1,22 @@
 //! A durable, transactional, ordered key-value store in one file.
 
+mod checkpoint;
+mod commit;
+mod core;
 mod error;
+mod free_list;
+mod gate;
 mod ids;
+mod merge;
+mod meta;
 mod op;
+mod options;
+mod recovery;
+mod roots;
 mod stage;
+mod store;
+mod tree;
+mod wal;
 
 pub use error::{Corruption, Error, IoError, Result};
 pub use ids::{Lsn, TxId};
