@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,6 +21,31 @@ pub enum Error {
     /// Bytes in a file are not what was written there. Nothing was changed; `check()` tells the extent, `repair()` copies what is readable.
     #[error(transparent)]
     Corrupt(#[from] Box<Corruption>),
+
+    /// A write or a flush failed earlier, so what is on disk is not known for sure any more. Nothing further is written or
+    /// acknowledged until the database is opened again; the source is the first failure.
+    #[error("nothing is written any more, since an earlier failure: {0}")]
+    Poisoned(#[source] Arc<Error>),
+
+    /// The database was opened for reading only. Nothing was changed.
+    #[error("the database was opened for reading only")]
+    ReadOnly,
+
+    /// More was asked for than the format can hold. Nothing was changed.
+    #[error(transparent)]
+    TooLarge(#[from] Box<TooLarge>),
+}
+
+/// Something that exceeds a limit of the format.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} of {size} bytes is larger than {limit}")]
+pub struct TooLarge {
+    /// What it is: "a commit".
+    pub what: &'static str,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The most that is possible.
+    pub limit: u64,
 }
 
 /// A failed call to the file system.
@@ -71,6 +97,10 @@ impl Error {
             offset,
             what: what.into(),
         }))
+    }
+
+    pub(crate) fn too_large(what: &'static str, size: u64, limit: u64) -> Error {
+        Error::TooLarge(Box::new(TooLarge { what, size, limit }))
     }
 
     pub(crate) fn corrupt_page(path: &Path, page: u64, what: impl Into<String>) -> Error {

@@ -3,6 +3,7 @@
 mod error;
 mod ids;
 mod op;
+mod wal;
 
-pub use error::{Corruption, Error, IoError, Result};
+pub use error::{Corruption, Error, IoError, Result, TooLarge};
 pub use ids::{Lsn, TxId};
