@@ -1,10 +1,15 @@
 //! Files as Weald sees them.
 //!
 //! Everything durable in Weald passes through two small traits, [`Vfs`] (names) and [`File`] (bytes), so that a
-//! test can put a simulated disk under the whole engine.
+//! test can put a simulated disk under the whole engine. [`Disk`] is the real one, [`Memory`] lives as long as the process.
 
+mod disk;
 mod file;
 mod mapping;
+mod memory;
+mod names;
 
+pub use disk::Disk;
 pub use file::{File, LockHeld, OpenMode, Vfs, WriteOp};
 pub use mapping::Mapping;
+pub use memory::Memory;

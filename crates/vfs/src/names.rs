@@ -1,0 +1,32 @@
+//! Path names as the file systems in memory see them.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// `path` without detours: no `.`, no `..`, no doubled slashes.
+pub(crate) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// The directory of a plain path.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// Whether a plain path is a directory that is always there.
+pub(crate) fn is_root(path: &Path) -> bool {
+    path.parent().is_none()
+}
+
+/// What the system says to a write through a file opened for reading.
+pub(crate) fn not_writable() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}
