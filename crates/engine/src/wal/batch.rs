@@ -51,12 +51,20 @@ impl BatchEncoder {
                 self.head(DELETE, tree);
                 self.bytes(key);
             }
-            Op::DeleteRange { tree, start, end: Some(end) } => {
+            Op::DeleteRange {
+                tree,
+                start,
+                end: Some(end),
+            } => {
                 self.head(DELETE_RANGE, tree);
                 self.bytes(start);
                 self.bytes(end);
             }
-            Op::DeleteRange { tree, start, end: None } => {
+            Op::DeleteRange {
+                tree,
+                start,
+                end: None,
+            } => {
                 self.head(DELETE_FROM, tree);
                 self.bytes(start);
             }
@@ -192,7 +200,10 @@ impl<'a> Ops<'a> {
         let tag = self.take(1)?[0];
         let tree = TreeId(self.number()?);
         Ok(match tag {
-            DELETE => Op::Delete { tree, key: self.bytes()? },
+            DELETE => Op::Delete {
+                tree,
+                key: self.bytes()?,
+            },
             DELETE_RANGE => Op::DeleteRange {
                 tree,
                 start: self.bytes()?,
@@ -222,7 +233,9 @@ impl<'a> Ops<'a> {
             Value::Inline(self.bytes()?)
         } else {
             let bytes = self.take(LargeRef::LEN)?;
-            Value::Large(LargeRef::decode(bytes.try_into().expect("as many bytes as were taken")))
+            Value::Large(LargeRef::decode(
+                bytes.try_into().expect("as many bytes as were taken"),
+            ))
         };
         Ok(Op::Put {
             tree,
@@ -237,7 +250,10 @@ impl<'a> Ops<'a> {
     }
 
     fn take(&mut self, n: usize) -> Decoded<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(n).ok_or("an operation of the log ends too early")?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(n)
+            .ok_or("an operation of the log ends too early")?;
         self.rest = rest;
         Ok(taken)
     }
@@ -253,9 +269,16 @@ impl<'a> Ops<'a> {
             n |= bits << shift;
             if byte < 0x80 {
                 // Each number has one form only, so a batch that decodes is the batch that was encoded.
-                return if byte == 0 && shift > 0 { Err("a number in the log has a needless byte") } else { Ok(n) };
+                return if byte == 0 && shift > 0 {
+                    Err("a number in the log has a needless byte")
+                } else {
+                    Ok(n)
+                };
             }
         }
         Err("a number in the log is too long")
     }
 }
+
+#[cfg(test)]
+mod tests;

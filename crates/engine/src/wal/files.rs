@@ -38,7 +38,11 @@ pub(super) struct Files {
 
 /// The number in the name of a log file, or `None` for any other file.
 pub(super) fn number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+    let name = path
+        .file_name()?
+        .to_str()?
+        .strip_suffix(EXTENSION)?
+        .strip_suffix('.')?;
     let digits = name.len() == 16 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     digits.then(|| u64::from_str_radix(name, 16).ok()).flatten()
 }
@@ -139,9 +143,16 @@ impl Files {
     /// Allocates and writes zeros from `len` on, up to `needed` or the end of the step that it lies in, without a flush; the new length.
     pub(super) fn grow(&self, path: &Path, len: u64, needed: u64) -> Result<u64> {
         let step = self.config.step_bytes;
-        let to = needed.next_multiple_of(step).min(self.config.segment_bytes).max(needed);
-        let file = self.vfs.open(path, OpenMode::Write).map_err(|e| Error::io("open", path, None, e))?;
-        file.allocate(len, to - len).map_err(|e| Error::io("allocate", path, Some(len), e))?;
+        let to = needed
+            .next_multiple_of(step)
+            .min(self.config.segment_bytes)
+            .max(needed);
+        let file = self
+            .vfs
+            .open(path, OpenMode::Write)
+            .map_err(|e| Error::io("open", path, None, e))?;
+        file.allocate(len, to - len)
+            .map_err(|e| Error::io("allocate", path, Some(len), e))?;
         let mut at = len;
         while at < to {
             let n = (to - at).min(ZEROS.len() as u64);
@@ -154,7 +165,10 @@ impl Files {
 
     /// Flushes a file through a handle of its own, so that a failure which a commit must learn of is not taken away from it.
     pub(super) fn flush(&self, path: &Path) -> Result<()> {
-        let file = self.vfs.open(path, OpenMode::Write).map_err(|e| Error::io("open", path, None, e))?;
+        let file = self
+            .vfs
+            .open(path, OpenMode::Write)
+            .map_err(|e| Error::io("open", path, None, e))?;
         file.sync_data().map_err(|e| Error::io("flush", path, None, e))
     }
 
@@ -184,9 +198,12 @@ impl Files {
 
     /// Removes what is spare beyond what is to be kept.
     pub(super) fn trim(&mut self) -> Result<()> {
-        while self.spares.len() > self.config.spares || self.spares.iter().any(|s| s.len > self.config.segment_bytes)
+        while self.spares.len() > self.config.spares
+            || self.spares.iter().any(|s| s.len > self.config.segment_bytes)
         {
-            let worst = (0..self.spares.len()).max_by_key(|i| self.spares[*i].len).expect("not empty");
+            let worst = (0..self.spares.len())
+                .max_by_key(|i| self.spares[*i].len)
+                .expect("not empty");
             self.remove(&self.spares[worst].path)?;
             self.spares.swap_remove(worst);
         }
@@ -203,11 +220,15 @@ impl Files {
     }
 
     pub(super) fn remove(&self, path: &Path) -> Result<()> {
-        self.vfs.remove(path).map_err(|e| Error::io("remove", path, None, e))
+        self.vfs
+            .remove(path)
+            .map_err(|e| Error::io("remove", path, None, e))
     }
 
     pub(super) fn sync_dir(&self) -> Result<()> {
-        self.vfs.sync_dir(&self.dir).map_err(|e| Error::io("flush", &self.dir, None, e))
+        self.vfs
+            .sync_dir(&self.dir)
+            .map_err(|e| Error::io("flush", &self.dir, None, e))
     }
 
     /// Removes the directory if nothing is left in it; what somebody else put there stays.
@@ -215,20 +236,26 @@ impl Files {
         if !self.dir_exists || !self.list()?.is_empty() {
             return Ok(());
         }
-        self.vfs.remove_dir(&self.dir).map_err(|e| Error::io("remove", &self.dir, None, e))?;
+        self.vfs
+            .remove_dir(&self.dir)
+            .map_err(|e| Error::io("remove", &self.dir, None, e))?;
         self.dir_exists = false;
         self.sync_parent()
     }
 
     fn list(&self) -> Result<Vec<PathBuf>> {
-        self.vfs.list(&self.dir).map_err(|e| Error::io("list", &self.dir, None, e))
+        self.vfs
+            .list(&self.dir)
+            .map_err(|e| Error::io("list", &self.dir, None, e))
     }
 
     fn create_dir(&mut self) -> Result<()> {
         if self.dir_exists {
             return Ok(());
         }
-        self.vfs.create_dir(&self.dir).map_err(|e| Error::io("create", &self.dir, None, e))?;
+        self.vfs
+            .create_dir(&self.dir)
+            .map_err(|e| Error::io("create", &self.dir, None, e))?;
         self.sync_parent()?;
         self.dir_exists = true;
         Ok(())
@@ -239,6 +266,8 @@ impl Files {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        self.vfs.sync_dir(parent).map_err(|e| Error::io("flush", parent, None, e))
+        self.vfs
+            .sync_dir(parent)
+            .map_err(|e| Error::io("flush", parent, None, e))
     }
 }

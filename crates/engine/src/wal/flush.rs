@@ -122,7 +122,10 @@ impl Flusher {
                 }
                 Turn::Wait => {
                     drop(state);
-                    waiter.get().expect("the group took it when it said to wait").wait();
+                    waiter
+                        .get()
+                        .expect("the group took it when it said to wait")
+                        .wait();
                 }
             }
         }
@@ -148,7 +151,9 @@ impl Flusher {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing that runs under this lock panics")
+        self.state
+            .lock()
+            .expect("nothing that runs under this lock panics")
     }
 }
 

@@ -107,7 +107,11 @@ impl<W> Group<W> {
             self.durable = self.durable.max(first.covers);
         }
         let durable = self.durable;
-        wake.extend(self.waiting.extract_if(.., |(upto, _)| *upto <= durable).map(|(_, w)| w));
+        wake.extend(
+            self.waiting
+                .extract_if(.., |(upto, _)| *upto <= durable)
+                .map(|(_, w)| w),
+        );
         if self.free_lane().is_some()
             && let Some(next) = self.waiting.iter().position(|(upto, _)| !self.covered(*upto))
         {
@@ -131,5 +135,4 @@ impl<W> Group<W> {
 }
 
 #[cfg(test)]
-#[path = "group_tests.rs"]
 mod tests;

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use weald_vfs::{OpenMode, Vfs};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-pub(crate) use batch::{Batch, BatchEncoder, EncodedBatch, Ops};
+pub(crate) use batch::{Batch, BatchEncoder, EncodedBatch};
 use files::Files;
 use flush::Flusher;
 use frame::{CHECKPOINT, COMMIT, FRAME_HEADER, FrameHeader};
@@ -181,13 +181,19 @@ impl Wal {
             return Err(Error::corrupt(dir, None, what));
         }
         let config = config.clamped();
-        let mode = if read_only { OpenMode::Read } else { OpenMode::Write };
+        let mode = if read_only {
+            OpenMode::Read
+        } else {
+            OpenMode::Write
+        };
         let directory = Directory::read(&*vfs, dir, database, mode)?;
         let tail = replay::replay(&directory.chain, from, visit)?;
         if !read_only {
             replay::rewrite(&directory.chain[..tail.dead_from], tail.durable, tail.end)?;
         }
-        Ok(Wal::recovered(vfs, dir, config, database, read_only, directory, tail))
+        Ok(Wal::recovered(
+            vfs, dir, config, database, read_only, directory, tail,
+        ))
     }
 
     fn recovered(
@@ -199,7 +205,8 @@ impl Wal {
         directory: Directory,
         tail: Tail,
     ) -> Wal {
-        let (generation, exists, next_number) = (directory.generation, directory.exists, directory.next_number);
+        let (generation, exists, next_number) =
+            (directory.generation, directory.exists, directory.next_number);
         let mut spares = directory.others;
         let mut live = VecDeque::new();
         let mut previous = 0;
@@ -299,7 +306,9 @@ impl Wal {
             files.put_back(&live.path, live.len())?;
         }
         files.trim()?;
-        self.counters.recycled.fetch_add(given_back.len() as u64, Ordering::Relaxed);
+        self.counters
+            .recycled
+            .fetch_add(given_back.len() as u64, Ordering::Relaxed);
         Ok(given_back.len())
     }
 
@@ -317,7 +326,9 @@ impl Wal {
         self.check_writable()?;
         let (segment, used) = {
             let writer = self.writer();
-            let Some(segment) = writer.current.clone() else { return Ok(false) };
+            let Some(segment) = writer.current.clone() else {
+                return Ok(false);
+            };
             let used = segment.header.offset(writer.end);
             (segment, used)
         };
@@ -378,12 +389,22 @@ impl Wal {
             flushes: self.flusher.flushes(),
             recycled: counters.recycled.load(Ordering::Relaxed),
             segments: counters.segments.load(Ordering::Relaxed),
-            log_bytes: self.end().0.saturating_sub(counters.start.load(Ordering::Relaxed)),
+            log_bytes: self
+                .end()
+                .0
+                .saturating_sub(counters.start.load(Ordering::Relaxed)),
         }
     }
 
     /// `frame` is room for the header, `len` bytes of payload, and zeros up to the alignment.
-    fn append_frame(&self, kind: u16, txid: TxId, frame: &mut [u8], len: usize, payload_hash: u64) -> Result<Lsn> {
+    fn append_frame(
+        &self,
+        kind: u16,
+        txid: TxId,
+        frame: &mut [u8],
+        len: usize,
+        payload_hash: u64,
+    ) -> Result<Lsn> {
         self.check_writable()?;
         let mut writer = self.writer();
         let size = frame.len() as u64;
@@ -433,8 +454,11 @@ impl Wal {
     fn begin_segment(&self, writer: &mut Writer, size: u64) -> Result<Arc<Segment>> {
         let mut files = self.files();
         let spare = files.take(SEGMENT_HEADER + size)?;
-        // Used up even if this fails: a header with it may be in the file.
+        // The header says that the segment before ends here. It may be in the file even if writing it fails, so there is no way back
+        // to that segment, and the next attempt supersedes this one.
         writer.generation += 1;
+        writer.current = None;
+        writer.mapped = 0;
         let header = SegmentHeader {
             database: self.database,
             generation: writer.generation,
@@ -502,22 +526,32 @@ impl Wal {
     fn count_segments(&self, writer: &Writer) {
         let start = writer.live.front().map_or(writer.end, |l| l.start);
         self.counters.start.store(start.0, Ordering::Relaxed);
-        self.counters.segments.store(writer.live.len() as u64, Ordering::Relaxed);
+        self.counters
+            .segments
+            .store(writer.live.len() as u64, Ordering::Relaxed);
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().expect("nothing that runs under this lock panics")
+        self.writer
+            .lock()
+            .expect("nothing that runs under this lock panics")
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().expect("nothing that runs under this lock panics")
+        self.files
+            .lock()
+            .expect("nothing that runs under this lock panics")
     }
 }
 
 impl Writer {
     /// Drops the oldest segment, whose file was removed.
     fn forget_oldest(&mut self) {
-        if let Some(Live { segment: Some(segment), .. }) = self.live.pop_front() {
+        if let Some(Live {
+            segment: Some(segment),
+            ..
+        }) = self.live.pop_front()
+        {
             segment.retire();
         }
     }
@@ -536,7 +570,10 @@ impl Holds {
         positions.0 += 1;
         positions.1.insert(id, lsn);
         drop(positions);
-        Hold { holds: holds.clone(), id }
+        Hold {
+            holds: holds.clone(),
+            id,
+        }
     }
 
     fn limit(&self, lsn: Lsn) -> Lsn {
@@ -548,7 +585,9 @@ impl Holds {
     }
 
     fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Lsn>)> {
-        self.positions.lock().expect("nothing that runs under this lock panics")
+        self.positions
+            .lock()
+            .expect("nothing that runs under this lock panics")
     }
 }
 
@@ -573,3 +612,6 @@ impl Drop for Hold {
         self.holds.lock().1.remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,16 +74,25 @@ impl Directory {
         };
         let mut begun = Vec::new();
         for path in vfs.list(dir).map_err(|e| Error::io("list", dir, None, e))? {
-            let Some(number) = files::number(&path) else { continue };
+            let Some(number) = files::number(&path) else {
+                continue;
+            };
             directory.next_number = directory.next_number.max(number.saturating_add(1));
-            let file = vfs.open(&path, mode).map_err(|e| Error::io("open", &path, None, e))?;
+            let file = vfs
+                .open(&path, mode)
+                .map_err(|e| Error::io("open", &path, None, e))?;
             let len = file.len().map_err(|e| Error::io("measure", &path, None, e))?;
             match SegmentHeader::read(&*file, &path, len)? {
                 None => directory.others.push((path, len)),
                 Some(header) if header.database != database => {
                     return Err(Error::corrupt(&path, Some(16), "it belongs to another database"));
                 }
-                header => begun.push(Found { path, len, header, file }),
+                header => begun.push(Found {
+                    path,
+                    len,
+                    header,
+                    file,
+                }),
             }
         }
         directory.link(begun);
@@ -134,14 +143,20 @@ pub(super) fn replay(
         });
     };
     if from < first.header.start {
-        let what = format!("the log begins at {}, after the checkpoint at {}", first.header.start.0, from.0);
+        let what = format!(
+            "the log begins at {}, after the checkpoint at {}",
+            first.header.start.0, from.0
+        );
         return Err(Error::corrupt(&first.found.path, None, what));
     }
     if from > last.found.limit(&last.header) {
         let what = format!("the log ends before the checkpoint at {}", from.0);
         return Err(Error::corrupt(&last.found.path, None, what));
     }
-    let needed_from = chain.iter().rposition(|l| l.header.start <= from).expect("the first one does");
+    let needed_from = chain
+        .iter()
+        .rposition(|l| l.header.start <= from)
+        .expect("the first one does");
     let mut at = from;
     let mut durable = from;
     for (i, link) in chain.iter().enumerate().skip(needed_from) {
@@ -157,7 +172,10 @@ pub(super) fn replay(
         if next.is_none() || at < limit {
             let said = promised(&chain[i..], at)?;
             if said > at {
-                let what = format!("the record at position {} is not valid, yet the log was durable up to {}", at.0, said.0);
+                let what = format!(
+                    "the record at position {} is not valid, yet the log was durable up to {}",
+                    at.0, said.0
+                );
                 let place = (at < link.found.limit(&link.header)).then(|| link.header.offset(at));
                 return Err(Error::corrupt(&link.found.path, place, what));
             }
@@ -175,14 +193,20 @@ pub(super) fn replay(
 /// The frame at `at`, if there is a valid one that ends within `limit`.
 fn read_frame(link: &Link, window: &mut Window, at: Lsn, limit: Lsn) -> Result<Option<FrameHeader>> {
     let offset = link.header.offset(at);
-    let Some(bytes) = window.get(&link.found, offset, FRAME_HEADER)? else { return Ok(None) };
+    let Some(bytes) = window.get(&link.found, offset, FRAME_HEADER)? else {
+        return Ok(None);
+    };
     let bytes = bytes.try_into().expect("as long as asked for");
-    let Some(frame) = FrameHeader::decode(bytes, link.header.salt, at) else { return Ok(None) };
+    let Some(frame) = FrameHeader::decode(bytes, link.header.salt, at) else {
+        return Ok(None);
+    };
     if at.plus(frame.frame_len()) > limit {
         return Ok(None);
     }
     let payload = window.get(&link.found, offset + FRAME_HEADER as u64, frame.len as usize)?;
-    Ok(payload.is_some_and(|p| xxh3_64(p) == frame.payload_hash).then_some(frame))
+    Ok(payload
+        .is_some_and(|p| xxh3_64(p) == frame.payload_hash)
+        .then_some(frame))
 }
 
 /// The record in a valid frame.
@@ -205,7 +229,10 @@ fn record<'a>(link: &'a Link, window: &'a mut Window, frame: &FrameHeader) -> Re
             upto: Lsn(u64::from_le_bytes(payload.try_into().expect("eight bytes"))),
         }),
         kind => {
-            let what = format!("its record is of kind {kind} with {} bytes, which this program can't read", frame.len);
+            let what = format!(
+                "its record is of kind {kind} with {} bytes, which this program can't read",
+                frame.len
+            );
             Err(Error::corrupt(path, Some(offset), what))
         }
     }
@@ -218,7 +245,11 @@ fn record<'a>(link: &'a Link, window: &'a mut Window, frame: &FrameHeader) -> Re
 fn promised(links: &[Link], p: Lsn) -> Result<Lsn> {
     let mut furthest = p;
     for (i, link) in links.iter().enumerate() {
-        let mut at = if i == 0 { p.plus(ALIGN as u64) } else { link.header.start };
+        let mut at = if i == 0 {
+            p.plus(ALIGN as u64)
+        } else {
+            link.header.start
+        };
         if i > 0 {
             furthest = furthest.max(link.header.durable);
         }
@@ -255,10 +286,14 @@ pub(super) fn rewrite(chain: &[Link], durable: Lsn, end: Lsn) -> Result<()> {
                 .get(&link.found, offset, n as usize)?
                 .ok_or_else(|| Error::corrupt(path, Some(offset), "it was cut while it was read"))?;
             let file = &link.found.file;
-            file.write_all_at(bytes, offset).map_err(|e| Error::io("write", path, Some(offset), e))?;
+            file.write_all_at(bytes, offset)
+                .map_err(|e| Error::io("write", path, Some(offset), e))?;
             at = at.plus(n);
         }
-        link.found.file.sync_data().map_err(|e| Error::io("flush", path, None, e))?;
+        link.found
+            .file
+            .sync_data()
+            .map_err(|e| Error::io("flush", path, None, e))?;
     }
     Ok(())
 }
@@ -280,9 +315,14 @@ impl Window {
         if !buffered.contains(&offset) || !buffered.contains(&(offset + n as u64)) {
             let read = left.min(n.max(CHUNK) as u64) as usize;
             self.bytes.clear();
-            self.bytes
-                .try_reserve(read)
-                .map_err(|_| Error::io("read", &found.path, Some(offset), std::io::ErrorKind::OutOfMemory.into()))?;
+            self.bytes.try_reserve(read).map_err(|_| {
+                Error::io(
+                    "read",
+                    &found.path,
+                    Some(offset),
+                    std::io::ErrorKind::OutOfMemory.into(),
+                )
+            })?;
             self.bytes.resize(read, 0);
             if let Err(e) = found.file.read_exact_at(&mut self.bytes, offset) {
                 self.bytes.clear();

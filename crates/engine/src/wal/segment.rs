@@ -49,7 +49,13 @@ impl SegmentHeader {
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[12..16].copy_from_slice(&(SEGMENT_HEADER as u32).to_le_bytes());
         out[16..32].copy_from_slice(&self.database.to_le_bytes());
-        let words = [self.generation, self.salt, self.previous, self.start.0, self.durable.0];
+        let words = [
+            self.generation,
+            self.salt,
+            self.previous,
+            self.start.0,
+            self.durable.0,
+        ];
         for (i, word) in words.into_iter().enumerate() {
             out[32 + i * 8..40 + i * 8].copy_from_slice(&word.to_le_bytes());
         }
@@ -64,7 +70,10 @@ impl SegmentHeader {
             return Ok(None);
         }
         if word(8) != u64::from(VERSION) | SEGMENT_HEADER << 32 {
-            let what = format!("its format version {} is not one that this program reads", word(8) as u32);
+            let what = format!(
+                "its format version {} is not one that this program reads",
+                word(8) as u32
+            );
             return Err(Error::corrupt(path, Some(8), what));
         }
         let header = SegmentHeader {
@@ -80,7 +89,11 @@ impl SegmentHeader {
             && header.start.0 % 8 == 0
             && (1..=GENERATION_MAX).contains(&header.generation);
         if !sound {
-            return Err(Error::corrupt(path, Some(0), "its header holds numbers that can't be"));
+            return Err(Error::corrupt(
+                path,
+                Some(0),
+                "its header holds numbers that can't be",
+            ));
         }
         Ok(Some(header))
     }
@@ -90,29 +103,36 @@ impl SegmentHeader {
         let bytes = self.encode();
         for copy in 0..COPIES {
             let at = copy * COPY_STRIDE;
-            file.write_all_at(&bytes, at).map_err(|e| Error::io("write", path, Some(at), e))?;
+            file.write_all_at(&bytes, at)
+                .map_err(|e| Error::io("write", path, Some(at), e))?;
         }
         Ok(())
     }
 
     /// Reads the header of a file; `None` for one that no segment was begun in yet.
     ///
-    /// A disk writes a sector whole or not at all, so a crash leaves each copy as it was, blank or complete. A file with bytes in
-    /// place of a header, yet no valid copy, is damaged.
+    /// The first copy is written before the second, and both are durable before anything in the segment is acknowledged. So a
+    /// write that was cut short leaves the second copy blank or as it was, and two copies that are neither blank nor valid
+    /// are damage.
     pub(super) fn read(file: &dyn File, path: &Path, len: u64) -> Result<Option<SegmentHeader>> {
         let mut newest: Option<SegmentHeader> = None;
-        let mut blank = true;
+        let mut blank = false;
         for copy in 0..COPIES {
             let at = copy * COPY_STRIDE;
             let mut bytes = [0; ENCODED];
             let there = len.saturating_sub(at).min(ENCODED as u64) as usize;
-            file.read_exact_at(&mut bytes[..there], at).map_err(|e| Error::io("read", path, Some(at), e))?;
-            blank &= bytes.iter().all(|b| *b == 0);
+            file.read_exact_at(&mut bytes[..there], at)
+                .map_err(|e| Error::io("read", path, Some(at), e))?;
+            blank |= bytes.iter().all(|b| *b == 0);
             let header = SegmentHeader::decode(&bytes, path)?;
             newest = newest.into_iter().chain(header).max_by_key(|h| h.generation);
         }
         match newest {
-            None if !blank => Err(Error::corrupt(path, Some(0), "neither copy of its header is valid")),
+            None if !blank => Err(Error::corrupt(
+                path,
+                Some(0),
+                "neither copy of its header is valid",
+            )),
             newest => Ok(newest),
         }
     }
@@ -141,7 +161,10 @@ impl Segment {
     /// Opens a file that is prepared up to `prepared` and begins a segment in it. On an error no frame can follow in
     /// this file before another segment is begun in it.
     pub(super) fn begin(vfs: &dyn Vfs, path: &Path, prepared: u64, header: SegmentHeader) -> Result<Segment> {
-        let open = || vfs.open(path, OpenMode::Write).map_err(|e| Error::io("open", path, None, e));
+        let open = || {
+            vfs.open(path, OpenMode::Write)
+                .map_err(|e| Error::io("open", path, None, e))
+        };
         let lanes = [open()?, open()?];
         // Through a handle whose writes are never mapped: a system call changes a page at once or not at all.
         header.write(&*lanes[1], path)?;
@@ -169,7 +192,9 @@ impl Segment {
     }
 
     pub(super) fn map_writes(&self, len: u64) -> Result<()> {
-        self.lanes[0].map_writes(len).map_err(|e| Error::io("map", &self.path, None, e))
+        self.lanes[0]
+            .map_writes(len)
+            .map_err(|e| Error::io("map", &self.path, None, e))
     }
 
     pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
@@ -179,7 +204,9 @@ impl Segment {
     }
 
     pub(super) fn flush(&self, lane: usize) -> Result<()> {
-        self.lanes[lane].sync_data().map_err(|e| Error::io("flush", &self.path, None, e))?;
+        self.lanes[lane]
+            .sync_data()
+            .map_err(|e| Error::io("flush", &self.path, None, e))?;
         self.header_durable.store(true, Ordering::Relaxed);
         Ok(())
     }
