@@ -105,13 +105,13 @@ impl Core {
         let (pages, blob) = match written {
             Ok(written) => written,
             Err(e) => {
-                self.give_up(capture, &e);
-                return Err(e);
+                self.give_up(capture);
+                return Err(self.poison.set_unless_full(e));
             }
         };
         let old = checkpoints.meta;
         let meta = Meta { end: capture.end, free: blob, roots: capture.roots, ..old };
-        self.make_durable(&mut checkpoints, meta).inspect_err(|e| self.poison.force(e))?;
+        self.make_durable(&mut checkpoints, meta).map_err(|e| self.poison.set(e))?;
         self.adopt(&mut checkpoints, &capture, &pages, &old)?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
@@ -229,8 +229,7 @@ impl Core {
     }
 
     /// The checkpoint failed before anything counted: as if it had not begun.
-    fn give_up(&self, capture: Capture, error: &Error) {
-        self.poison.note(error);
+    fn give_up(&self, capture: Capture) {
         let mut state = self.state();
         state.under_way = None;
         state.dirty.extend(capture.dirty);

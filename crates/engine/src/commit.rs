@@ -70,10 +70,10 @@ impl Core {
         let mut roots = merge(&mut pages, &base, &stage.finish())?;
         if stage.large_values().next().is_some() {
             // The log only says where large values are: they must be on the disk before it is.
-            self.store.file.sync().inspect_err(|e| self.poison.force(e))?;
+            self.store.file.sync().map_err(|e| self.poison.set(e))?;
         }
-        let lsn = wal.append(txid, &mut batch).inspect_err(|e| self.note_log_failure(e))?;
-        self.open_log(wal, lsn).inspect_err(|e| self.poison.force(e))?;
+        let lsn = wal.append(txid, &mut batch).map_err(|e| self.log_failure(e))?;
+        self.open_log(wal, lsn).map_err(|e| self.poison.set(e))?;
         roots.txid = txid;
         roots.lsn = lsn;
         pages.finish(&mut state.dirty)?;
@@ -176,22 +176,21 @@ impl Core {
     /// Waits until the commit is as durable as its policy asks, and readers see it.
     fn settle(&self, wal: &Wal, committed: Committed, policy: SyncPolicy) -> Result<()> {
         if policy == SyncPolicy::Immediate {
-            wal.flush(committed.lsn).inspect_err(|e| self.note_log_failure(e))?;
+            wal.flush(committed.lsn).map_err(|e| self.log_failure(e))?;
         }
         // A commit that waits for nothing still stands behind earlier ones that do.
         while let Some(until) = self.publish() {
             if until > committed.lsn {
                 break;
             }
-            wal.flush(until).inspect_err(|e| self.note_log_failure(e))?;
+            wal.flush(until).map_err(|e| self.log_failure(e))?;
         }
         Ok(())
     }
 
-    fn note_log_failure(&self, error: &Error) {
-        if matches!(error, Error::Poisoned { .. } | Error::Io(_)) {
-            self.poison.force(error);
-        }
+    /// A log that failed for good takes the database with it; one that had no room, or refused what is too large, is as it was.
+    fn log_failure(&self, error: Error) -> Error {
+        if matches!(error, Error::Poisoned(_)) { self.poison.set(error) } else { error }
     }
 
     /// Slows a writer down as changed pages pile up faster than they are written, and does the checkpoint itself where no

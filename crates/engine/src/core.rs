@@ -68,26 +68,28 @@ struct Unpublished {
 
 /// The first failure of a write or flush, after which nothing is accepted.
 #[derive(Default)]
-pub(crate) struct Poison(OnceLock<String>);
+pub(crate) struct Poison(OnceLock<Arc<Error>>);
 
 impl Poison {
     pub(crate) fn check(&self) -> Result<()> {
         match self.0.get() {
-            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            Some(cause) => Err(Error::Poisoned(Arc::clone(cause))),
             None => Ok(()),
         }
     }
 
-    /// Remembers that `error` left files in an unknown state, unless it is one after which everything is as it was.
-    pub(crate) fn note(&self, error: &Error) {
-        if !matches!(error, Error::DiskFull { .. }) {
-            self.force(error);
-        }
+    /// Remembers that `error` left files in an unknown state, and gives the error to report.
+    pub(crate) fn set(&self, error: Error) -> Error {
+        let cause = match error {
+            Error::Poisoned(cause) => cause,
+            other => Arc::new(other),
+        };
+        Error::Poisoned(Arc::clone(self.0.get_or_init(|| cause)))
     }
 
-    /// Remembers that `error` left files in an unknown state.
-    pub(crate) fn force(&self, error: &Error) {
-        self.0.get_or_init(|| error.to_string());
+    /// Like [`set`](Self::set), but for an error after which everything is as it was.
+    pub(crate) fn set_unless_full(&self, error: Error) -> Error {
+        if matches!(error, Error::DiskFull { .. }) { error } else { self.set(error) }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Every variant says what state it leaves behind.
 ///
-/// The type is two words wide, so that a `Result` on the read path costs nothing; what a failure needs is boxed.
+/// The type is small, so that a `Result` on the read path costs little; what most failures carry is boxed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -60,41 +61,18 @@ pub enum Error {
         pid: Option<u32>,
     },
 
-    /// A write or flush failed earlier; what was acknowledged is safe, nothing more is accepted. Reopen the database to go on.
-    #[error("the database takes no more writes since an earlier failure, reopen it: {cause}")]
-    Poisoned {
-        /// The failure.
-        cause: String,
-    },
+    /// A write or a flush failed earlier, so what is on the disk is not known for sure any more. What was acknowledged is safe; nothing
+    /// further is accepted until the database is opened again. The source is the first failure.
+    #[error("the database takes no more writes since an earlier failure, open it again: {0}")]
+    Poisoned(#[source] Arc<Error>),
 
     /// The database was opened for reading only.
     #[error("the database is open for reading only")]
     ReadOnly,
 
-    /// The key is longer than this page size allows. Nothing was staged.
-    #[error("a key of {len} bytes is too long: pages of this size take {max}")]
-    KeyTooLong {
-        /// The key's length.
-        len: usize,
-        /// The longest that is possible.
-        max: usize,
-    },
-
-    /// The value is longer than 4 GiB. Nothing was staged.
-    #[error("a value of {len} bytes is too long: at most 4 GiB fit")]
-    ValueTooLong {
-        /// The value's length.
-        len: u64,
-    },
-
-    /// An optimistic transaction wrote more than `transaction_bytes_max`. It can only be rolled back.
-    #[error("the transaction holds {bytes} bytes of writes, more than the {max} that the options allow: use a WriteTx, or smaller transactions")]
-    TransactionTooLarge {
-        /// What it holds.
-        bytes: u64,
-        /// What it may.
-        max: u64,
-    },
+    /// A key, value or transaction is larger than the format or the options allow. Nothing was changed.
+    #[error(transparent)]
+    TooLarge(#[from] Box<TooLarge>),
 
     /// Something that the transaction read was changed by a later commit. Nothing was committed: run the transaction again, as
     /// [`transact`](crate::Database::transact) does.
@@ -149,6 +127,18 @@ fn show(name: &[u8]) -> String {
     format!("\"{}\"", name.escape_ascii())
 }
 
+/// Something that exceeds a limit.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} of {size} bytes is larger than the {limit} that are possible")]
+pub struct TooLarge {
+    /// What it is: "a key".
+    pub what: &'static str,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The most that is possible.
+    pub limit: u64,
+}
+
 /// A failed call to the file system.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {operation} {}{}: {source}", path.display(), at(*offset))]
@@ -198,6 +188,10 @@ impl Error {
             offset,
             what: what.into(),
         }))
+    }
+
+    pub(crate) fn too_large(what: &'static str, size: u64, limit: u64) -> Error {
+        Error::TooLarge(Box::new(TooLarge { what, size, limit }))
     }
 
     pub(crate) fn corrupt_page(path: &Path, page: u64, what: impl Into<String>) -> Error {

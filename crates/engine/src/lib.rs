@@ -18,5 +18,5 @@ mod store;
 mod tree;
 mod wal;
 
-pub use error::{Corruption, Error, IoError, Result};
+pub use error::{Corruption, Error, IoError, Result, TooLarge};
 pub use ids::{Lsn, TxId};
