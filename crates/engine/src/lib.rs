@@ -1,5 +1,6 @@
 //! A durable, transactional, ordered key-value store in one file.
 
+mod bloom;
 mod error;
 mod ids;
 mod op;
