@@ -3,6 +3,7 @@
 mod bloom;
 mod error;
 mod ids;
+mod large;
 mod op;
 mod stage;
 
