@@ -1,19 +1,6 @@
 //! The bytes of a filter in the file: a header and groups of blocks, 4 KiB each, so that they fill pages of every size.
 //!
-//! ```text
-//! header  0  8 magic       group  0     63 blocks of 64 bytes
-//!         8  4 version            4032  8 checksum of the blocks, seeded by the header's checksum and the group's number
-//!        12  4 probes             4040  56 zeroes
-//!        16  8 seed
-//!        24  8 blocks
-//!        32  8 capacity
-//!        40  8 inserted
-//!        48  8 deleted
-//!        56  8 valid from
-//!        64  8 as of
-//!        72  8 checksum of what is before
-//!        80    zeroes to 4096
-//! ```
+//! `docs/format-bloom.md` has the tables.
 //!
 //! A group of another image does not pass, even one of the same filter: an older one lacks keys.
 
@@ -22,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{BLOCK_WORDS, Bloom, PROBES_MAX};
-use crate::ids::TxId;
+use crate::ids::{TreeId, TxId};
 
 /// Bytes of the header, and of each group.
 pub(crate) const GROUP: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"WealdBlm";
 const VERSION: u32 = 1;
-const HEADER_FIELDS: usize = 72;
+const HEADER_FIELDS: usize = 80;
 const BLOCK: usize = BLOCK_WORDS * 8;
 const GROUP_BLOCKS: usize = 63;
 const GROUP_DATA: usize = GROUP_BLOCKS * BLOCK;
@@ -63,6 +50,8 @@ pub(crate) struct BloomHeader {
     valid_from: TxId,
     /// The commit up to which all keys are in the image. Those of later commits are to be inserted again.
     pub(crate) as_of: TxId,
+    /// The tree whose keys these are.
+    pub(crate) tree: TreeId,
     checksum: u64,
 }
 
@@ -90,6 +79,7 @@ impl BloomHeader {
             self.deleted,
             self.valid_from.0,
             self.as_of.0,
+            self.tree.0,
         ];
         for (field, word) in out[16..].chunks_exact_mut(8).zip(words) {
             field.copy_from_slice(&word.to_le_bytes());
@@ -129,6 +119,7 @@ impl BloomHeader {
             deleted: word(48),
             valid_from: TxId(word(56)),
             as_of: TxId(word(64)),
+            tree: TreeId(word(72)),
             checksum,
         };
         // A checksum can be forged, so the bounds of the arithmetic that follows are checked too.
@@ -164,6 +155,7 @@ impl Bloom {
             deleted: self.deleted.load(Ordering::Relaxed),
             valid_from: self.valid_from,
             as_of,
+            tree: self.tree,
             checksum: 0,
         };
         header.checksum = xxh3_64(&header.fields());
@@ -195,6 +187,7 @@ impl Bloom {
     pub(crate) fn from_header(header: &BloomHeader) -> Bloom {
         let groups = header.groups();
         let mut bloom = Bloom::with_blocks(
+            header.tree,
             header.blocks,
             header.probes,
             header.seed,

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::ids::TxId;
+use crate::ids::{TreeId, TxId};
 
 const BLOCK_WORDS: usize = 8;
 const BLOCK_BITS: u64 = 512;
@@ -39,6 +39,7 @@ struct Block([AtomicU64; BLOCK_WORDS]);
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Bloom {
+    tree: TreeId,
     blocks: Box<[Block]>,
     probes: u32,
     seed: u64,
@@ -53,11 +54,11 @@ pub(crate) struct Bloom {
 }
 
 impl Bloom {
-    /// An empty filter for `capacity` keys. `valid_from` is the first commit whose snapshots may ask it: the caller inserts the keys
+    /// An empty filter for `capacity` keys of a tree. `valid_from` is the first commit whose snapshots may ask it: the caller inserts the keys
     /// of that commit and of all later ones.
     ///
     /// Bits per key are taken as 1 to 64. The caller bounds `capacity × bits_per_key`: it is memory.
-    pub(crate) fn new(capacity: u64, bits_per_key: u32, seed: u64, valid_from: TxId) -> Bloom {
+    pub(crate) fn new(tree: TreeId, capacity: u64, bits_per_key: u32, seed: u64, valid_from: TxId) -> Bloom {
         let bits_per_key = bits_per_key.clamp(1, 64);
         // ln 2 × bits per key is the optimum of a plain filter; a blocked one is past it a little earlier.
         let probes = (bits_per_key * 6 / 10).clamp(1, PROBES_MAX);
@@ -65,13 +66,21 @@ impl Bloom {
             .saturating_mul(bits_per_key.into())
             .div_ceil(BLOCK_BITS)
             .max(1);
-        let bloom = Bloom::with_blocks(blocks, probes, seed, capacity, valid_from);
+        let bloom = Bloom::with_blocks(tree, blocks, probes, seed, capacity, valid_from);
         bloom.ready.store(true, Ordering::Relaxed);
         bloom
     }
 
-    fn with_blocks(blocks: u64, probes: u32, seed: u64, capacity: u64, valid_from: TxId) -> Bloom {
+    fn with_blocks(
+        tree: TreeId,
+        blocks: u64,
+        probes: u32,
+        seed: u64,
+        capacity: u64,
+        valid_from: TxId,
+    ) -> Bloom {
         Bloom {
+            tree,
             blocks: (0..blocks).map(|_| Block::default()).collect(),
             probes,
             seed,

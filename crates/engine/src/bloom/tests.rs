@@ -1,12 +1,14 @@
 use super::format::{BloomError, BloomHeader, GROUP};
 use super::*;
 
+const TREE: TreeId = TreeId(20);
+
 fn key(i: u64) -> [u8; 8] {
     i.to_be_bytes()
 }
 
 fn filled(keys: std::ops::Range<u64>, capacity: u64) -> Bloom {
-    let bloom = Bloom::new(capacity, BITS_PER_KEY, 42, TxId(7));
+    let bloom = Bloom::new(TREE, capacity, BITS_PER_KEY, 42, TxId(7));
     keys.for_each(|i| bloom.insert(bloom.hash(&key(i))));
     bloom
 }
@@ -46,18 +48,18 @@ fn full_filter_lets_few_absent_keys_pass() {
 #[test]
 fn few_bits_per_key_work_too() {
     for bits in [0, 1, 4, 8, 16, 64] {
-        let bloom = Bloom::new(10_000, bits, 1, TxId(0));
+        let bloom = Bloom::new(TREE, 10_000, bits, 1, TxId(0));
         (0..10_000).for_each(|i| bloom.insert(bloom.hash(&key(i))));
         assert!((0..10_000).all(|i| bloom.may_contain(bloom.hash(&key(i)))));
         println!("{bits} bits: {:.5}", measured_rate(&bloom));
     }
-    let empty = Bloom::new(0, 10, 1, TxId(0));
+    let empty = Bloom::new(TREE, 0, 10, 1, TxId(0));
     assert!(!empty.may_contain(empty.hash(b"")));
 }
 
 #[test]
 fn concurrent_inserts_are_never_missed() {
-    let bloom = Bloom::new(40_000, BITS_PER_KEY, 3, TxId(0));
+    let bloom = Bloom::new(TREE, 40_000, BITS_PER_KEY, 3, TxId(0));
     // Each thread publishes how many of its keys are in, and the others ask for them at once.
     let published: [AtomicU64; 4] = Default::default();
     std::thread::scope(|scope| {
@@ -183,8 +185,8 @@ fn forged_headers_are_refused_before_memory_is_taken() {
     let forged = |at: usize, field: &[u8]| {
         let mut bytes = good;
         bytes[at..at + field.len()].copy_from_slice(field);
-        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[..72]);
-        bytes[72..80].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[..80]);
+        bytes[80..88].copy_from_slice(&checksum.to_le_bytes());
         BloomHeader::decode(&bytes, 3 * GROUP as u64).unwrap_err()
     };
     assert_eq!(forged(8, &2u32.to_le_bytes()), BloomError::Version(2));
@@ -199,4 +201,16 @@ fn forged_headers_are_refused_before_memory_is_taken() {
         forged(24, &(1u64 << 40).to_le_bytes()),
         BloomError::Length { .. }
     ));
+}
+
+#[test]
+fn images_keep_their_bytes() {
+    let (header, groups) = image(&filled(0..1000, 1000));
+    let checksum = |bytes: &[u8]| xxhash_rust::xxh3::xxh3_64(bytes);
+    let found = (checksum(&header.encode()), checksum(&groups[0]));
+    assert_eq!(
+        found,
+        (0xf350_a187_4f7a_a6bf, 0xa599_0dbd_3ba0_605a),
+        "{found:#x?}"
+    );
 }

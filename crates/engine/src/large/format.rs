@@ -1,20 +1,5 @@
 //! The bytes of a run: a header, the value in one piece across the pages, so that it can be lent whole, and the checksums of its
-//! chunks.
-//!
-//! ```text
-//! 0            8 magic
-//! 8            4 version
-//! 12           4 chunks
-//! 16           8 id of the first page
-//! 24           8 the commit that the run was born in
-//! 32           8 bytes of the value
-//! 40           8 checksum of the trailer
-//! 48           8 zero
-//! 56           8 checksum of what is before
-//! 64           the value
-//! 64 + length  8 for each chunk of 64 KiB: its checksum. This is the trailer.
-//!              zeroes to the end of the last page
-//! ```
+//! chunks. `docs/format-large.md` has the tables.
 //!
 //! Whoever has a [`LargeRef`] has the header's checksum, and by it the trailer's, and by that every chunk's: a chunk can be verified
 //! when it is first read, without the others.

@@ -238,3 +238,14 @@ fn reader_that_ends_early_or_fails_leaves_no_run() {
     write(&mut source, 100, 4096).unwrap();
     assert_eq!(source.len(), value.len() - 100);
 }
+
+#[test]
+fn runs_keep_their_bytes() {
+    let (run, large) = write(&mut &value(100_000)[..], 100_000, 4096).unwrap();
+    let found = (xxhash_rust::xxh3::xxh3_64(&run), large.checksum);
+    assert_eq!(
+        found,
+        (0x5afa_0782_b2ee_ef58, 0x0354_d4c8_3674_a36d),
+        "{found:#x?}"
+    );
+}
