@@ -1,5 +1,6 @@
 //! A durable, transactional, ordered key-value store in one file.
 
+mod bloom;
 mod checkpoint;
 mod commit;
 mod core;
@@ -7,6 +8,7 @@ mod error;
 mod free_list;
 mod gate;
 mod ids;
+mod large;
 mod merge;
 mod meta;
 mod op;

@@ -124,15 +124,17 @@ pub(super) struct Index {
 impl Index {
     /// Orders a log that has only points: a range or a drop makes the stage build its index first.
     pub(super) fn of_points(log: &Log) -> Index {
+        if log.len() == 0 {
+            return Index::default();
+        }
+        // Mostly one tree follows itself, and often there is only one: then its slots are never moved.
         let mut slots: BTreeMap<TreeId, Vec<Slot>> = BTreeMap::new();
         let mut run: Vec<Slot> = Vec::with_capacity(log.len());
-        let mut tree = None;
+        let mut tree = log.tree(0);
         for op in 0..log.len() as OpNumber {
-            if tree != Some(log.tree(op)) {
-                if let Some(tree) = tree {
-                    slots.entry(tree).or_default().append(&mut run);
-                }
-                tree = Some(log.tree(op));
+            if log.tree(op) != tree {
+                slots.entry(tree).or_default().append(&mut run);
+                tree = log.tree(op);
             }
             let prefix = log.prefix(log.key(op));
             run.push(Slot {
@@ -141,25 +143,25 @@ impl Index {
                 end: NO_OP,
             });
         }
-        if let Some(tree) = tree {
-            let of_tree = slots.entry(tree).or_default();
-            if of_tree.is_empty() {
-                *of_tree = run;
-            } else {
-                of_tree.append(&mut run);
-            }
-        }
         let mut previous = vec![NO_OP; log.len()];
-        let trees = slots.into_iter().map(|(tree, slots)| {
-            let points = sorted(log, slots, &mut previous);
+        let mut trees = BTreeMap::new();
+        let mut add = |tree, slots| {
             let index = TreeIndex {
-                points,
+                points: sorted(log, slots, &mut previous),
                 ..TreeIndex::default()
             };
-            (tree, index)
-        });
+            trees.insert(tree, index);
+        };
+        if let Some(others) = slots.get_mut(&tree) {
+            others.append(&mut run);
+        } else {
+            add(tree, run);
+        }
+        for (tree, slots) in slots {
+            add(tree, slots);
+        }
         Index {
-            trees: trees.collect(),
+            trees,
             previous,
             undo: Vec::new(),
         }
@@ -256,21 +258,11 @@ impl Index {
 
 /// Sorts the slots of one tree, keeps the last of each key and links it to the ones before.
 fn sorted(log: &Log, mut slots: Vec<Slot>, previous: &mut [OpNumber]) -> Slots {
-    // Keys with a long common beginning would all have one prefix, and every comparison would go to the arena: for the sort, the
-    // prefix is what follows the beginning that they share.
-    let shared = common_prefix(log, &slots);
-    if shared > 0 {
+    if !sort(log, &mut slots, 0) {
         for slot in &mut slots {
-            slot.prefix = log.prefix(&log.key(slot.op)[shared..]);
+            slot.prefix = log.prefix(log.key(slot.op));
         }
     }
-    // Finds out by itself, in one pass, when they are in order already.
-    slots.sort_unstable_by(|a, b| {
-        a.prefix
-            .cmp(&b.prefix)
-            .then_with(|| log.key(a.op)[shared..].cmp(&log.key(b.op)[shared..]))
-            .then_with(|| a.op.cmp(&b.op))
-    });
     slots.dedup_by(|later, kept| {
         let same = later.prefix == kept.prefix && log.key(later.op) == log.key(kept.op);
         if same {
@@ -279,12 +271,41 @@ fn sorted(log: &Log, mut slots: Vec<Slot>, previous: &mut [OpNumber]) -> Slots {
         }
         same
     });
-    if shared > 0 {
-        for slot in &mut slots {
-            slot.prefix = log.prefix(log.key(slot.op));
+    Slots::from_sorted(slots)
+}
+
+/// How many times a sort looks at the next bytes of keys that were the same so far, before it compares whole keys.
+const SORT_ROUNDS: u32 = 16;
+
+/// Sorts by key, then by operation. Leaves prefixes of its own in the slots, unless it says that they are those of the keys.
+///
+/// A comparison that goes to the arena costs a cache miss or two, so the keys are sorted by eight bytes behind the beginning that they
+/// all share, which the slots hold, and then those with the same eight bytes by their next, and so on.
+fn sort(log: &Log, slots: &mut [Slot], round: u32) -> bool {
+    if log.is_secure() || round == SORT_ROUNDS {
+        slots.sort_unstable_by(|a, b| log.key(a.op).cmp(log.key(b.op)).then(a.op.cmp(&b.op)));
+        return round == 0;
+    }
+    let shared = common_prefix(log, slots);
+    let mut shortest = usize::MAX;
+    let mut intact = round == 0 && shared == 0;
+    for slot in &mut *slots {
+        let rest = &log.key(slot.op)[shared..];
+        shortest = shortest.min(rest.len());
+        slot.prefix = log.prefix(rest);
+    }
+    // Finds out by itself, in one pass, when the slots are in order already.
+    slots.sort_unstable_by_key(|slot| u128::from(slot.prefix) << 32 | u128::from(slot.op));
+    for same in slots.chunk_by_mut(|a, b| a.prefix == b.prefix) {
+        let first = log.key(same[0].op);
+        if same.len() > 1 && same.iter().any(|slot| log.key(slot.op) != first) {
+            // A key that ends within its eight bytes looks like one with zeroes there.
+            let round = if shortest < 8 { SORT_ROUNDS } else { round + 1 };
+            sort(log, same, round);
+            intact = false;
         }
     }
-    Slots::from_sorted(slots)
+    intact
 }
 
 fn common_prefix(log: &Log, slots: &[Slot]) -> usize {

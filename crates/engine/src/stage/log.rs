@@ -182,6 +182,10 @@ impl Log {
         }
     }
 
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     pub(super) fn mark(&self) -> LogMark {
         LogMark {
             len: self.ops.len(),

@@ -264,9 +264,9 @@ impl Stage {
         large
     }
 
-    /// Everything that is staged, in order.
+    /// Everything that is staged, in order. Sorts, if nothing has needed the order before.
     pub(crate) fn finish(&mut self) -> Sorted<'_> {
-        Sorted::new(self)
+        Sorted::new(self, (!self.is_empty()).then(|| self.index()))
     }
 
     /// Every large value that was staged and not rolled back, also those that nothing staged refers to any longer.

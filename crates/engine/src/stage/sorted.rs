@@ -1,13 +1,15 @@
 //! A whole stage in order, as a commit applies it.
 
 use super::cursor::StageCursor;
-use super::index::TreeIndex;
+use super::index::{Index, TreeIndex};
 use super::{Stage, Staged};
 use crate::ids::TreeId;
 
 /// Everything that is staged, by tree.
 pub(crate) struct Sorted<'a> {
     stage: &'a Stage,
+    /// `None` when nothing is staged.
+    index: Option<&'a Index>,
 }
 
 /// Everything that is staged for one tree. A commit applies the drop or the ranges first, then the points.
@@ -21,15 +23,15 @@ pub(crate) struct SortedTree<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    pub(super) fn new(stage: &'a Stage) -> Sorted<'a> {
-        Sorted { stage }
+    pub(super) fn new(stage: &'a Stage, index: Option<&'a Index>) -> Sorted<'a> {
+        Sorted { stage, index }
     }
 
     /// The trees that something is staged for, in ascending order.
     pub(crate) fn trees(&self) -> impl Iterator<Item = SortedTree<'a>> + use<'a> {
         let stage = self.stage;
-        let trees = (!stage.is_empty()).then(|| stage.index().trees());
-        trees.into_iter().flatten().map(move |(tree, index)| SortedTree {
+        let trees = self.index.into_iter().flat_map(Index::trees);
+        trees.map(move |(tree, index)| SortedTree {
             stage,
             index,
             tree,
