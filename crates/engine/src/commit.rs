@@ -160,14 +160,14 @@ impl Core {
     }
 
     /// The runs of large values belong to the commit now, but for those that it did not keep.
-    fn settle_large(&self, stage: &Stage) {
+    pub(crate) fn settle_large(&self, stage: &Stage) {
         if stage.large_values().next().is_none() {
             return;
         }
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
         for large in stage.superseded_large_values() {
-            space.disown(run_of(large, self.store.page_size()));
+            self.store.disown(run_of(large, self.store.page_size()));
         }
+        let mut space = self.store.space.lock().expect("no panic while the space is locked");
         for large in stage.large_values() {
             space.own(run_of(large, self.store.page_size()));
         }

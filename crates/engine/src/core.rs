@@ -15,9 +15,10 @@ use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
 use crate::options::DatabaseOptions;
 use crate::roots::{Published, Roots};
-use crate::stage::ArenaPool;
+use crate::stage::{ArenaPool, Stage};
 use crate::stats::Counters;
 use crate::store::{PageStore, Pin};
+use crate::tree;
 use crate::wal::Wal;
 
 /// An open database.
@@ -205,6 +206,57 @@ impl Core {
             self.published.publish(roots);
         }
         unpublished.front().and_then(|first| first.until)
+    }
+
+    /// Puts what a large transaction has staged into pages that nobody else sees.
+    pub(crate) fn spill(&self, base: Roots, txid: TxId, stage: &mut Stage) -> Result<(Roots, Vec<PageId>)> {
+        self.check_writable()?;
+        let mut state = self.state();
+        self.reclaim(&state);
+        let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
+        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        space.spill(created.iter().copied());
+        self.counters.spills.add(1);
+        Ok((roots, created))
+    }
+
+    /// The longest key.
+    pub(crate) fn key_max(&self) -> usize {
+        tree::max_key_len(self.store.page_size())
+    }
+
+    /// What was read through the mapping was not what the file has.
+    #[cold]
+    pub(crate) fn mapping_failed(&self) -> Error {
+        let what = "its bytes could not be read through the mapping: the device failed, or another program cut the file";
+        Error::corrupt(&self.path, None, what)
+    }
+
+    /// Makes all commits durable that were not.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.check_writable()?;
+        match &self.wal {
+            Some(wal) => {
+                wal.flush(wal.end()).map_err(|e| self.poison.set(e))?;
+                self.publish();
+                Ok(())
+            }
+            None => self.checkpoint().map(drop),
+        }
+    }
+
+    /// Leaves everything in the one file.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        self.checkpoint()?;
+        let Some(wal) = &self.wal else { return Ok(()) };
+        // First the file says that it needs no log, then the log goes.
+        self.note_log(false)?;
+        self.store.file.sync()?;
+        wal.remove_all(wal.end())?;
+        Ok(())
     }
 
     fn unpublished(&self) -> MutexGuard<'_, VecDeque<Unpublished>> {

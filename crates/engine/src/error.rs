@@ -100,6 +100,10 @@ pub enum Error {
         len: usize,
     },
 
+    /// The savepoint belongs to another transaction, or the transaction went back to before it. Nothing was changed.
+    #[error("the savepoint is gone: the transaction went back to an earlier one, or it is another transaction's")]
+    SavepointGone,
+
     /// No merge operator of this name was given to the options.
     #[error("there is no merge operator {name:?}: name it in DatabaseOptions::merge_operator")]
     UnknownMergeOperator {

@@ -1,10 +1,13 @@
 //! A durable, transactional, ordered key-value store in one file.
 
+mod background;
 mod bloom;
 mod checkpoint;
 mod commit;
 mod core;
+mod db;
 mod error;
+mod expiry;
 mod free_list;
 mod gate;
 mod ids;
@@ -16,9 +19,21 @@ mod options;
 mod recovery;
 mod roots;
 mod stage;
+mod stats;
 mod store;
+mod transaction;
 mod tree;
+mod values;
 mod wal;
 
+pub use checkpoint::CheckpointInfo;
+pub use commit::Committed;
+pub use db::Database;
 pub use error::{Corruption, Error, IoError, Result, TooLarge};
 pub use ids::{Lsn, TxId};
+pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
+pub use stats::{LogStats, Stats};
+pub use transaction::{
+    Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable, WriteTx,
+};
+pub use values::ValueReader;

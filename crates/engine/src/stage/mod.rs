@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 pub(crate) use arena::ArenaPool;
 pub(crate) use cursor::StageCursor;
-pub(crate) use sorted::Sorted;
+pub(crate) use sorted::{Sorted, SortedTree};
 
 use crate::ids::TreeId;
 use crate::op::{Entry, LargeRef};
@@ -38,6 +38,8 @@ pub(crate) struct Stage {
     index: OnceLock<Index>,
     /// The operations that put a large value, in order.
     large: Vec<OpNumber>,
+    /// Whether any operand was ever staged.
+    any_merges: bool,
 }
 
 /// What is staged for a key.
@@ -81,6 +83,7 @@ impl Stage {
             log: Log::new(pool),
             index: OnceLock::new(),
             large: Vec::new(),
+            any_merges: false,
         }
     }
 
@@ -121,6 +124,7 @@ impl Stage {
 
     /// Stages an operand for `operator` without looking at what it will be merged with.
     pub(crate) fn merge(&mut self, tree: TreeId, key: &[u8], operator: u32, operand: &[u8]) {
+        self.any_merges = true;
         self.push(&Change {
             kind: Kind::Merge,
             tree,
@@ -205,6 +209,29 @@ impl Stage {
     /// Whether a staged range delete or drop covers what the base has under `key`.
     pub(crate) fn hides(&self, tree: TreeId, key: &[u8]) -> bool {
         self.tree(tree).is_some_and(|index| index.hides(&self.log, key))
+    }
+
+    /// Whether a staged range delete or drop covers anything of a tree.
+    pub(crate) fn hides_any(&self, tree: TreeId) -> bool {
+        self.tree(tree).is_some_and(|index| index.dropped || !index.ranges.is_empty())
+    }
+
+    /// The keys that operands were merged into, and their trees.
+    pub(crate) fn merged(&self) -> Vec<(TreeId, Vec<u8>)> {
+        if !self.any_merges {
+            return Vec::new();
+        }
+        let points = self.index().trees().flat_map(|(tree, _)| {
+            let mut cursor = self.cursor(tree);
+            let mut next = cursor.first();
+            std::iter::from_fn(move || {
+                let point = next.take()?;
+                next = cursor.next();
+                Some((tree, point))
+            })
+        });
+        let merged = points.filter(|(_, (_, staged))| matches!(staged, Staged::Merged { .. }));
+        merged.map(|(tree, (key, _))| (tree, key.to_vec())).collect()
     }
 
     /// A cursor over the staged points of a tree: puts, deletes and merges. Whether a key of the base between them counts,
@@ -309,6 +336,7 @@ impl Stage {
     pub(crate) fn clear(&mut self) {
         self.index.take();
         self.large.clear();
+        self.any_merges = false;
         self.log.clear();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
-use crate::large;
+use crate::large::format as large;
 use crate::op::LargeRef;
 use crate::store::bulk::BulkWriter;
 use crate::store::pool::Use;
@@ -104,11 +104,13 @@ impl<'p> Apply<'p> {
 
 /// The pages of a large value.
 pub(crate) fn run_of(large: LargeRef, page_size: usize) -> Extent {
-    Extent { start: large.first.id().0, len: large::pages_needed(large.len, page_size) }
+    // A length that no value has takes no pages.
+    Extent { start: large.first.id().0, len: large::pages_needed(large.len, page_size).unwrap_or(0) }
 }
 
-impl<'p> PageRead<'p> for Apply<'p> {
-    fn page(&self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
+// For every shorter life too, so that what is merged need not live as long as the snapshot.
+impl<'q, 'p: 'q> PageRead<'q> for Apply<'p> {
+    fn page(&self, ptr: PagePtr, level: u8) -> Result<&'q [u8]> {
         if let Some(bulk) = &self.bulk {
             bulk.make_readable(ptr.id(), &self.store.file)?;
         }
@@ -124,7 +126,7 @@ impl<'p> PageRead<'p> for Apply<'p> {
     }
 }
 
-impl<'p> PageWrite<'p> for Apply<'p> {
+impl<'q, 'p: 'q> PageWrite<'q> for Apply<'p> {
     fn create(&mut self, _level: u8, fill: impl FnOnce(&mut [u8])) -> Result<PagePtr> {
         if let Some(bulk) = &mut self.bulk {
             let id = bulk.create(&mut self.space, |id, bytes| {

@@ -17,6 +17,7 @@ mod apply;
 mod bulk;
 mod cache;
 mod file;
+mod keep;
 mod pool;
 mod raw;
 mod readers;
@@ -32,6 +33,7 @@ use crate::tree::{PageRead, page};
 
 pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
+pub(crate) use keep::Keep;
 pub(crate) use readers::{Pin, Readers};
 pub(crate) use space::{Extent, Freed, Space};
 use table::{PageTable, Place};
@@ -103,6 +105,30 @@ impl PageStore {
     /// Bytes of memory that copies of pages of the file take.
     pub(crate) fn cached_bytes(&self) -> u64 {
         self.clean.pages() * self.page_size() as u64
+    }
+
+    /// The run through the mapping.
+    ///
+    /// The run must belong to a value that a pinned snapshot reaches.
+    pub(crate) fn mapped_run(&self, run: Extent) -> Option<&[u8]> {
+        let size = self.page_size();
+        // SAFETY: the snapshot keeps the run from being reused, and the caller has seen that the file has it.
+        unsafe { self.file.slice(run.start * size as u64, run.len as usize * size) }
+    }
+
+    /// Gives a run back that no commit came to refer to.
+    pub(crate) fn disown(&self, run: Extent) {
+        self.forget(run, &mut Vec::new());
+        self.space.lock().expect("no panic while the space is locked").disown(run);
+    }
+
+    /// Whether the run that begins with this page was verified since it was written or the database was opened.
+    pub(crate) fn is_verified(&self, first: PageId) -> bool {
+        self.table.load(first) == Place::VERIFIED
+    }
+
+    pub(crate) fn set_verified(&self, first: PageId) {
+        self.table.store(first, Place::VERIFIED);
     }
 
     /// The bytes of a page if it is dirty, was born by `upto` and not freed by then: what a checkpoint of that commit has to write.
@@ -269,6 +295,12 @@ impl<'p> Snapshot<'p> {
     pub(crate) fn store(self) -> &'p PageStore {
         self.store
     }
+
+    #[cold]
+    fn wrong_level(self, ptr: PagePtr, found: u8, meant: u8) -> Error {
+        let what = format!("it is on level {found}, not {meant} as what refers to it says");
+        Error::corrupt_page(self.store.file.path(), ptr.id().0, what)
+    }
 }
 
 impl<'p> PageRead<'p> for Snapshot<'p> {
@@ -289,9 +321,12 @@ impl<'p> PageRead<'p> for Snapshot<'p> {
             return self.store.fetch(ptr, level);
         };
         if page::level(bytes) != level {
-            let what = format!("it is on level {}, not {level} as what refers to it says", page::level(bytes));
-            return Err(Error::corrupt_page(self.store.file.path(), ptr.id().0, what));
+            return Err(self.wrong_level(ptr, page::level(bytes), level));
         }
         Ok(bytes)
+    }
+
+    fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {
+        Error::corrupt_page(self.store.file.path(), ptr.id().0, what)
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Space {
     scan_at: usize,
     /// Runs that open transactions have filled and no commit refers to yet: a crash frees them.
     unowned: BTreeMap<u64, u64>,
+    /// Pages that the one open transaction has spilled to: a crash frees these too.
+    spilled: Vec<Extent>,
     /// One more than the last page in use.
     end: u64,
 }
@@ -57,6 +59,7 @@ impl Space {
             pending_pages: 0,
             scan_at: SCAN_MIN,
             unowned: BTreeMap::new(),
+            spilled: Vec::new(),
             end,
         };
         free.into_iter().for_each(|extent| space.give_back(extent));
@@ -129,6 +132,19 @@ impl Space {
         if self.unowned.remove(&extent.start).is_some() {
             self.give_back(extent);
         }
+    }
+
+    /// Notes that no commit refers to these pages yet. They may not be free when the transaction ends.
+    pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = PageId>) {
+        let mut extents: Vec<Extent> = pages.into_iter().map(|id| Extent { start: id.0, len: 1 }).collect();
+        extents.append(&mut self.spilled);
+        extents.sort_unstable();
+        self.spilled = merge_adjacent(extents);
+    }
+
+    /// The transaction that spilled has ended.
+    pub(crate) fn own_spilled(&mut self) {
+        self.spilled.clear();
     }
 
     /// Takes just these pages, which the log says are in use. `false` where they are not free.
@@ -218,6 +234,7 @@ impl Space {
         self.settle();
         let mut free: Vec<Extent> = self.by_start.iter().map(|(&start, &len)| Extent { start, len }).collect();
         free.extend(self.unowned.iter().map(|(&start, &len)| Extent { start, len }));
+        free.extend_from_slice(&self.spilled);
         free.extend(self.pending.iter().filter(|f| f.freed <= upto).map(|f| f.extent));
         free.sort_unstable();
         merge_adjacent(free)
@@ -225,7 +242,7 @@ impl Space {
 
     /// No list of free pages has more extents than this.
     pub(crate) fn extents_max(&self) -> u64 {
-        (self.by_start.len() + self.recent.len() + self.pending.len() + self.unowned.len() + 2) as u64
+        (self.by_start.len() + self.recent.len() + self.pending.len() + self.unowned.len() + self.spilled.len() + 2) as u64
     }
 
     /// Forgets the free pages at the end of the file, so that it can be cut there.

@@ -109,6 +109,12 @@ pub(crate) fn birth(page: &[u8]) -> TxId {
     TxId(u64_at(page, BIRTH))
 }
 
+/// The level of the page: 0 for a leaf.
+#[inline]
+pub(crate) fn level(page: &[u8]) -> u8 {
+    page[LEVEL]
+}
+
 #[inline]
 pub(super) fn count(page: &[u8]) -> usize {
     u16_at(page, COUNT)
