@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 
+use super::max_key_len;
 use super::page::{self, Fault, HEADER, Header, u16_at, u64_at};
 use super::search::{Heads, head, partition};
 use super::separator::Separator;
@@ -104,6 +105,9 @@ impl<'p> Branch<'p> {
         let slots_end = HEADER + SLOT * branch.count - FIRST_LESS;
         let mut at = slots_end + page::prefix_len(page);
         let used = page::used(page);
+        let Some(suffix_max) = max_key_len(page.len()).checked_sub(page::prefix_len(page)) else {
+            return Err("a separator is too long");
+        };
         if at > used {
             return Err("the separators overlap the header");
         }
@@ -115,21 +119,24 @@ impl<'p> Branch<'p> {
             if end < at || end > used {
                 return Err("a separator lies outside");
             }
+            if end - at > suffix_max {
+                return Err("a separator is too long");
+            }
             at = end;
         }
         if (0..branch.count).any(|i| branch.child(i).is_null()) {
             return Err("a child is missing");
         }
-        Ok(())
+        branch.check_order()
     }
 
-    /// What [`check_structure`](Self::check_structure) leaves out: the order of the separators and their heads.
-    pub(super) fn check_order(self) -> Result<(), Fault> {
-        for i in 1..self.count {
-            if i > 1 && self.suffix(i - 2) >= self.suffix(i - 1) {
+    /// The order of the separators is part of the structure: what copies them relies on all of them sharing the prefix.
+    fn check_order(self) -> Result<(), Fault> {
+        for i in 0..self.count - 1 {
+            if i > 0 && self.suffix(i - 1) >= self.suffix(i) {
                 return Err("the separators are out of order");
             }
-            if self.heads().get(i - 1) != Some(head(self.suffix(i - 1), 0)) {
+            if self.heads().get(i) != Some(head(self.suffix(i), 0)) {
                 return Err("a head does not match its separator");
             }
         }

@@ -13,6 +13,7 @@ use super::{MAX_HEIGHT, PageWrite, Root};
 use crate::error::Result;
 use crate::ids::PagePtr;
 use crate::op::Entry;
+use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 pub(super) struct Builder<'w, 'p, W> {
@@ -152,8 +153,11 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
             self.pass(level - 1, separator_before(branch, separator, i), branch.child(i))?;
             i += 1;
         }
-        for i in i..to {
+        if i < to {
             self.push_child(level, separator_before(branch, separator, i), branch.child(i))?;
+        }
+        for i in i + 1..to {
+            self.push_next_child(level, branch.separator(i), branch.child(i))?;
         }
         Ok(())
     }
@@ -227,6 +231,18 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
         while self.branches.len() <= index {
             self.branches.push(Branches::default());
         }
+        // Whoever forged pages could part them by separators in any order, which the shared prefix relies on.
+        if let Some(before) = self.branches[index].children.last()
+            && before.separator.cmp(separator) != Ordering::Less
+        {
+            return Err(self.pages.corrupt(ptr, "separators are out of order"));
+        }
+        self.push_next_child(level, separator, ptr)
+    }
+
+    /// [`push_child`](Self::push_child), for a child that is known to come after the one before.
+    fn push_next_child(&mut self, level: u8, separator: Separator<'p>, ptr: PagePtr) -> Result<()> {
+        let index = usize::from(level) - 1;
         let pending = &mut self.branches[index];
         pending.children.push(Child { separator, ptr });
         pending.separators += separator.len();
