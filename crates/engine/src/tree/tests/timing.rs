@@ -1,5 +1,6 @@
 //! How long things take, over pages in memory that need no look-up: `cargo test --release -p weald-engine timing -- --ignored --nocapture`.
 
+use std::alloc::Layout;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -10,33 +11,41 @@ use crate::op::{Entry, LargeRef, Value};
 use crate::tree::{Change, Cursor, PageRead, PageWrite, Root, apply, check, get, get_many, raw};
 
 const PAGE: usize = 4096;
-/// Pages lie side by side in slabs of this many, as in a pool.
-const SLAB: usize = 512;
-
-/// Pages in slabs that are never moved; the second half of a page id's life is not tracked: released pages are reused at once when
-/// nothing reads the old tree any more (`recycle`).
+/// Pages in one block of memory, as in a pool. Released pages are taken again after `recycle`, when nothing reads the old tree any more.
 struct Pool {
-    slabs: Vec<*mut u8>,
+    memory: *mut u8,
     free: Vec<u64>,
     released: Vec<u64>,
 }
 
 impl Pool {
     fn new(pages: usize) -> Pool {
-        let slabs: Vec<*mut u8> = (0..pages.div_ceil(SLAB))
-            .map(|_| Box::into_raw(vec![1u8; PAGE * SLAB].into_boxed_slice()).cast())
-            .collect();
+        const HUGE: usize = 2 << 20;
+        let layout = Layout::from_size_align(pages * PAGE, HUGE).expect("a sound layout");
+        // SAFETY: the layout is not of size zero.
+        let memory = unsafe { std::alloc::alloc(layout) };
+        assert!(!memory.is_null());
+        #[cfg(target_os = "linux")]
+        {
+            unsafe extern "C" {
+                fn madvise(at: *mut u8, len: usize, advice: i32) -> i32;
+            }
+            const MADV_HUGEPAGE: i32 = 14;
+            // SAFETY: advice about memory that was just allocated.
+            unsafe { madvise(memory, pages * PAGE, MADV_HUGEPAGE) };
+        }
+        // SAFETY: it is that long. Touched once, so that no page fault is measured.
+        unsafe { memory.write_bytes(1, pages * PAGE) };
         Pool {
-            free: (1..(slabs.len() * SLAB) as u64).rev().collect(),
-            slabs,
+            memory,
+            free: (1..pages as u64).rev().collect(),
             released: Vec::new(),
         }
     }
 
     fn at(&self, id: u64) -> *mut u8 {
-        let slab = self.slabs[id as usize / SLAB];
-        // SAFETY: each slab has `SLAB` pages.
-        unsafe { slab.add(id as usize % SLAB * PAGE) }
+        // SAFETY: ids come from `free`, which has only those of pages inside.
+        unsafe { self.memory.add(id as usize * PAGE) }
     }
 
     fn recycle(&mut self) {
