@@ -5,7 +5,7 @@ use super::builder::{Builder, separator_before};
 use super::leaf::{self, Leaf, Part};
 use super::page::HEADER;
 use super::separator::Separator;
-use super::{MAX_HEIGHT, PageWrite, Root, max_inline, max_key_len};
+use super::{MAX_HEIGHT, PageWrite, Root, max_inline, max_key_len, raw};
 use crate::error::Result;
 use crate::ids::PagePtr;
 use crate::op::{Entry, Value};
@@ -136,7 +136,9 @@ where
         ptr = branch.child(index);
     }
 
-    let leaf = Leaf::new(pages.page(ptr, 0)?);
+    let page = pages.page(ptr, 0)?;
+    raw::prefetch_all(page);
+    let leaf = Leaf::new(page);
     let (at, old) = match leaf.search(key) {
         Ok(at) => (at, Some(leaf.entry(at))),
         Err(at) => (at, None),
@@ -274,6 +276,7 @@ where
     ) -> Result<()> {
         let page = self.builder.pages.page(ptr, level)?;
         if level == 0 {
+            raw::prefetch_all(page);
             return self.leaf(Leaf::new(page), separator, ptr, end);
         }
         self.builder.pages.release(ptr);

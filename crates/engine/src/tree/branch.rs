@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 
+use super::max_key_len;
 use super::page::{self, Fault, HEADER, Header, u16_at, u64_at};
 use super::search::{Heads, head, partition};
 use super::separator::Separator;
@@ -78,6 +79,29 @@ impl<'p> Branch<'p> {
         Separator::new(self.prefix(), self.suffix(index - 1))
     }
 
+    /// Bytes of the separators before the children from `from`, which is not the first, up to `to`.
+    #[inline]
+    fn separators(self, from: usize, to: usize) -> usize {
+        self.offset(to - 1) - self.offset(from - 1) + (to - from) * page::prefix_len(self.page)
+    }
+
+    /// The children from `from` up to `to`, none of them the first.
+    pub(super) fn part(self, from: usize, to: usize) -> Part<'p> {
+        Part::Run {
+            branch: self,
+            from,
+            to,
+        }
+    }
+
+    /// Child `index`, which is not the first.
+    pub(super) fn one(self, index: usize) -> Child<'p> {
+        Child {
+            separator: self.separator(index),
+            ptr: self.child(index),
+        }
+    }
+
     /// The index of the child that `key` belongs to.
     #[inline]
     pub(super) fn search(self, key: &[u8]) -> usize {
@@ -104,6 +128,9 @@ impl<'p> Branch<'p> {
         let slots_end = HEADER + SLOT * branch.count - FIRST_LESS;
         let mut at = slots_end + page::prefix_len(page);
         let used = page::used(page);
+        let Some(suffix_max) = max_key_len(page.len()).checked_sub(page::prefix_len(page)) else {
+            return Err("a separator is too long");
+        };
         if at > used {
             return Err("the separators overlap the header");
         }
@@ -115,21 +142,24 @@ impl<'p> Branch<'p> {
             if end < at || end > used {
                 return Err("a separator lies outside");
             }
+            if end - at > suffix_max {
+                return Err("a separator is too long");
+            }
             at = end;
         }
         if (0..branch.count).any(|i| branch.child(i).is_null()) {
             return Err("a child is missing");
         }
-        Ok(())
+        branch.check_order()
     }
 
-    /// What [`check_structure`](Self::check_structure) leaves out: the order of the separators and their heads.
-    pub(super) fn check_order(self) -> Result<(), Fault> {
-        for i in 1..self.count {
-            if i > 1 && self.suffix(i - 2) >= self.suffix(i - 1) {
+    /// The order of the separators is part of the structure: what copies them relies on all of them sharing the prefix.
+    fn check_order(self) -> Result<(), Fault> {
+        for i in 0..self.count - 1 {
+            if i > 0 && self.suffix(i - 1) >= self.suffix(i) {
                 return Err("the separators are out of order");
             }
-            if self.heads().get(i - 1) != Some(head(self.suffix(i - 1), 0)) {
+            if self.heads().get(i) != Some(head(self.suffix(i), 0)) {
                 return Err("a head does not match its separator");
             }
         }
@@ -144,6 +174,52 @@ pub(super) struct Child<'t> {
     pub(super) ptr: PagePtr,
 }
 
+/// Consecutive children of a branch to be. The first one of a branch is always a `One`.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'t> {
+    /// Children of another branch, as they are; not its first, whose separator is elsewhere.
+    Run {
+        branch: Branch<'t>,
+        from: usize,
+        to: usize,
+    },
+    /// One more.
+    One(Child<'t>),
+}
+
+impl<'t> Part<'t> {
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Part::Run { from, to, .. } => to - from,
+            Part::One(_) => 1,
+        }
+    }
+
+    /// Bytes of all the separators.
+    #[inline]
+    pub(super) fn separators(&self) -> usize {
+        match self {
+            Part::Run { branch, from, to } => branch.separators(*from, *to),
+            Part::One(child) => child.separator.len(),
+        }
+    }
+
+    pub(super) fn first(&self) -> Separator<'t> {
+        match self {
+            Part::Run { branch, from, .. } => branch.separator(*from),
+            Part::One(child) => child.separator,
+        }
+    }
+
+    pub(super) fn last(&self) -> Separator<'t> {
+        match self {
+            Part::Run { branch, to, .. } => branch.separator(*to - 1),
+            Part::One(child) => child.separator,
+        }
+    }
+}
+
 /// Bytes that a branch uses after its header: `count` children, whose separators but the first are `separators` bytes long in all
 /// and share `prefix` bytes.
 pub(super) fn bytes(count: usize, separators: usize, prefix: usize) -> usize {
@@ -151,41 +227,46 @@ pub(super) fn bytes(count: usize, separators: usize, prefix: usize) -> usize {
     SLOT * count - FIRST_LESS + separators + prefix - prefix * parted
 }
 
-/// The prefix that the separators of a branch with these children share.
-pub(super) fn shared_prefix(children: &[Child<'_>]) -> usize {
-    match children {
+/// The prefix that the separators of a branch of these parts share.
+pub(super) fn shared_prefix(parts: &[Part<'_>]) -> usize {
+    match parts {
         [] | [_] => 0,
-        [_, first, .., last] => first.separator.common(last.separator),
-        [_, only] => only.separator.len(),
+        [_, first, ..] => {
+            let last = parts.last().expect("there are two").last();
+            first.first().common(last)
+        }
     }
 }
 
-/// Builds a branch from children, at least one, that fit into it.
-pub(super) fn fill(page: &mut [u8], level: u8, children: &[Child<'_>]) {
-    let count = children.len();
-    let parted = &children[1..];
-    let prefix = shared_prefix(children);
-    let children_at = HEADER + 4 * parted.len();
-    let offsets_at = children_at + 8 * count;
-    let prefix_at = offsets_at + 2 * parted.len();
-
-    for (slot, child) in page[children_at..offsets_at].chunks_exact_mut(8).zip(children) {
-        slot.copy_from_slice(&child.ptr.to_bits().to_le_bytes());
+/// Builds a branch from parts that fit into it; the first is a `One`.
+pub(super) fn fill(page: &mut [u8], level: u8, parts: &[Part<'_>]) {
+    let count: usize = parts.iter().map(Part::count).sum();
+    let prefix = shared_prefix(parts);
+    let slots_end = HEADER + SLOT * count - FIRST_LESS;
+    let (slots, text) = page.split_at_mut(slots_end);
+    let (heads, rest) = slots[HEADER..].split_at_mut(4 * (count - 1));
+    let (children, offsets) = rest.split_at_mut(8 * count);
+    if let Some(part) = parts.get(1) {
+        part.first().copy_before(prefix, text);
     }
-    let mut used = prefix_at;
-    if let Some(first) = parted.first() {
-        let whole = first.separator.copy_after(0, &mut page[used..]);
-        debug_assert!(prefix <= whole);
-        used += prefix;
+    let mut filling = Filling {
+        heads: heads.as_chunks_mut().0,
+        children: children.as_chunks_mut().0,
+        offsets: offsets.as_chunks_mut().0,
+        text,
+        at: prefix,
+        text_at: slots_end,
+        prefix,
+    };
+    for (i, part) in parts.iter().enumerate() {
+        match part {
+            Part::One(child) if i == 0 => filling.child(child.ptr),
+            Part::One(child) => filling.one(child),
+            Part::Run { branch, from, to } => filling.run(*branch, *from, *to),
+        }
     }
-    for (i, child) in parted.iter().enumerate() {
-        let len = child.separator.copy_after(prefix, &mut page[used..]);
-        let head = head(&page[used..used + len], 0);
-        page[HEADER + 4 * i..][..4].copy_from_slice(&head.to_le_bytes());
-        page[offsets_at + 2 * i..][..2].copy_from_slice(&(used as u16).to_le_bytes());
-        used += len;
-    }
-    page[used..].fill(0);
+    let used = slots_end + filling.at;
+    filling.text[filling.at..].fill(0);
     Header {
         level,
         count,
@@ -195,6 +276,75 @@ pub(super) fn fill(page: &mut [u8], level: u8, children: &[Child<'_>]) {
         used,
     }
     .write(page);
+}
+
+struct Filling<'b> {
+    /// What is still to be written of each array.
+    heads: &'b mut [[u8; 4]],
+    children: &'b mut [[u8; 8]],
+    offsets: &'b mut [[u8; 2]],
+    /// Prefix and suffixes.
+    text: &'b mut [u8],
+    /// Where the next suffix goes within `text`.
+    at: usize,
+    /// Where `text` begins in the page.
+    text_at: usize,
+    prefix: usize,
+}
+
+impl Filling<'_> {
+    fn child(&mut self, ptr: PagePtr) {
+        take(&mut self.children, 1)[0] = ptr.to_bits().to_le_bytes();
+    }
+
+    fn one(&mut self, child: &Child<'_>) {
+        self.child(child.ptr);
+        self.separator(child.separator);
+    }
+
+    fn separator(&mut self, separator: Separator<'_>) {
+        let len = separator.copy_after(self.prefix, &mut self.text[self.at..]);
+        let head = head(&self.text[self.at..self.at + len], 0);
+        take(&mut self.heads, 1)[0] = head.to_le_bytes();
+        take(&mut self.offsets, 1)[0] = ((self.text_at + self.at) as u16).to_le_bytes();
+        self.at += len;
+    }
+
+    fn run(&mut self, branch: Branch<'_>, from: usize, to: usize) {
+        let old = &branch.page[branch.child_at(from)..branch.child_at(to)];
+        let children = take(&mut self.children, to - from);
+        children.as_flattened_mut().copy_from_slice(old);
+
+        if page::prefix_len(branch.page) != self.prefix {
+            for i in from..to {
+                self.separator(branch.separator(i));
+            }
+            return;
+        }
+        let old = &branch.page[HEADER + 4 * (from - 1)..HEADER + 4 * (to - 1)];
+        let heads = take(&mut self.heads, to - from);
+        heads.as_flattened_mut().copy_from_slice(old);
+
+        let (start, end) = (branch.offset(from - 1), branch.offset(to - 1));
+        self.text[self.at..self.at + end - start].copy_from_slice(&branch.page[start..end]);
+        // Wrapping, because the suffixes move either way; the sums are right modulo 2^16 and lie below it.
+        let moved = (self.text_at + self.at).wrapping_sub(start) as u16;
+        let old = branch.child_at(branch.count);
+        let old = branch.page[old + 2 * (from - 1)..old + 2 * (to - 1)]
+            .as_chunks::<2>()
+            .0;
+        for (offset, old) in take(&mut self.offsets, to - from).iter_mut().zip(old) {
+            *offset = u16::from_le_bytes(*old).wrapping_add(moved).to_le_bytes();
+        }
+        self.at += end - start;
+    }
+}
+
+/// Takes the first `count` of what is still to be written.
+fn take<'b, T>(rest: &mut &'b mut [T], count: usize) -> &'b mut [T] {
+    let (taken, later) = std::mem::take(rest).split_at_mut(count);
+    *rest = later;
+    taken
 }
 
 /// Builds a branch that differs from `old` in one child only.

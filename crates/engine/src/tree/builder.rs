@@ -13,6 +13,7 @@ use super::{MAX_HEIGHT, PageWrite, Root};
 use crate::error::Result;
 use crate::ids::PagePtr;
 use crate::op::Entry;
+use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 pub(super) struct Builder<'w, 'p, W> {
@@ -40,7 +41,10 @@ struct Leaves<'t> {
 /// Children that have yet to become branches.
 #[derive(Default)]
 struct Branches<'t> {
-    children: Vec<Child<'t>>,
+    /// None of them empty; the first is a single child.
+    parts: Vec<branch::Part<'t>>,
+    /// How many children there are.
+    count: usize,
     /// Bytes of all their separators.
     separators: usize,
     /// How many children there may be before it is worth to compute again whether a full page is pending.
@@ -50,13 +54,10 @@ struct Branches<'t> {
 impl<'t> Branches<'t> {
     /// Bytes that all take in one branch, if it were large enough.
     fn bytes(&self) -> usize {
-        match self.children.first() {
-            None => 0,
-            Some(first) => {
-                let stored = self.separators - first.separator.len();
-                branch::bytes(self.children.len(), stored, branch::shared_prefix(&self.children))
-            }
-        }
+        self.parts.first().map_or(0, |first| {
+            let stored = self.separators - first.first().len();
+            branch::bytes(self.count, stored, branch::shared_prefix(&self.parts))
+        })
     }
 }
 
@@ -152,8 +153,12 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
             self.pass(level - 1, separator_before(branch, separator, i), branch.child(i))?;
             i += 1;
         }
-        for i in i..to {
-            self.push_child(level, separator_before(branch, separator, i), branch.child(i))?;
+        if i == 0 && i < to {
+            self.push_child(level, separator, branch.child(0))?;
+            i = 1;
+        }
+        if i < to {
+            self.push_part(level, branch.part(i, to))?;
         }
         Ok(())
     }
@@ -164,7 +169,7 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
             _ => self
                 .branches
                 .get(usize::from(level) - 1)
-                .is_some_and(|b| !b.children.is_empty()),
+                .is_some_and(|b| b.count > 0),
         }
     }
 
@@ -223,34 +228,52 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
     }
 
     fn push_child(&mut self, level: u8, separator: Separator<'p>, ptr: PagePtr) -> Result<()> {
+        self.push_part(level, branch::Part::One(Child { separator, ptr }))
+    }
+
+    fn push_part(&mut self, level: u8, part: branch::Part<'p>) -> Result<()> {
         let index = usize::from(level) - 1;
         while self.branches.len() <= index {
             self.branches.push(Branches::default());
         }
         let pending = &mut self.branches[index];
-        pending.children.push(Child { separator, ptr });
-        pending.separators += separator.len();
-        if pending.children.len() < pending.look_again_at {
+        match (pending.parts.last(), part) {
+            // Whoever forged pages could part them by separators in any order, which the shared prefix relies on.
+            (Some(before), _) if before.last().cmp(part.first()) != Ordering::Less => {
+                return Err(self.pages.corrupt(PagePtr::NULL, "separators are out of order"));
+            }
+            (None, branch::Part::Run { branch, from, to }) => {
+                pending.parts.push(branch::Part::One(branch.one(from)));
+                if from + 1 < to {
+                    pending.parts.push(branch.part(from + 1, to));
+                }
+            }
+            _ => pending.parts.push(part),
+        }
+        pending.count += part.count();
+        pending.separators += part.separators();
+        if pending.count < pending.look_again_at {
             return Ok(());
         }
         while self.branches[index].bytes() >= 2 * self.capacity {
             self.build_branch(level, Fill::Full)?;
         }
         let pending = &mut self.branches[index];
-        pending.look_again_at = pending.children.len() + pending.children.len() / 4 + 1;
+        pending.look_again_at = pending.count + pending.count / 4 + 1;
         Ok(())
     }
 
     fn build_branch(&mut self, level: u8, fill: Fill) -> Result<()> {
         let pending = &mut self.branches[usize::from(level) - 1];
         let end = pending.cut(fill, self.capacity);
-        let children = &pending.children[..end];
+        let parts = &pending.parts[..end];
         let ptr = self
             .pages
-            .create(level, |page| branch::fill(page, level, children))?;
-        let separator = children[0].separator;
-        pending.separators -= children.iter().map(|child| child.separator.len()).sum::<usize>();
-        pending.children.drain(..end);
+            .create(level, |page| branch::fill(page, level, parts))?;
+        let separator = parts[0].first();
+        pending.count -= parts.iter().map(branch::Part::count).sum::<usize>();
+        pending.separators -= parts.iter().map(branch::Part::separators).sum::<usize>();
+        pending.parts.drain(..end);
         pending.look_again_at = 0;
         self.push_child(level + 1, separator, ptr)
     }
@@ -260,22 +283,19 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
         self.build_pending(0, true)?;
         let mut level = 1;
         loop {
-            let (below, above) = self
-                .branches
-                .split_at_checked(usize::from(level))
-                .unwrap_or((&self.branches, &[]));
-            let here = below
-                .get(usize::from(level) - 1)
-                .map_or(&[][..], |pending| &pending.children);
-            if above.iter().all(|pending| pending.children.is_empty()) && here.len() <= 1 {
-                let Some(child) = here.first() else {
-                    return Ok(Root::EMPTY);
-                };
-                let root = Root {
-                    ptr: child.ptr,
-                    level: level - 1,
-                };
-                return self.collapse(root);
+            let pending = self.branches.get(usize::from(level) - 1..).unwrap_or_default();
+            match pending.iter().map(|here| here.count).sum() {
+                0 => return Ok(Root::EMPTY),
+                1 => {
+                    if let Some([branch::Part::One(child)]) = pending.first().map(|here| &here.parts[..]) {
+                        let root = Root {
+                            ptr: child.ptr,
+                            level: level - 1,
+                        };
+                        return self.collapse(root);
+                    }
+                }
+                _ => {}
             }
             if usize::from(level) >= MAX_HEIGHT {
                 return Err(self.pages.corrupt(PagePtr::NULL, "the tree is too high"));
@@ -345,27 +365,48 @@ impl<'t> Leaves<'t> {
 }
 
 impl<'t> Branches<'t> {
-    /// How many children go into the next branch.
-    fn cut(&self, fill: Fill, capacity: usize) -> usize {
+    /// Chooses what goes into the next branch, splitting a part if need be. Returns the index after its last part.
+    fn cut(&mut self, fill: Fill, capacity: usize) -> usize {
         // An even split goes by what all together share: less than the children of one page do, but the same measure for each.
-        let (target, shared_by_all) = match fill {
+        let (limit, shared_by_all) = match fill {
             Fill::Full => (capacity, usize::MAX),
-            Fill::About(target) => (target, branch::shared_prefix(&self.children)),
+            Fill::About(target) => (target.min(capacity), branch::shared_prefix(&self.parts)),
         };
-        let mut separators = 0;
-        let mut shared = usize::MAX;
-        for (i, child) in self.children.iter().enumerate().skip(1) {
-            let len = child.separator.len();
-            shared = match i {
-                1 => len,
-                _ => shared.min(self.children[1].separator.common(child.separator)),
-            };
-            separators += len;
-            let bytes = branch::bytes(i + 1, separators, shared.min(shared_by_all));
-            if bytes > target.min(capacity) && i > 1 {
-                return i;
+        let Some(base) = self.parts.get(1).map(branch::Part::first) else {
+            return self.parts.len();
+        };
+        let fits = |count: usize, separators: usize, last: Separator<'t>| {
+            let shared = base.common(last).min(shared_by_all);
+            // Two children always fit, and a branch should have them.
+            count <= 2 || branch::bytes(count, separators, shared) <= limit
+        };
+        let (mut count, mut separators) = (1, 0);
+        for at in 1..self.parts.len() {
+            let part = self.parts[at];
+            if fits(count + part.count(), separators + part.separators(), part.last()) {
+                count += part.count();
+                separators += part.separators();
+                continue;
             }
+            let branch::Part::Run { branch, from, to } = part else {
+                return at;
+            };
+            let cut = super::search::partition(from, to, |i| {
+                let taken = branch.part(from, i + 1);
+                fits(
+                    count + taken.count(),
+                    separators + taken.separators(),
+                    taken.last(),
+                )
+            });
+            let rest = branch::Part::One(branch.one(cut));
+            let tail = (cut + 1 < to).then(|| branch.part(cut + 1, to));
+            let head = (from < cut).then(|| branch.part(from, cut));
+            let end = at + usize::from(head.is_some());
+            self.parts
+                .splice(at..=at, head.into_iter().chain([rest]).chain(tail));
+            return end;
         }
-        self.children.len()
+        self.parts.len()
     }
 }

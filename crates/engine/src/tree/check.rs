@@ -124,7 +124,6 @@ fn check_leaf(leaf: Leaf<'_>, lower: Separator<'_>, upper: Option<Separator<'_>>
 }
 
 fn check_branch(branch: Branch<'_>, lower: Separator<'_>, upper: Option<Separator<'_>>) -> Result<(), Fault> {
-    branch.check_order()?;
     if branch.count() == 1 {
         return Ok(());
     }

@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 
+use super::max_key_len;
 use super::page::{self, Fault, HEADER, Header, u16_at, u64_at};
 use super::search::{Heads, head, partition};
 use super::separator::common;
@@ -179,10 +180,12 @@ impl<'p> Leaf<'p> {
             let key_len = (tag & KEY_LEN) as usize;
             let fixed = TAG + key_len + if tag & EXPIRES != 0 { 8 } else { 0 };
             let is_large = tag & IS_LARGE != 0;
-            if fixed > end - at || (is_large && end - at != fixed + LargeRef::LEN) {
+            let is_long = key_len > max_key_len(page.len()) || SLOT + end - at > (page.len() - HEADER) / 4;
+            if is_long || fixed > end - at || (is_large && end - at != fixed + LargeRef::LEN) {
                 return Err("an entry has an impossible length");
             }
-            if key_len < prefix {
+            // Only the first key is ever cut to the prefix.
+            if i == 0 && key_len < prefix {
                 return Err("a key is shorter than the shared prefix");
             }
             large += usize::from(is_large);
@@ -204,7 +207,7 @@ impl<'p> Leaf<'p> {
             if i > 0 && self.key(i - 1) >= key {
                 return Err("the keys are out of order");
             }
-            if &key[..skip] != prefix || self.heads().get(i) != Some(head(key, skip)) {
+            if !key.starts_with(prefix) || self.heads().get(i) != Some(head(key, skip)) {
                 return Err("a head does not match its key");
             }
         }

@@ -165,8 +165,8 @@ pub(crate) fn verify_identity(page: &[u8], ptr: PagePtr) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether every access that the tree can make to this page stays inside it, whatever wrote it. The order of the keys is not looked at:
-/// a wrong one can't do more than give wrong answers, and `check` finds it.
+/// Whether every access that the tree can make to this page stays inside it, whatever wrote it. The order of a leaf's keys is not
+/// looked at: a wrong one can't do more than give wrong answers, and `check` finds it.
 pub(crate) fn check_structure(page: &[u8], level: u8) -> Result<(), Fault> {
     if !page.len().is_power_of_two() || !super::PAGE_SIZES.contains(&page.len()) {
         return Err("the page has an impossible size");

@@ -58,6 +58,13 @@ impl<'t> Separator<'t> {
         self.bytes().cmp(other.bytes())
     }
 
+    /// Copies the first `len` bytes to the start of `out`.
+    pub(super) fn copy_before(self, len: usize, out: &mut [u8]) {
+        let (prefix, rest) = out[..len].split_at_mut(self.prefix.len().min(len));
+        prefix.copy_from_slice(&self.prefix[..prefix.len()]);
+        rest.copy_from_slice(&self.suffix[..rest.len()]);
+    }
+
     /// Copies what comes after the first `skip` bytes to the start of `out`; returns how much that was.
     pub(super) fn copy_after(self, skip: usize, out: &mut [u8]) -> usize {
         let prefix = &self.prefix[skip.min(self.prefix.len())..];
@@ -65,11 +72,6 @@ impl<'t> Separator<'t> {
         out[..prefix.len()].copy_from_slice(prefix);
         out[prefix.len()..][..suffix.len()].copy_from_slice(suffix);
         prefix.len() + suffix.len()
-    }
-
-    #[cfg(test)]
-    pub(super) fn to_vec(self) -> Vec<u8> {
-        self.bytes().collect()
     }
 }
 

@@ -10,8 +10,8 @@ use crate::tree::page::HEADER;
 use crate::tree::{Applied, Cursor, Met, Root, apply, branch, check, delete_range, estimate, get, get_many};
 use crate::tree::{PageRead, count, page, pages};
 
-type Model = BTreeMap<Vec<u8>, Owned>;
-type Batch = BTreeMap<Vec<u8>, Option<Owned>>;
+pub(super) type Model = BTreeMap<Vec<u8>, Owned>;
+pub(super) type Batch = BTreeMap<Vec<u8>, Option<Owned>>;
 
 /// A tree beside what it should hold.
 struct Trial<'d> {
@@ -236,7 +236,7 @@ fn check_walk(disk: &Disk, root: Root, model: &Model, probe: &[u8], random: &mut
     }
 }
 
-fn batch(
+pub(super) fn batch(
     random: &mut Random,
     keys: Keys,
     page_size: usize,

@@ -1,6 +1,6 @@
 //! Pages in memory, each with its own life, so that leaks and double releases show.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -12,14 +12,16 @@ use crate::tree::{PageRead, PageWrite, page};
 /// All pages ever made: they are never moved or freed as long as it lives.
 pub(super) struct Disk {
     pub(super) page_size: usize,
-    pages: RefCell<Vec<Option<*mut [u8]>>>,
+    pages: Vec<OnceCell<Box<[u8]>>>,
+    next: Cell<usize>,
 }
 
 impl Disk {
     pub(super) fn new(page_size: usize) -> Disk {
         Disk {
             page_size,
-            pages: RefCell::new(vec![None]),
+            pages: vec![OnceCell::new(); 1 << 18],
+            next: Cell::new(1),
         }
     }
 
@@ -38,16 +40,7 @@ impl Disk {
     }
 
     pub(super) fn page_count(&self) -> usize {
-        self.pages.borrow().len() - 1
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        for page in self.pages.get_mut().iter().flatten() {
-            // SAFETY: each pointer came from `Box::into_raw` in `create`, once, and nothing borrowed from the disk outlives it.
-            drop(unsafe { Box::from_raw(*page) });
-        }
+        self.next.get() - 1
     }
 }
 
@@ -58,32 +51,10 @@ pub(super) struct Reader<'p> {
 
 impl<'p> PageRead<'p> for Reader<'p> {
     fn page(&self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
-        let found = self
-            .disk
-            .pages
-            .borrow()
-            .get(ptr.id().0 as usize)
-            .copied()
-            .flatten();
-        let Some(bytes) = found else {
-            return Err(self.corrupt(ptr, "there is no such page"));
-        };
-        // SAFETY: the box lives as long as the disk, which `'p` borrows, and is not written to once it is in the list.
-        let bytes = unsafe { &*bytes };
-        if cfg!(debug_assertions) {
-            page::verify(bytes, ptr, level).map_err(|fault| self.corrupt(ptr, fault))?;
-        }
+        let found = self.disk.pages.get(ptr.id().0 as usize).and_then(OnceCell::get);
+        let bytes = found.ok_or_else(|| self.corrupt(ptr, "there is no such page"))?;
+        page::check_structure(bytes, level).map_err(|fault| self.corrupt(ptr, fault))?;
         Ok(bytes)
-    }
-
-    fn prefetch(&self, ptr: PagePtr) {
-        if let Some(Some(bytes)) = self.disk.pages.borrow().get(ptr.id().0 as usize) {
-            // SAFETY: as in `page`.
-            let bytes = unsafe { &**bytes };
-            for line in bytes.chunks(64).take(3) {
-                crate::tree::raw::prefetch(line);
-            }
-        }
     }
 
     fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {
@@ -110,15 +81,16 @@ impl<'p> PageRead<'p> for Writer<'p> {
 }
 
 impl<'p> PageWrite<'p> for Writer<'p> {
-    fn create(&mut self, _level: u8, fill: impl FnOnce(&mut [u8])) -> Result<PagePtr> {
+    fn create(&mut self, level: u8, fill: impl FnOnce(&mut [u8])) -> Result<PagePtr> {
         // Not zeros, so that anything left unwritten shows.
         let mut bytes = vec![0xA5; self.disk.page_size].into_boxed_slice();
-        let mut pages = self.disk.pages.borrow_mut();
-        let id = PageId(pages.len() as u64);
+        let id = PageId(self.disk.next.get() as u64);
+        self.disk.next.set(self.disk.next.get() + 1);
         page::begin(&mut bytes, id, self.birth);
         fill(&mut bytes);
         page::seal(&mut bytes);
-        pages.push(Some(Box::into_raw(bytes)));
+        page::verify(&bytes, PagePtr::new(id, self.birth), level).expect("what is built is sound");
+        self.disk.pages[id.0 as usize].set(bytes).expect("ids are new");
         self.created.insert(id.0);
         Ok(PagePtr::new(id, self.birth))
     }
