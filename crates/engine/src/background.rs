@@ -57,8 +57,13 @@ pub(crate) struct Background {
 impl Background {
     pub(crate) fn start(core: &Arc<Core>) -> Background {
         let works = Arc::clone(core);
-        let thread = std::thread::Builder::new().name("weald".into()).spawn(move || run(&works));
-        Background { core: Arc::clone(core), thread: thread.ok() }
+        let thread = std::thread::Builder::new()
+            .name("weald".into())
+            .spawn(move || run(&works));
+        Background {
+            core: Arc::clone(core),
+            thread: thread.ok(),
+        }
     }
 }
 
@@ -77,14 +82,21 @@ fn run(core: &Core) {
         SyncPolicy::Batched(interval) => Some(interval),
         _ => None,
     };
-    let tick = flush_every.unwrap_or(Duration::from_millis(100)).min(Duration::from_millis(100));
+    let tick = flush_every
+        .unwrap_or(Duration::from_millis(100))
+        .min(Duration::from_millis(100));
     let mut collected = Instant::now();
     let mut flushed = Instant::now();
     loop {
         let checkpoint = {
             let mut asked = core.wake.asked();
             if !asked.checkpoint && !asked.stop {
-                asked = core.wake.bell.wait_timeout(asked, tick).expect("no panic while a wish is noted").0;
+                asked = core
+                    .wake
+                    .bell
+                    .wait_timeout(asked, tick)
+                    .expect("no panic while a wish is noted")
+                    .0;
             }
             if asked.stop {
                 return;

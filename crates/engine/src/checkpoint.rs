@@ -50,7 +50,11 @@ pub struct CheckpointInfo {
 
 impl Checkpoints {
     pub(crate) fn new(meta: Meta) -> Checkpoints {
-        Checkpoints { meta, began: Instant::now(), punched: Vec::new() }
+        Checkpoints {
+            meta,
+            began: Instant::now(),
+            punched: Vec::new(),
+        }
     }
 
     pub(crate) fn durable_txid(&self) -> TxId {
@@ -99,9 +103,15 @@ impl Core {
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta) else {
             let roots = checkpoints.meta.roots;
-            return Ok(CheckpointInfo { txid: roots.txid, lsn: roots.lsn, ..CheckpointInfo::default() });
+            return Ok(CheckpointInfo {
+                txid: roots.txid,
+                lsn: roots.lsn,
+                ..CheckpointInfo::default()
+            });
         };
-        let written = self.write_pages(&capture).and_then(|pages| Ok((pages, self.write_list(&capture)?)));
+        let written = self
+            .write_pages(&capture)
+            .and_then(|pages| Ok((pages, self.write_list(&capture)?)));
         let (pages, blob) = match written {
             Ok(written) => written,
             Err(e) => {
@@ -110,8 +120,14 @@ impl Core {
             }
         };
         let old = checkpoints.meta;
-        let meta = Meta { end: capture.end, free: blob, roots: capture.roots, ..old };
-        self.make_durable(&mut checkpoints, meta).map_err(|e| self.poison.set(e))?;
+        let meta = Meta {
+            end: capture.end,
+            free: blob,
+            roots: capture.roots,
+            ..old
+        };
+        self.make_durable(&mut checkpoints, meta)
+            .map_err(|e| self.poison.set(e))?;
         self.adopt(&mut checkpoints, &capture, &pages, &old)?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
@@ -132,7 +148,11 @@ impl Core {
         if let Some(wal) = &self.wal {
             roots.lsn = wal.end();
         }
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         let shrinks = space.end() < last.end;
         if roots.txid == last.roots.txid && roots.lsn == last.roots.lsn && !shrinks {
             return None;
@@ -147,7 +167,13 @@ impl Core {
         let mut free = space.free_as_of(roots.txid);
         // The list of the last checkpoint is of no use once this one is durable.
         free.push(last.free.extent);
-        Some(Capture { roots, dirty, free, list, end: space.end() })
+        Some(Capture {
+            roots,
+            dirty,
+            free,
+            list,
+            end: space.end(),
+        })
     }
 
     /// Step 2, the pages.
@@ -161,7 +187,9 @@ impl Core {
             let mut runs: Vec<(u64, usize, usize)> = Vec::new();
             let mut filled = 0;
             for id in ids.by_ref() {
-                let Some((slot, bytes)) = self.store.dirty_page(id, capture.roots.txid) else { continue };
+                let Some((slot, bytes)) = self.store.dirty_page(id, capture.roots.txid) else {
+                    continue;
+                };
                 let copy = &mut buffer[filled..filled + size];
                 copy.copy_from_slice(bytes);
                 page::seal(copy);
@@ -176,8 +204,13 @@ impl Core {
                     break;
                 }
             }
-            let ops: Vec<_> =
-                runs.iter().map(|&(offset, from, to)| WriteOp { offset, bytes: &buffer[from..to] }).collect();
+            let ops: Vec<_> = runs
+                .iter()
+                .map(|&(offset, from, to)| WriteOp {
+                    offset,
+                    bytes: &buffer[from..to],
+                })
+                .collect();
             if !ops.is_empty() {
                 self.store.file.write_batch(&ops)?;
             }
@@ -188,8 +221,14 @@ impl Core {
     /// Step 2, the list of free pages.
     fn write_list(&self, capture: &Capture) -> Result<Blob> {
         let bytes = free_list::encode(&capture.free);
-        self.store.file.write(&bytes, capture.list.start * self.store.page_size() as u64)?;
-        Ok(Blob { extent: capture.list, bytes: bytes.len() as u64, checksum: free_list::checksum(&bytes) })
+        self.store
+            .file
+            .write(&bytes, capture.list.start * self.store.page_size() as u64)?;
+        Ok(Blob {
+            extent: capture.list,
+            bytes: bytes.len() as u64,
+            checksum: free_list::checksum(&bytes),
+        })
     }
 
     /// Steps 2, the flushes, and 3.
@@ -203,11 +242,22 @@ impl Core {
     }
 
     /// Step 4.
-    fn adopt(&self, checkpoints: &mut Checkpoints, capture: &Capture, pages: &[(PageId, u32)], old: &Meta) -> Result<()> {
+    fn adopt(
+        &self,
+        checkpoints: &mut Checkpoints,
+        capture: &Capture,
+        pages: &[(PageId, u32)],
+        old: &Meta,
+    ) -> Result<()> {
         let file = &self.store.file;
         if capture.end < old.end && capture.end < file.pages() {
             // Pages past the end may have been taken anew since, but those are in memory.
-            let end = self.store.space.lock().expect("no panic while the space is locked").end();
+            let end = self
+                .store
+                .space
+                .lock()
+                .expect("no panic while the space is locked")
+                .end();
             file.cut(end.max(capture.end).min(file.pages()))?;
         }
         file.measure()?;
@@ -215,7 +265,11 @@ impl Core {
         let mut state = self.state();
         state.durable = capture.roots.txid;
         state.under_way = None;
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         space.give_back(old.free.extent);
         space.reconsider();
         drop(space);
@@ -233,17 +287,28 @@ impl Core {
         let mut state = self.state();
         state.under_way = None;
         state.dirty.extend(capture.dirty);
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         space.give_back(capture.list);
     }
 
     /// Gives blocks of long free runs back to the file system, once.
     fn punch_holes(&self, checkpoints: &mut Checkpoints) -> Result<()> {
         let pages = HOLE / self.store.page_size() as u64;
-        let space = self.store.space.lock().expect("no panic while the space is locked");
+        let space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         let free: Vec<Extent> = space.extents(pages.max(1)).collect();
         for extent in &free {
-            let known = checkpoints.punched.iter().any(|p| p.start <= extent.start && p.start + p.len >= extent.start + extent.len);
+            let known = checkpoints
+                .punched
+                .iter()
+                .any(|p| p.start <= extent.start && p.start + p.len >= extent.start + extent.len);
             if !known {
                 // Under the lock of the space, so that nobody takes and writes these pages meanwhile.
                 self.store.file.punch(extent.start, extent.len)?;
@@ -260,7 +325,10 @@ impl Core {
             return Ok(());
         }
         self.store.file.sync()?;
-        let meta = Meta { logged, ..checkpoints.meta };
+        let meta = Meta {
+            logged,
+            ..checkpoints.meta
+        };
         checkpoints.write_meta(&self.store.file, meta)
     }
 }

@@ -167,7 +167,11 @@ impl Core {
         for large in stage.superseded_large_values() {
             self.store.disown(run_of(large, self.store.page_size()));
         }
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         for large in stage.large_values() {
             space.own(run_of(large, self.store.page_size()));
         }
@@ -190,7 +194,11 @@ impl Core {
 
     /// A log that failed for good takes the database with it; one that had no room, or refused what is too large, is as it was.
     fn log_failure(&self, error: Error) -> Error {
-        if matches!(error, Error::Poisoned(_)) { self.poison.set(error) } else { error }
+        if matches!(error, Error::Poisoned(_)) {
+            self.poison.set(error)
+        } else {
+            error
+        }
     }
 
     /// Slows a writer down as changed pages pile up faster than they are written, and does the checkpoint itself where no
@@ -199,7 +207,11 @@ impl Core {
         let max = self.options.dirty_bytes_max;
         let dirty = || self.store.dirty_pages() * self.store.page_size() as u64;
         if !self.options.background {
-            return if self.is_checkpoint_due() { self.checkpoint().map(drop) } else { Ok(()) };
+            return if self.is_checkpoint_due() {
+                self.checkpoint().map(drop)
+            } else {
+                Ok(())
+            };
         }
         if dirty() <= max / 2 {
             return Ok(());
@@ -231,7 +243,9 @@ impl Core {
     /// Whether memory or the log has enough for a checkpoint.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         let dirty = self.store.dirty_pages() * self.store.page_size() as u64;
-        let logged = self.wal.as_ref().map_or(0, |wal| wal.end().0.saturating_sub(self.counters.checkpoint_lsn.get()));
+        let logged = self.wal.as_ref().map_or(0, |wal| {
+            wal.end().0.saturating_sub(self.counters.checkpoint_lsn.get())
+        });
         logged >= self.options.checkpoint_wal_bytes || dirty > self.options.dirty_bytes_max / 2
     }
 }
@@ -253,7 +267,8 @@ fn encode(staged: &Sorted<'_>) -> Result<EncodedBatch> {
             batch.push(&Op::DropTree { tree: id });
             continue;
         }
-        tree.ranges().for_each(|(start, end)| batch.push(&Op::DeleteRange { tree: id, start, end }));
+        tree.ranges()
+            .for_each(|(start, end)| batch.push(&Op::DeleteRange { tree: id, start, end }));
         for (key, staged) in tree.points() {
             match staged {
                 Staged::Put(entry) => batch.push(&Op::Put { tree: id, key, entry }),
@@ -268,8 +283,22 @@ fn encode(staged: &Sorted<'_>) -> Result<EncodedBatch> {
 pub(crate) fn restage(stage: &mut Stage, op: &Op<'_>) {
     use crate::op::Value::{Inline, Large};
     match *op {
-        Op::Put { tree, key, entry: Entry { value: Inline(value), expires } } => stage.put(tree, key, value, expires),
-        Op::Put { tree, key, entry: Entry { value: Large(large), expires } } => {
+        Op::Put {
+            tree,
+            key,
+            entry: Entry {
+                value: Inline(value),
+                expires,
+            },
+        } => stage.put(tree, key, value, expires),
+        Op::Put {
+            tree,
+            key,
+            entry: Entry {
+                value: Large(large),
+                expires,
+            },
+        } => {
             stage.put_large(tree, key, large, expires);
         }
         Op::Delete { tree, key } => stage.delete(tree, key),

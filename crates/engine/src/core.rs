@@ -90,7 +90,11 @@ impl Poison {
 
     /// Like [`set`](Self::set), but for an error after which everything is as it was.
     pub(crate) fn set_unless_full(&self, error: Error) -> Error {
-        if matches!(error, Error::DiskFull { .. }) { error } else { self.set(error) }
+        if matches!(error, Error::DiskFull { .. }) {
+            error
+        } else {
+            self.set(error)
+        }
     }
 }
 
@@ -172,11 +176,16 @@ impl Core {
 
     /// Puts pages back into use that nobody needs any more, if enough were freed for it to be worth a look.
     pub(crate) fn reclaim(&self, state: &State) {
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         if space.wants_reclaim() {
             let mut checkpoints = vec![state.durable.0];
             checkpoints.extend(state.under_way.map(|txid| txid.0));
-            self.store.reclaim(&mut space, &checkpoints, self.published.txid());
+            self.store
+                .reclaim(&mut space, &checkpoints, self.published.txid());
             self.store.reap_retired();
         }
     }
@@ -214,7 +223,11 @@ impl Core {
         let mut state = self.state();
         self.reclaim(&state);
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
-        let mut space = self.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         space.spill(created.iter().copied());
         self.counters.spills.add(1);
         Ok((roots, created))
@@ -260,7 +273,9 @@ impl Core {
     }
 
     fn unpublished(&self) -> MutexGuard<'_, VecDeque<Unpublished>> {
-        self.unpublished.lock().expect("no panic while the line of commits is locked")
+        self.unpublished
+            .lock()
+            .expect("no panic while the line of commits is locked")
     }
 }
 

@@ -46,7 +46,9 @@ pub struct Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("path", &self.core.path).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("path", &self.core.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +64,11 @@ impl Database {
         let core = Arc::new(recovery::open(path.as_ref(), vfs, options)?);
         let works = core.options.background && !core.options.read_only;
         let background = works.then(|| Background::start(&core));
-        Ok(Database { background, core, closed: false })
+        Ok(Database {
+            background,
+            core,
+            closed: false,
+        })
     }
 
     /// A database in memory, for tests. It is gone with the handle.
@@ -106,7 +112,10 @@ impl Database {
     /// assert_eq!(count, 1);
     /// # Ok::<(), weald_engine::Error>(())
     /// ```
-    pub fn transact<T, E: From<Error>>(&self, mut body: impl FnMut(&mut OptimisticTx<'_>) -> Result<T, E>) -> Result<T, E> {
+    pub fn transact<T, E: From<Error>>(
+        &self,
+        mut body: impl FnMut(&mut OptimisticTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         const ATTEMPTS: u32 = 6;
         for attempt in 0..ATTEMPTS {
             let mut tx = self.optimistic()?;

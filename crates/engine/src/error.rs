@@ -30,7 +30,9 @@ pub enum Error {
     },
 
     /// The database was created with pages of another size than was asked for. Nothing was opened.
-    #[error("the database has pages of {found} bytes, not {asked}: leave the page size out of the options, or copy the database with compact_to")]
+    #[error(
+        "the database has pages of {found} bytes, not {asked}: leave the page size out of the options, or copy the database with compact_to"
+    )]
     PageSizeMismatch {
         /// What the database has.
         found: u64,
@@ -46,7 +48,9 @@ pub enum Error {
     },
 
     /// The file has a format that this version can't read. Nothing was changed.
-    #[error("the database has format {found}, and this version of Weald reads {supported}: open it with a later version")]
+    #[error(
+        "the database has format {found}, and this version of Weald reads {supported}: open it with a later version"
+    )]
     UnsupportedFormat {
         /// What the file has.
         found: u32,
@@ -101,7 +105,9 @@ pub enum Error {
     },
 
     /// The savepoint belongs to another transaction, or the transaction went back to before it. Nothing was changed.
-    #[error("the savepoint is gone: the transaction went back to an earlier one, or it is another transaction's")]
+    #[error(
+        "the savepoint is gone: the transaction went back to an earlier one, or it is another transaction's"
+    )]
     SavepointGone,
 
     /// No merge operator of this name was given to the options.

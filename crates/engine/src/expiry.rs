@@ -32,11 +32,17 @@ impl Core {
             let root = tx.root();
             let view = root.view;
             let record = view.roots.fixed[TreeId::EXPIRY.0 as usize];
-            let index = Bucket { view, tree: TreeId::EXPIRY, record };
+            let index = Bucket {
+                view,
+                tree: TreeId::EXPIRY,
+                record,
+            };
             let now = now_ms();
             for pair in index.iter().take(BATCH) {
                 let (key, _) = pair?;
-                let (Some(at), Some(tree)) = (number(key, 0), number(key, 8)) else { continue };
+                let (Some(at), Some(tree)) = (number(key, 0), number(key, 8)) else {
+                    continue;
+                };
                 if at > now {
                     break;
                 }
@@ -48,8 +54,10 @@ impl Core {
                 due.push((key.to_vec(), tree, expired));
             }
         }
-        let collected =
-            Collected { seen: due.len(), deleted: due.iter().filter(|(.., expired)| *expired).count() as u64 };
+        let collected = Collected {
+            seen: due.len(),
+            deleted: due.iter().filter(|(.., expired)| *expired).count() as u64,
+        };
         if due.is_empty() {
             return Ok(collected);
         }
@@ -57,7 +65,11 @@ impl Core {
             tx.collect(&key, tree, &key[EXPIRY_PREFIX..], expired)?;
         }
         // What a crash undoes is collected again.
-        let policy = if self.options.sync == SyncPolicy::Immediate { SyncPolicy::None } else { self.options.sync };
+        let policy = if self.options.sync == SyncPolicy::Immediate {
+            SyncPolicy::None
+        } else {
+            self.options.sync
+        };
         tx.commit_with(policy)?;
         self.counters.expired.add(collected.deleted);
         Ok(collected)

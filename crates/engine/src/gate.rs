@@ -19,7 +19,10 @@ impl Gate {
     pub(crate) fn enter(&self) -> GateGuard<'_> {
         let mut closed = self.closed.lock().expect("no panic while the gate is locked");
         while *closed {
-            closed = self.opened.wait(closed).expect("no panic while the gate is locked");
+            closed = self
+                .opened
+                .wait(closed)
+                .expect("no panic while the gate is locked");
         }
         *closed = true;
         GateGuard { gate: self }
@@ -28,7 +31,11 @@ impl Gate {
 
 impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
-        *self.gate.closed.lock().expect("no panic while the gate is locked") = false;
+        *self
+            .gate
+            .closed
+            .lock()
+            .expect("no panic while the gate is locked") = false;
         self.gate.opened.notify_one();
     }
 }

@@ -34,6 +34,7 @@ pub use ids::{Lsn, TxId};
 pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
 pub use stats::{LogStats, Stats};
 pub use transaction::{
-    Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable, WriteTx,
+    Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable,
+    WriteTx,
 };
 pub use values::ValueReader;

@@ -42,7 +42,11 @@ pub(crate) fn record<'p>(pages: &impl PageRead<'p>, roots: &Roots, tree: TreeId)
 ///
 /// Merge operands must have been resolved before: see `transaction`.
 pub(crate) fn merge(pages: &mut Apply<'_>, roots: &Roots, staged: &Sorted<'_>) -> Result<Roots> {
-    let mut merger = Merger { roots: *roots, records: BTreeMap::new(), expiry: BTreeMap::new() };
+    let mut merger = Merger {
+        roots: *roots,
+        records: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+    };
     for tree in staged.trees() {
         merger.tree(pages, &tree)?;
     }
@@ -81,7 +85,10 @@ impl Merger {
                 expiry.insert(expiry_key(expires, tree, key), true);
             }
             if tree == TreeId::NAMES
-                && let Some(Entry { value: Value::Inline(id), .. }) = entry
+                && let Some(Entry {
+                    value: Value::Inline(id),
+                    ..
+                }) = entry
                 && let Ok(id) = (*id).try_into()
             {
                 *next_tree = (*next_tree).max(u64::from_le_bytes(id).saturating_add(1));
@@ -91,7 +98,8 @@ impl Merger {
         match self.roots.fixed_mut(tree) {
             Some(fixed) => *fixed = record,
             None => {
-                self.records.insert(tree.0.to_be_bytes(), (record.len > 0).then_some(record));
+                self.records
+                    .insert(tree.0.to_be_bytes(), (record.len > 0).then_some(record));
             }
         }
         Ok(())
@@ -101,16 +109,28 @@ impl Merger {
     fn finish(mut self, pages: &mut Apply<'_>) -> Result<Roots> {
         if !self.expiry.is_empty() {
             let record = &mut self.roots.fixed[TreeId::EXPIRY.0 as usize];
-            let empty = Entry { value: Value::Inline(b""), expires: None };
-            let changes = self.expiry.iter().map(|(key, comes)| (key.as_slice(), comes.then_some(empty)));
+            let empty = Entry {
+                value: Value::Inline(b""),
+                expires: None,
+            };
+            let changes = self
+                .expiry
+                .iter()
+                .map(|(key, comes)| (key.as_slice(), comes.then_some(empty)));
             let applied = tree::apply(pages, record.root, changes, |_, _| ())?;
             record.take(&applied);
         }
         if !self.records.is_empty() {
-            let encoded: Vec<_> =
-                self.records.iter().map(|(key, record)| (key, record.map(TreeRecord::encode))).collect();
+            let encoded: Vec<_> = self
+                .records
+                .iter()
+                .map(|(key, record)| (key, record.map(TreeRecord::encode)))
+                .collect();
             let changes = encoded.iter().map(|(key, record)| {
-                let entry = record.as_ref().map(|r| Entry { value: Value::Inline(r), expires: None });
+                let entry = record.as_ref().map(|r| Entry {
+                    value: Value::Inline(r),
+                    expires: None,
+                });
                 (key.as_slice(), entry)
             });
             let applied = tree::apply(pages, self.roots.catalog.root, changes, |_, _| ())?;

@@ -26,7 +26,11 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    pub(crate) const EMPTY: Blob = Blob { extent: Extent { start: 0, len: 0 }, bytes: 0, checksum: 0 };
+    pub(crate) const EMPTY: Blob = Blob {
+        extent: Extent { start: 0, len: 0 },
+        bytes: 0,
+        checksum: 0,
+    };
 }
 
 /// What a meta page says.
@@ -73,11 +77,15 @@ impl Meta {
         out.extend_from_slice(&self.database.to_le_bytes());
         let blob = |b: Blob| [b.extent.start, b.extent.len, b.bytes, b.checksum];
         let words = [self.checkpoint, self.time_ms, self.end, u64::from(self.logged)].into_iter();
-        let words = words.chain(blob(self.free)).chain(blob(self.filters)).chain(self.roots.to_words());
+        let words = words
+            .chain(blob(self.free))
+            .chain(blob(self.filters))
+            .chain(self.roots.to_words());
         words.for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
         out.resize(LEN - 8, 0);
         out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
-        out.try_into().expect("the fields and the padding make up the length")
+        out.try_into()
+            .expect("the fields and the padding make up the length")
     }
 
     pub(crate) fn decode(bytes: &[u8; LEN]) -> Result<Meta, MetaFault> {
@@ -94,7 +102,10 @@ impl Meta {
         }
         let page_size = PageSize::from_bytes(u64::from(half(12))).ok_or(MetaFault::Damaged)?;
         let blob = |at: usize| Blob {
-            extent: Extent { start: word(at), len: word(at + 8) },
+            extent: Extent {
+                start: word(at),
+                len: word(at + 8),
+            },
             bytes: word(at + 16),
             checksum: word(at + 24),
         };
@@ -129,8 +140,16 @@ mod tests {
             time_ms: 7,
             end: 8,
             logged: true,
-            free: Blob { extent: Extent { start: 9, len: 10 }, bytes: 11, checksum: 12 },
-            filters: Blob { extent: Extent { start: 13, len: 14 }, bytes: 15, checksum: 16 },
+            free: Blob {
+                extent: Extent { start: 9, len: 10 },
+                bytes: 11,
+                checksum: 12,
+            },
+            filters: Blob {
+                extent: Extent { start: 13, len: 14 },
+                bytes: 15,
+                checksum: 16,
+            },
             roots,
         }
     }

@@ -29,8 +29,13 @@ pub enum PageSize {
 
 impl PageSize {
     /// All sizes, smallest first.
-    pub const ALL: [PageSize; 5] =
-        [PageSize::Size4K, PageSize::Size8K, PageSize::Size16K, PageSize::Size32K, PageSize::Size64K];
+    pub const ALL: [PageSize; 5] = [
+        PageSize::Size4K,
+        PageSize::Size8K,
+        PageSize::Size16K,
+        PageSize::Size32K,
+        PageSize::Size64K,
+    ];
 
     /// The size in bytes.
     pub const fn bytes(self) -> usize {
@@ -39,7 +44,9 @@ impl PageSize {
 
     /// The page size of that many bytes, where there is one.
     pub fn from_bytes(bytes: u64) -> Option<PageSize> {
-        PageSize::ALL.into_iter().find(|size| size.bytes() as u64 == bytes)
+        PageSize::ALL
+            .into_iter()
+            .find(|size| size.bytes() as u64 == bytes)
     }
 }
 
@@ -152,7 +159,10 @@ impl DatabaseOptions {
 
     /// For a fast SSD: 16 KiB pages, larger checkpoints.
     pub fn nvme_optimized() -> DatabaseOptions {
-        DatabaseOptions::new().page_size(PageSize::Size16K).dirty_bytes_max(256 << 20).checkpoint_wal_bytes(64 << 20)
+        DatabaseOptions::new()
+            .page_size(PageSize::Size16K)
+            .dirty_bytes_max(256 << 20)
+            .checkpoint_wal_bytes(64 << 20)
     }
 
     /// For throughput before all else: commits return at once, the log is flushed every 10 ms, checkpoints are rare.
@@ -326,7 +336,9 @@ impl DatabaseOptions {
             return refuse("bloom_bits_per_key must be at most 64");
         }
         if !self.wal && !matches!(self.sync, SyncPolicy::Immediate | SyncPolicy::None) {
-            return refuse("without a log there is nothing to flush in batches: use SyncPolicy::Immediate or None");
+            return refuse(
+                "without a log there is nothing to flush in batches: use SyncPolicy::Immediate or None",
+            );
         }
         if !self.background && matches!(self.sync, SyncPolicy::Batched(_)) {
             return refuse("SyncPolicy::Batched needs the background thread");

@@ -38,12 +38,21 @@ pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> 
     let space = read_space(&file, &meta)?;
     let store = PageStore::new(file, space, options.dirty_bytes_max, options.cache_bytes);
     let log_dir = log_dir(path);
-    if !options.wal && vfs.exists(&log_dir).map_err(|e| Error::io("look for", &log_dir, None, e))? {
-        let why = "the database has a log that must be replayed first: open it with wal(true) once and close it";
+    if !options.wal
+        && vfs
+            .exists(&log_dir)
+            .map_err(|e| Error::io("look for", &log_dir, None, e))?
+    {
+        let why =
+            "the database has a log that must be replayed first: open it with wal(true) once and close it";
         return Err(Error::InvalidOptions { why: why.into() });
     }
     let mut replay = Replay::new(&options);
-    let wal = if options.wal { Some(open_log(&log_dir, &vfs, &options, &meta, &mut replay)?) } else { None };
+    let wal = if options.wal {
+        Some(open_log(&log_dir, &vfs, &options, &meta, &mut replay)?)
+    } else {
+        None
+    };
     let mut dirty = Vec::new();
     let head = replay.merge_into(&store, meta.roots, &mut dirty)?;
     let core = Core::new(Parts {
@@ -101,7 +110,10 @@ fn lock(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Result<Option<
 }
 
 fn held(e: &std::io::Error) -> Error {
-    let pid = e.get_ref().and_then(|inner| inner.downcast_ref::<LockHeld>()).and_then(|held| held.pid);
+    let pid = e
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<LockHeld>())
+        .and_then(|held| held.pid);
     Error::Locked { pid }
 }
 
@@ -146,7 +158,11 @@ fn first_meta(path: &Path, page_size: PageSize) -> Meta {
 /// A number that no other database has: from the time, the process, the path, and where memory happened to be.
 fn random_id(path: &Path) -> u128 {
     let here = &raw const path as usize;
-    let seed = format!("{path:?} {here:x} {} {:?}", std::process::id(), std::time::SystemTime::now());
+    let seed = format!(
+        "{path:?} {here:x} {} {:?}",
+        std::process::id(),
+        std::time::SystemTime::now()
+    );
     u128::from(xxh3_64(seed.as_bytes())) << 64 | u128::from(xxh3_64(format!("{seed} again").as_bytes()))
 }
 
@@ -167,7 +183,10 @@ fn read_meta(path: &Path, file: &dyn File) -> Result<Meta> {
     for size in sizes.filter(|size| first.map_or(true, |meta| meta.page_size == *size)) {
         match read(size.bytes() as u64)? {
             Ok(meta) if meta.page_size == size => {
-                newest = newest.into_iter().chain([meta]).max_by_key(|meta| meta.checkpoint);
+                newest = newest
+                    .into_iter()
+                    .chain([meta])
+                    .max_by_key(|meta| meta.checkpoint);
             }
             Ok(_) => faults.push(Some(MetaFault::Damaged)),
             Err(fault) => faults.push(Some(fault)),
@@ -178,12 +197,19 @@ fn read_meta(path: &Path, file: &dyn File) -> Result<Meta> {
     }
     for fault in faults.into_iter().flatten() {
         match fault {
-            MetaFault::Format(found) => return Err(Error::UnsupportedFormat { found, supported: meta::FORMAT }),
+            MetaFault::Format(found) => {
+                return Err(Error::UnsupportedFormat {
+                    found,
+                    supported: meta::FORMAT,
+                });
+            }
             MetaFault::Damaged => return Err(Error::corrupt(path, None, "both meta pages are damaged")),
             MetaFault::Foreign => {}
         }
     }
-    Err(Error::NotADatabase { path: path.to_owned() })
+    Err(Error::NotADatabase {
+        path: path.to_owned(),
+    })
 }
 
 fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
@@ -197,14 +223,16 @@ fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     if meta.end > crate::ids::PageId::MAX || blob.bytes > file.pages().saturating_mul(size) {
         return Err(damaged("the list of free pages is longer than the file"));
     }
-    let mut bytes = vec![0; usize::try_from(blob.bytes).map_err(|_| damaged("the list of free pages is too long"))?];
+    let mut bytes =
+        vec![0; usize::try_from(blob.bytes).map_err(|_| damaged("the list of free pages is too long"))?];
     if !bytes.is_empty() {
         file.read(&mut bytes, blob.extent.start * size)?;
         if free_list::checksum(&bytes) != blob.checksum {
             return Err(damaged("the checksum of the list of free pages does not match"));
         }
     }
-    let free = free_list::decode(&bytes, meta.end).ok_or_else(|| damaged("the list of free pages makes no sense"))?;
+    let free = free_list::decode(&bytes, meta.end)
+        .ok_or_else(|| damaged("the list of free pages makes no sense"))?;
     Ok(Space::new(meta.end, free))
 }
 
@@ -216,13 +244,26 @@ fn open_log(
     replay: &mut Replay,
 ) -> Result<Wal> {
     let seed = random_id(dir) as u64;
-    let config = WalConfig { segment_bytes: options.wal_segment_bytes, ..WalConfig::new(seed) };
+    let config = WalConfig {
+        segment_bytes: options.wal_segment_bytes,
+        ..WalConfig::new(seed)
+    };
     let from = meta.replay_from();
-    let wal = Wal::open(Arc::clone(vfs), dir, config, meta.database, from, options.read_only, &mut |record| {
-        replay.take(&record)
-    })?;
+    let wal = Wal::open(
+        Arc::clone(vfs),
+        dir,
+        config,
+        meta.database,
+        from,
+        options.read_only,
+        &mut |record| replay.take(&record),
+    )?;
     if meta.logged && wal.stats().segments == 0 {
-        return Err(Error::corrupt(dir, None, "the log that belongs to the database is not there"));
+        return Err(Error::corrupt(
+            dir,
+            None,
+            "the log that belongs to the database is not there",
+        ));
     }
     Ok(wal)
 }
@@ -238,7 +279,12 @@ struct Replay {
 impl Replay {
     fn new(options: &DatabaseOptions) -> Replay {
         let arenas = ArenaPool::new(0, options.secure_memory);
-        Replay { stage: Stage::new(&arenas), large: Vec::new(), last: None, commits: 0 }
+        Replay {
+            stage: Stage::new(&arenas),
+            large: Vec::new(),
+            last: None,
+            commits: 0,
+        }
     }
 
     fn take(&mut self, record: &Record<'_>) -> Result<()> {
@@ -246,7 +292,15 @@ impl Replay {
             Record::Commit { end, txid, batch, .. } => {
                 for op in batch.ops() {
                     let op = op?;
-                    if let Op::Put { entry: Entry { value: Value::Large(large), .. }, .. } = op {
+                    if let Op::Put {
+                        entry:
+                            Entry {
+                                value: Value::Large(large),
+                                ..
+                            },
+                        ..
+                    } = op
+                    {
                         self.large.push(large);
                     }
                     restage(&mut self.stage, &op);
@@ -260,11 +314,21 @@ impl Replay {
     }
 
     /// The roots after all that was replayed.
-    fn merge_into(&mut self, store: &PageStore, mut base: Roots, dirty: &mut Vec<crate::ids::PageId>) -> Result<Roots> {
-        let Some((txid, lsn)) = self.last else { return Ok(base) };
+    fn merge_into(
+        &mut self,
+        store: &PageStore,
+        mut base: Roots,
+        dirty: &mut Vec<crate::ids::PageId>,
+    ) -> Result<Roots> {
+        let Some((txid, lsn)) = self.last else {
+            return Ok(base);
+        };
         // Later commits of the log may have reused the runs of earlier ones, so first all are taken, then those that are gone are given back.
         let runs = |large: &mut dyn Iterator<Item = LargeRef>| -> BTreeSet<u64> {
-            large.map(|large| run_of(large, store.page_size())).flat_map(|e| e.start..e.start + e.len).collect()
+            large
+                .map(|large| run_of(large, store.page_size()))
+                .flat_map(|e| e.start..e.start + e.len)
+                .collect()
         };
         let all = runs(&mut self.large.iter().copied());
         {
@@ -286,7 +350,13 @@ impl Replay {
         base = roots;
         let superseded: Vec<LargeRef> = self.stage.superseded_large_values().collect();
         let gone: BTreeSet<_> = superseded.iter().map(|large| large.first.to_bits()).collect();
-        let live = runs(&mut self.large.iter().copied().filter(|l| !gone.contains(&l.first.to_bits())));
+        let live = runs(
+            &mut self
+                .large
+                .iter()
+                .copied()
+                .filter(|l| !gone.contains(&l.first.to_bits())),
+        );
         let mut space = store.space.lock().expect("no panic while the space is locked");
         let unused: BTreeSet<u64> = all.difference(&live).copied().collect();
         extents(&unused).for_each(|extent| space.give_back(extent));

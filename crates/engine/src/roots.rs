@@ -16,20 +16,36 @@ pub(crate) struct TreeRecord {
 }
 
 impl TreeRecord {
-    pub(crate) const EMPTY: TreeRecord = TreeRecord { root: Root::EMPTY, len: 0, large: 0 };
+    pub(crate) const EMPTY: TreeRecord = TreeRecord {
+        root: Root::EMPTY,
+        len: 0,
+        large: 0,
+    };
     /// Words of its encoding.
     const WORDS: usize = 4;
     /// Bytes of its encoding.
     pub(crate) const LEN: usize = Self::WORDS * 8;
 
     fn to_words(self) -> [u64; Self::WORDS] {
-        [self.root.ptr.to_bits(), u64::from(self.root.level), self.len, self.large]
+        [
+            self.root.ptr.to_bits(),
+            u64::from(self.root.level),
+            self.len,
+            self.large,
+        ]
     }
 
     fn from_words(words: &[u64]) -> TreeRecord {
         // A level that no tree has reads as one that every page contradicts.
         let level = u8::try_from(words[1]).unwrap_or(u8::MAX);
-        TreeRecord { root: Root { ptr: PagePtr::from_bits(words[0]), level }, len: words[2], large: words[3] }
+        TreeRecord {
+            root: Root {
+                ptr: PagePtr::from_bits(words[0]),
+                level,
+            },
+            len: words[2],
+            large: words[3],
+        }
     }
 
     pub(crate) fn encode(self) -> [u8; Self::LEN] {
@@ -98,7 +114,8 @@ impl Roots {
     }
 
     pub(crate) fn from_words(words: &[u64; Self::WORDS]) -> Roots {
-        let record = |i: usize| TreeRecord::from_words(&words[3 + i * TreeRecord::WORDS..][..TreeRecord::WORDS]);
+        let record =
+            |i: usize| TreeRecord::from_words(&words[3 + i * TreeRecord::WORDS..][..TreeRecord::WORDS]);
         Roots {
             txid: TxId(words[0]),
             lsn: Lsn(words[1]),
@@ -171,7 +188,8 @@ mod tests {
     use super::*;
 
     fn roots(n: u64) -> Roots {
-        let words: [u64; Roots::WORDS] = std::array::from_fn(|i| if i >= 3 && i % 4 == 0 { n % 20 } else { n });
+        let words: [u64; Roots::WORDS] =
+            std::array::from_fn(|i| if i >= 3 && i % 4 == 0 { n % 20 } else { n });
         Roots::from_words(&words)
     }
 

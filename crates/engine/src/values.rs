@@ -17,8 +17,13 @@ impl PageStore {
         }
         let size = self.page_size();
         let pages = format::pages_needed(len, size).map_err(|e| self.large_error(0, &e))?;
-        let extent = self.space.lock().expect("no panic while the space is locked").take_unowned(pages);
-        self.fill_run(extent, birth, len, source).inspect_err(|_| self.disown(extent))
+        let extent = self
+            .space
+            .lock()
+            .expect("no panic while the space is locked")
+            .take_unowned(pages);
+        self.fill_run(extent, birth, len, source)
+            .inspect_err(|_| self.disown(extent))
     }
 
     fn fill_run(&self, extent: Extent, birth: TxId, len: u64, source: &mut dyn Read) -> Result<LargeRef> {
@@ -69,7 +74,10 @@ impl PageStore {
         let extent = run_of(large, self.page_size());
         let stop = extent.start.checked_add(extent.len);
         if extent.start < 2 || extent.len == 0 || stop.is_none_or(|stop| stop > self.file.pages()) {
-            let what = format!("a large value is said to be there, but the file has {} pages", self.file.pages());
+            let what = format!(
+                "a large value is said to be there, but the file has {} pages",
+                self.file.pages()
+            );
             return Err(Error::corrupt_page(self.file.path(), extent.start, what));
         }
         Ok(extent)
@@ -107,7 +115,11 @@ struct LargeSource<'t> {
 
 impl<'t> ValueReader<'t> {
     pub(crate) fn inline(value: &'t [u8]) -> ValueReader<'t> {
-        ValueReader { source: Source::Inline(value), len: value.len() as u64, at: 0 }
+        ValueReader {
+            source: Source::Inline(value),
+            len: value.len() as u64,
+            at: 0,
+        }
     }
 
     pub(crate) fn large(store: &'t PageStore, large: LargeRef) -> Result<ValueReader<'t>> {
@@ -121,8 +133,19 @@ impl<'t> ValueReader<'t> {
         let mut trailer = vec![0; (range.end - range.start) as usize];
         store.file.read(&mut trailer, start + range.start)?;
         Trailer::decode(&trailer, &header).map_err(failed)?;
-        let source = LargeSource { store, start, header, trailer, chunk: Vec::new(), index: None };
-        Ok(ValueReader { source: Source::Large(Box::new(source)), len: large.len, at: 0 })
+        let source = LargeSource {
+            store,
+            start,
+            header,
+            trailer,
+            chunk: Vec::new(),
+            index: None,
+        };
+        Ok(ValueReader {
+            source: Source::Large(Box::new(source)),
+            len: large.len,
+            at: 0,
+        })
     }
 
     /// Bytes of the whole value.
@@ -161,9 +184,9 @@ impl Read for ValueReader<'_> {
         }
         let rest = match &mut self.source {
             Source::Inline(value) => &value[self.at as usize..],
-            Source::Large(large) => {
-                large.from(self.at).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))?
-            }
+            Source::Large(large) => large
+                .from(self.at)
+                .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))?,
         };
         let n = rest.len().min(buf.len());
         buf[..n].copy_from_slice(&rest[..n]);

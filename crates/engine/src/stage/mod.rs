@@ -213,7 +213,8 @@ impl Stage {
 
     /// Whether a staged range delete or drop covers anything of a tree.
     pub(crate) fn hides_any(&self, tree: TreeId) -> bool {
-        self.tree(tree).is_some_and(|index| index.dropped || !index.ranges.is_empty())
+        self.tree(tree)
+            .is_some_and(|index| index.dropped || !index.ranges.is_empty())
     }
 
     /// The keys that operands were merged into, and their trees.

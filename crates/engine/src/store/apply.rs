@@ -67,9 +67,17 @@ impl<'p> Apply<'p> {
         for large in std::mem::take(&mut self.released_large) {
             let extent = run_of(large, self.store.page_size());
             // When the run was born is not known here; from the beginning is on the safe side.
-            self.space.free_later(Freed { extent, born: TxId(0), freed: self.txid });
+            self.space.free_later(Freed {
+                extent,
+                born: TxId(0),
+                freed: self.txid,
+            });
         }
-        dirty.extend(created.iter().filter(|id| self.store.table.load(**id).as_slot().is_some()));
+        dirty.extend(
+            created
+                .iter()
+                .filter(|id| self.store.table.load(**id).as_slot().is_some()),
+        );
         Ok(created)
     }
 
@@ -97,7 +105,11 @@ impl<'p> Apply<'p> {
             self.space.give_back(extent);
             created.retain(|page| *page != id);
         } else {
-            self.space.free_later(Freed { extent, born, freed: self.txid });
+            self.space.free_later(Freed {
+                extent,
+                born,
+                freed: self.txid,
+            });
         }
     }
 }
@@ -105,7 +117,10 @@ impl<'p> Apply<'p> {
 /// The pages of a large value.
 pub(crate) fn run_of(large: LargeRef, page_size: usize) -> Extent {
     // A length that no value has takes no pages.
-    Extent { start: large.first.id().0, len: large::pages_needed(large.len, page_size).unwrap_or(0) }
+    Extent {
+        start: large.first.id().0,
+        len: large::pages_needed(large.len, page_size).unwrap_or(0),
+    }
 }
 
 // For every shorter life too, so that what is merged need not live as long as the snapshot.
@@ -140,7 +155,11 @@ impl<'q, 'p: 'q> PageWrite<'q> for Apply<'p> {
         let id = self.space.take_page();
         if id.0 >= PageTable::PAGES_MAX {
             self.space.give_back(Extent { start: id.0, len: 1 });
-            return Err(Error::corrupt(self.store.file.path(), None, "the database has reached its greatest size"));
+            return Err(Error::corrupt(
+                self.store.file.path(),
+                None,
+                "the database has reached its greatest size",
+            ));
         }
         let slot = self.store.pool.take(Use::Dirty);
         // SAFETY: the slot was taken just now, nobody else knows of it.

@@ -59,7 +59,10 @@ impl BulkWriter {
         space: &mut Space,
         fill: impl FnOnce(PageId, &mut [u8]),
     ) -> Result<PageId> {
-        let state = self.state.get_mut().expect("no panic while a bulk write is locked");
+        let state = self
+            .state
+            .get_mut()
+            .expect("no panic while a bulk write is locked");
         if state.filled == state.extent.len {
             if state.extent.len > 0 {
                 state.send(&self.worker)?;
@@ -102,7 +105,10 @@ impl BulkWriter {
 
     /// Waits until everything is in the file, not yet flushed. Gives the pages that were taken and not used.
     pub(super) fn finish(self, file: &PageFile) -> Result<Vec<Extent>, (Vec<Extent>, Error)> {
-        let mut state = self.state.into_inner().expect("no panic while a bulk write is locked");
+        let mut state = self
+            .state
+            .into_inner()
+            .expect("no panic while a bulk write is locked");
         let unused = vec![Extent {
             start: state.extent.start + state.filled,
             len: state.extent.len - state.filled,
@@ -137,9 +143,15 @@ impl Filling {
 
     /// Writes what is filled of the current buffer, here and now.
     fn send_filled(&mut self, file: &PageFile) -> Result<()> {
-        let (from, to) = (self.sent as usize * self.page_size, self.filled as usize * self.page_size);
+        let (from, to) = (
+            self.sent as usize * self.page_size,
+            self.filled as usize * self.page_size,
+        );
         if from < to {
-            file.write(&self.buffer[from..to], self.extent.start * self.page_size as u64 + from as u64)?;
+            file.write(
+                &self.buffer[from..to],
+                self.extent.start * self.page_size as u64 + from as u64,
+            )?;
             self.sent = self.filled;
         }
         Ok(())
@@ -175,7 +187,11 @@ impl Worker {
                 }
             }
         });
-        Worker { jobs: Some(jobs), done, thread: Some(thread) }
+        Worker {
+            jobs: Some(jobs),
+            done,
+            thread: Some(thread),
+        }
     }
 
     fn send(&self, job: Job) -> Result<()> {

@@ -20,7 +20,11 @@ pub(super) struct CleanPages {
 
 impl CleanPages {
     pub(super) fn new(pages_max: u64) -> CleanPages {
-        CleanPages { queue: Mutex::new(VecDeque::new()), pages: AtomicU64::new(0), pages_max }
+        CleanPages {
+            queue: Mutex::new(VecDeque::new()),
+            pages: AtomicU64::new(0),
+            pages_max,
+        }
     }
 
     pub(super) fn pages(&self) -> u64 {
@@ -30,7 +34,10 @@ impl CleanPages {
     /// A clean page was entered into the table.
     pub(super) fn admit(&self, id: PageId, slot: u32) {
         self.pages.fetch_add(1, Ordering::Relaxed);
-        self.queue.lock().expect("no panic while the cache is locked").push_back((id, slot));
+        self.queue
+            .lock()
+            .expect("no panic while the cache is locked")
+            .push_back((id, slot));
     }
 
     /// Runs `unlink`, which takes one clean page out of the table, while nothing is evicted. The entry in the queue goes stale.
@@ -52,7 +59,9 @@ impl CleanPages {
         let keep = self.pages_max - self.pages_max / 16;
         let mut spared = queue.len() / 4;
         while queue.len() as u64 > keep {
-            let Some((id, slot)) = queue.pop_front() else { break };
+            let Some((id, slot)) = queue.pop_front() else {
+                break;
+            };
             if store.table.load(id) != Place::slot(slot) || store.pool.kind(slot) != Use::Clean {
                 continue;
             }

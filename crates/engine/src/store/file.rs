@@ -68,7 +68,10 @@ impl PageFile {
 
     /// Looks how long the file is, after it grew or was cut.
     pub(crate) fn measure(&self) -> Result<()> {
-        let len = self.file.len().map_err(|e| Error::io("measure", &self.path, None, e))?;
+        let len = self
+            .file
+            .len()
+            .map_err(|e| Error::io("measure", &self.path, None, e))?;
         self.pages.store(len / self.page_size as u64, Ordering::Release);
         self.cover(len)
     }
@@ -89,7 +92,9 @@ impl PageFile {
         while capacity >= len.max(1 << 20) && index < MAPS {
             match self.file.map(capacity) {
                 Ok(Some(map)) => {
-                    self.maps[index].set(map).expect("the index is past the newest map");
+                    self.maps[index]
+                        .set(map)
+                        .expect("the index is past the newest map");
                     self.newest_map.store(index, Ordering::Release);
                     return Ok(());
                 }
@@ -123,32 +128,44 @@ impl PageFile {
     }
 
     pub(crate) fn read(&self, buf: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buf, offset).map_err(|e| Error::io("read", &self.path, Some(offset), e))
+        self.file
+            .read_exact_at(buf, offset)
+            .map_err(|e| Error::io("read", &self.path, Some(offset), e))
     }
 
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", &self.path, Some(offset), e))
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|e| Error::io("write", &self.path, Some(offset), e))
     }
 
     pub(crate) fn write_batch(&self, ops: &[WriteOp<'_>]) -> Result<()> {
         let offset = ops.first().map(|op| op.offset);
-        self.file.write_batch(ops).map_err(|e| Error::io("write", &self.path, offset, e))
+        self.file
+            .write_batch(ops)
+            .map_err(|e| Error::io("write", &self.path, offset, e))
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io("flush", &self.path, None, e))
+        self.file
+            .sync_data()
+            .map_err(|e| Error::io("flush", &self.path, None, e))
     }
 
     /// Cuts the file after `pages` pages.
     pub(crate) fn cut(&self, pages: u64) -> Result<()> {
         self.pages.store(pages, Ordering::Release);
         let len = pages * self.page_size as u64;
-        self.file.set_len(len).map_err(|e| Error::io("cut", &self.path, Some(len), e))
+        self.file
+            .set_len(len)
+            .map_err(|e| Error::io("cut", &self.path, Some(len), e))
     }
 
     /// Gives the blocks of these pages back to the file system.
     pub(crate) fn punch(&self, start: u64, pages: u64) -> Result<()> {
         let (offset, len) = (start * self.page_size as u64, pages * self.page_size as u64);
-        self.file.punch_hole(offset, len).map_err(|e| Error::io("punch a hole in", &self.path, Some(offset), e))
+        self.file
+            .punch_hole(offset, len)
+            .map_err(|e| Error::io("punch a hole in", &self.path, Some(offset), e))
     }
 }

@@ -119,7 +119,10 @@ impl PageStore {
     /// Gives a run back that no commit came to refer to.
     pub(crate) fn disown(&self, run: Extent) {
         self.forget(run, &mut Vec::new());
-        self.space.lock().expect("no panic while the space is locked").disown(run);
+        self.space
+            .lock()
+            .expect("no panic while the space is locked")
+            .disown(run);
     }
 
     /// Whether the run that begins with this page was verified since it was written or the database was opened.
@@ -167,13 +170,18 @@ impl PageStore {
 
     /// Reuses retired slots that nobody can look at any more.
     pub(crate) fn reap_retired(&self) {
-        let mut retired = self.retired.lock().expect("no panic while the retired slots are locked");
+        let mut retired = self
+            .retired
+            .lock()
+            .expect("no panic while the retired slots are locked");
         if retired.is_empty() {
             return;
         }
         let active = self.readers.active();
         retired.retain_mut(|batch| {
-            let held = active.iter().any(|r| r.epoch <= batch.epoch && r.snapshot >= batch.oldest_birth);
+            let held = active
+                .iter()
+                .any(|r| r.epoch <= batch.epoch && r.snapshot >= batch.oldest_birth);
             if !held {
                 self.pool.give_back(std::mem::take(&mut batch.slots));
             }
@@ -186,11 +194,14 @@ impl PageStore {
             return;
         }
         let epoch = self.readers.unlinked();
-        self.retired.lock().expect("no panic while the retired slots are locked").push(Retired {
-            epoch,
-            oldest_birth,
-            slots,
-        });
+        self.retired
+            .lock()
+            .expect("no panic while the retired slots are locked")
+            .push(Retired {
+                epoch,
+                oldest_birth,
+                slots,
+            });
         self.reap_retired();
     }
 
@@ -256,7 +267,10 @@ impl PageStore {
         let id = ptr.id();
         let damaged = |what: String| Error::corrupt_page(self.file.path(), id.0, what);
         if id.0 < 2 || id.0 >= self.file.pages() {
-            return Err(damaged(format!("something refers to it, but the file has {} pages", self.file.pages())));
+            return Err(damaged(format!(
+                "something refers to it, but the file has {} pages",
+                self.file.pages()
+            )));
         }
         let size = self.page_size();
         let offset = id.0 * size as u64;
@@ -276,7 +290,9 @@ impl PageStore {
         // SAFETY: the slot was taken just now, nobody else knows of it.
         let bytes = unsafe { self.pool.page_mut(slot) };
         let read = self.file.read(bytes, offset);
-        if let Err(e) = read.and_then(|()| page::verify(bytes, ptr, level).map_err(|what| damaged(what.to_string()))) {
+        if let Err(e) =
+            read.and_then(|()| page::verify(bytes, ptr, level).map_err(|what| damaged(what.to_string())))
+        {
             self.pool.give_back([slot]);
             return Err(e);
         }

@@ -54,13 +54,19 @@ impl Pool {
             page_size,
             first: slots as u32,
             chunks: [const { OnceLock::new() }; CHUNKS],
-            free: Mutex::new(FreeSlots { slots: Vec::new(), next: 0 }),
+            free: Mutex::new(FreeSlots {
+                slots: Vec::new(),
+                next: 0,
+            }),
         }
     }
 
     /// Takes a slot for a page of the given use.
     pub(super) fn take(&self, kind: Use) -> u32 {
-        let mut free = self.free.lock().expect("no panic while the free slots are locked");
+        let mut free = self
+            .free
+            .lock()
+            .expect("no panic while the free slots are locked");
         let slot = free.slots.pop().unwrap_or_else(|| {
             free.next += 1;
             free.next - 1
@@ -74,7 +80,10 @@ impl Pool {
 
     /// Gives slots back that nobody reads any more.
     pub(super) fn give_back(&self, slots: impl IntoIterator<Item = u32>) {
-        let mut free = self.free.lock().expect("no panic while the free slots are locked");
+        let mut free = self
+            .free
+            .lock()
+            .expect("no panic while the free slots are locked");
         for slot in slots {
             self.state(slot).kind.store(Use::Free as u8, Ordering::Release);
             free.slots.push(slot);
@@ -83,7 +92,12 @@ impl Pool {
 
     /// Slots that were ever taken: what the pool costs in memory.
     pub(super) fn slots(&self) -> u64 {
-        u64::from(self.free.lock().expect("no panic while the free slots are locked").next)
+        u64::from(
+            self.free
+                .lock()
+                .expect("no panic while the free slots are locked")
+                .next,
+        )
     }
 
     pub(super) fn kind(&self, slot: u32) -> Use {
@@ -145,7 +159,10 @@ impl Pool {
             Chunk {
                 slab: Slab::new(slots * self.page_size),
                 states: (0..slots)
-                    .map(|_| State { kind: AtomicU8::new(0), freed: AtomicU64::new(NOT_FREED) })
+                    .map(|_| State {
+                        kind: AtomicU8::new(0),
+                        freed: AtomicU64::new(NOT_FREED),
+                    })
                     .collect(),
             }
         });

@@ -25,7 +25,9 @@ impl Slab {
         let layout = Layout::from_size_align(len, align).expect("a slab is smaller than the address space");
         // SAFETY: the layout's size is not zero: a slab has at least one page.
         let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        let Some(start) = NonNull::new(start) else {
+            handle_alloc_error(layout)
+        };
         if align == HUGE {
             // SAFETY: the range is ours, and the advice changes how it is backed, not what it holds.
             unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };

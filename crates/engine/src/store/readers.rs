@@ -64,7 +64,8 @@ impl Readers {
         let slot = self.claim();
         loop {
             // Pairs with the increment in `unlinked`: a reader that gets the later epoch sees what was unlinked before it.
-            slot.epoch.store(self.epoch.load(Ordering::Acquire), Ordering::Relaxed);
+            slot.epoch
+                .store(self.epoch.load(Ordering::Acquire), Ordering::Relaxed);
             let (snapshot, _) = current();
             slot.snapshot.store(snapshot.0 + BIAS, Ordering::Relaxed);
             // Pairs with the fence in `active`.
@@ -126,7 +127,10 @@ impl Readers {
         }
         // A claimed slot counts as a reader of the first snapshot until it has one: it holds back too much for an instant,
         // never too little.
-        slot.snapshot.compare_exchange(FREE, BIAS, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| slot)
+        slot.snapshot
+            .compare_exchange(FREE, BIAS, Ordering::Acquire, Ordering::Relaxed)
+            .ok()
+            .map(|_| slot)
     }
 
     fn slot(&self, index: u32) -> &Slot {
@@ -135,7 +139,10 @@ impl Readers {
         let offset = index as usize - FIRST_CHUNK * ((1 << chunk) - 1);
         let slots = self.chunks[chunk].get_or_init(|| {
             (0..FIRST_CHUNK << chunk)
-                .map(|_| Slot { snapshot: AtomicU64::new(FREE), epoch: AtomicU64::new(0) })
+                .map(|_| Slot {
+                    snapshot: AtomicU64::new(FREE),
+                    epoch: AtomicU64::new(0),
+                })
                 .collect()
         });
         &slots[offset]

@@ -136,7 +136,10 @@ impl Space {
 
     /// Notes that no commit refers to these pages yet. They may not be free when the transaction ends.
     pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = PageId>) {
-        let mut extents: Vec<Extent> = pages.into_iter().map(|id| Extent { start: id.0, len: 1 }).collect();
+        let mut extents: Vec<Extent> = pages
+            .into_iter()
+            .map(|id| Extent { start: id.0, len: 1 })
+            .collect();
         extents.append(&mut self.spilled);
         extents.sort_unstable();
         self.spilled = merge_adjacent(extents);
@@ -158,7 +161,9 @@ impl Space {
             return true;
         }
         self.settle();
-        let Some((&start, &len)) = self.by_start.range(..=extent.start).next_back() else { return false };
+        let Some((&start, &len)) = self.by_start.range(..=extent.start).next_back() else {
+            return false;
+        };
         let free_stop = start + len;
         if free_stop < stop && !(free_stop == self.end && stop > self.end) {
             return false;
@@ -232,7 +237,11 @@ impl Space {
     /// Runs of open transactions are among them, since no commit refers to them.
     pub(crate) fn free_as_of(&mut self, upto: TxId) -> Vec<Extent> {
         self.settle();
-        let mut free: Vec<Extent> = self.by_start.iter().map(|(&start, &len)| Extent { start, len }).collect();
+        let mut free: Vec<Extent> = self
+            .by_start
+            .iter()
+            .map(|(&start, &len)| Extent { start, len })
+            .collect();
         free.extend(self.unowned.iter().map(|(&start, &len)| Extent { start, len }));
         free.extend_from_slice(&self.spilled);
         free.extend(self.pending.iter().filter(|f| f.freed <= upto).map(|f| f.extent));
@@ -242,7 +251,12 @@ impl Space {
 
     /// No list of free pages has more extents than this.
     pub(crate) fn extents_max(&self) -> u64 {
-        (self.by_start.len() + self.recent.len() + self.pending.len() + self.unowned.len() + self.spilled.len() + 2) as u64
+        (self.by_start.len()
+            + self.recent.len()
+            + self.pending.len()
+            + self.unowned.len()
+            + self.spilled.len()
+            + 2) as u64
     }
 
     /// Forgets the free pages at the end of the file, so that it can be cut there.
@@ -258,7 +272,9 @@ impl Space {
 
     /// The extents that are free now, of at least `len` pages.
     pub(crate) fn extents(&self, len: u64) -> impl Iterator<Item = Extent> {
-        self.by_len.range((len, 0)..).map(|&(len, start)| Extent { start, len })
+        self.by_len
+            .range((len, 0)..)
+            .map(|&(len, start)| Extent { start, len })
     }
 
     /// Puts the pages at hand back among the extents.
@@ -273,7 +289,10 @@ impl Space {
             && start + len == extent.start
         {
             self.remove(start, len);
-            extent = Extent { start, len: len + extent.len };
+            extent = Extent {
+                start,
+                len: len + extent.len,
+            };
         }
         if let Some(&len) = self.by_start.get(&(extent.start + extent.len)) {
             self.remove(extent.start + extent.len, len);
@@ -313,7 +332,11 @@ mod tests {
     use super::*;
 
     fn freed(page: u64, born: u64, freed: u64) -> Freed {
-        Freed { extent: Extent { start: page, len: 1 }, born: TxId(born), freed: TxId(freed) }
+        Freed {
+            extent: Extent { start: page, len: 1 },
+            born: TxId(born),
+            freed: TxId(freed),
+        }
     }
 
     fn reclaimed(space: &mut Space, snapshots: &[u64], published: u64) -> Vec<u64> {
@@ -372,7 +395,11 @@ mod tests {
         assert_eq!(space.free_pages(), 11);
         assert_eq!(
             space.free_as_of(TxId(0)),
-            [Extent { start: 10, len: 2 }, Extent { start: 14, len: 4 }, Extent { start: 100, len: 5 }]
+            [
+                Extent { start: 10, len: 2 },
+                Extent { start: 14, len: 4 },
+                Extent { start: 100, len: 5 }
+            ]
         );
     }
 

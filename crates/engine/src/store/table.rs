@@ -41,7 +41,9 @@ impl PageTable {
     pub(crate) const PAGES_MAX: u64 = (CHUNK * CHUNKS) as u64;
 
     pub(crate) fn new() -> PageTable {
-        PageTable { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() }
+        PageTable {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     #[inline]
@@ -59,7 +61,9 @@ impl PageTable {
 
     /// Changes a place if it is still `from`.
     pub(crate) fn exchange(&self, id: PageId, from: Place, to: Place) -> bool {
-        self.word_or_init(id).compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.word_or_init(id)
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     #[inline]

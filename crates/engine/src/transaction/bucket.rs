@@ -12,11 +12,11 @@ use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
 use crate::stage::{MergeBase, Stage, Staged};
 use crate::store::{Keep, Snapshot};
+use crate::transaction::Pair;
 use crate::transaction::cursor::Cursor;
 use crate::transaction::iter::{Iter, KeyRange};
 use crate::transaction::names;
 use crate::transaction::reads::Reads;
-use crate::transaction::Pair;
 use crate::tree;
 use crate::values::ValueReader;
 
@@ -59,11 +59,19 @@ pub struct Bucket<'t> {
 
 impl<'t> Bucket<'t> {
     pub(crate) fn root(view: View<'t>) -> Bucket<'t> {
-        Bucket { view, tree: TreeId::ROOT, record: view.roots.fixed[0] }
+        Bucket {
+            view,
+            tree: TreeId::ROOT,
+            record: view.roots.fixed[0],
+        }
     }
 
     pub(crate) fn of(view: View<'t>, tree: TreeId) -> Result<Bucket<'t>> {
-        Ok(Bucket { view, tree, record: record(&view.pages, view.roots, tree)? })
+        Ok(Bucket {
+            view,
+            tree,
+            record: record(&view.pages, view.roots, tree)?,
+        })
     }
 
     /// A copy of the value of `key`.
@@ -83,8 +91,14 @@ impl<'t> Bucket<'t> {
     pub fn get_reader(&self, key: &[u8]) -> Result<Option<ValueReader<'t>>> {
         Ok(match self.entry(key)? {
             None => None,
-            Some(Entry { value: Value::Inline(value), .. }) => Some(ValueReader::inline(value)),
-            Some(Entry { value: Value::Large(large), .. }) => Some(ValueReader::large(&self.view.core.store, large)?),
+            Some(Entry {
+                value: Value::Inline(value),
+                ..
+            }) => Some(ValueReader::inline(value)),
+            Some(Entry {
+                value: Value::Large(large),
+                ..
+            }) => Some(ValueReader::large(&self.view.core.store, large)?),
         })
     }
 
@@ -94,7 +108,9 @@ impl<'t> Bucket<'t> {
             return keys.iter().map(|key| self.get_ref(key)).collect();
         }
         let mut entries = vec![None; keys.len()];
-        tree::get_many(&self.view.pages, self.record.root, keys, |i, entry| entries[i] = entry)?;
+        tree::get_many(&self.view.pages, self.record.root, keys, |i, entry| {
+            entries[i] = entry
+        })?;
         self.view.check_mapping()?;
         entries
             .into_iter()
@@ -121,7 +137,9 @@ impl<'t> Bucket<'t> {
     /// itself wrote, each of which is looked up.
     pub fn len(&self) -> Result<u64> {
         self.track_all();
-        let Some(stage) = self.view.stage else { return Ok(self.record.len) };
+        let Some(stage) = self.view.stage else {
+            return Ok(self.record.len);
+        };
         let mut len = self.record.len as i64;
         let mut cursor = stage.cursor(self.tree);
         let hides = stage.hides_any(self.tree);
@@ -195,7 +213,13 @@ impl<'t> Bucket<'t> {
     pub fn estimate<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
         let range = KeyRange::of(&range);
         let (start, end) = range.half_open();
-        tree::estimate(&self.view.pages, self.record.root, self.record.len, &start, end.as_deref())
+        tree::estimate(
+            &self.view.pages,
+            self.record.root,
+            self.record.len,
+            &start,
+            end.as_deref(),
+        )
     }
 
     /// The bucket of that name in this one.
@@ -226,7 +250,11 @@ impl<'t> Bucket<'t> {
             }
             tree::get(&self.view.pages, self.record.root, key)
         };
-        let entry = match self.view.stage.map_or(Staged::Nothing, |stage| stage.get(self.tree, key)) {
+        let entry = match self
+            .view
+            .stage
+            .map_or(Staged::Nothing, |stage| stage.get(self.tree, key))
+        {
             Staged::Nothing => base()?,
             staged => self.view.resolve(key, &staged, base)?,
         };
@@ -262,7 +290,10 @@ impl<'t> View<'t> {
             Staged::Nothing => return base(),
             Staged::Hidden => return Ok(None),
             Staged::Put(entry) => return Ok(Some(*entry)),
-            Staged::Merged { base: below, operands } => (below, operands),
+            Staged::Merged {
+                base: below,
+                operands,
+            } => (below, operands),
         };
         let entry = match below {
             MergeBase::Nothing => base()?.filter(|entry| self.is_visible(entry)),
@@ -294,6 +325,10 @@ impl<'t> View<'t> {
     /// Whether what was read through the mapping was the file's.
     #[inline]
     pub(crate) fn check_mapping(&self) -> Result<()> {
-        if self.core.store.file.faulted() { Err(self.core.mapping_failed()) } else { Ok(()) }
+        if self.core.store.file.faulted() {
+            Err(self.core.mapping_failed())
+        } else {
+            Ok(())
+        }
     }
 }

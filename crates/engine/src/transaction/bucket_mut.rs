@@ -19,7 +19,10 @@ pub struct BucketMut<'t, 'db> {
 
 impl<'t, 'db> BucketMut<'t, 'db> {
     pub(crate) fn root(draft: &'t mut Draft<'db>) -> BucketMut<'t, 'db> {
-        BucketMut { draft, tree: TreeId::ROOT }
+        BucketMut {
+            draft,
+            tree: TreeId::ROOT,
+        }
     }
 
     fn view(&self) -> Result<Bucket<'_>> {
@@ -46,7 +49,9 @@ impl<'t, 'db> BucketMut<'t, 'db> {
         &mut self,
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<()> {
-        pairs.into_iter().try_for_each(|(key, value)| self.put(key.as_ref(), value.as_ref()))
+        pairs
+            .into_iter()
+            .try_for_each(|(key, value)| self.put(key.as_ref(), value.as_ref()))
     }
 
     /// Sets `key` unless it is there; whether it did.
@@ -59,7 +64,12 @@ impl<'t, 'db> BucketMut<'t, 'db> {
     }
 
     /// Sets `key` to `new`, or deletes it for `None`, if its value is `expected`, or if it is absent for `None`; whether it did.
-    pub fn compare_and_swap(&mut self, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
+    pub fn compare_and_swap(
+        &mut self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
         let same = self.view()?.get_ref(key)? == expected;
         if same {
             match new {
@@ -122,7 +132,7 @@ impl<'t, 'db> BucketMut<'t, 'db> {
 
     /// The bucket of that name in this one.
     pub fn bucket_mut(&mut self, name: &[u8]) -> Result<BucketMut<'_, 'db>> {
-        self.again().into_bucket(name)
+        self.again().into_bucket_mut(name)
     }
 
     /// Deletes a bucket with all that is in it, buckets included.
@@ -139,21 +149,32 @@ impl<'t, 'db> BucketMut<'t, 'db> {
             return Err(Error::BucketExists { name: to.to_vec() });
         }
         self.draft.discard_name(&names::name_key(self.tree, name)?);
-        self.draft.put_internal(TreeId::NAMES, &names::name_key(self.tree, to)?, &tree.0.to_le_bytes());
+        self.draft.put_internal(
+            TreeId::NAMES,
+            &names::name_key(self.tree, to)?,
+            &tree.0.to_le_bytes(),
+        );
         Ok(())
     }
 
     /// The next number of the bucket's sequence, which begins at 1.
     pub fn next_sequence(&mut self) -> Result<u64> {
         let next = self.view()?.sequence()? + 1;
-        self.draft.put_internal(TreeId::ATTRIBUTES, &names::sequence_key(self.tree), &next.to_le_bytes());
+        self.draft.put_internal(
+            TreeId::ATTRIBUTES,
+            &names::sequence_key(self.tree),
+            &next.to_le_bytes(),
+        );
         Ok(next)
     }
 }
 
 impl<'t, 'db> BucketMut<'t, 'db> {
     fn again(&mut self) -> BucketMut<'_, 'db> {
-        BucketMut { draft: self.draft, tree: self.tree }
+        BucketMut {
+            draft: self.draft,
+            tree: self.tree,
+        }
     }
 
     pub(crate) fn into_created(self, name: &[u8]) -> Result<BucketMut<'t, 'db>> {
@@ -161,18 +182,33 @@ impl<'t, 'db> BucketMut<'t, 'db> {
             return Err(Error::BucketExists { name: name.to_vec() });
         }
         let tree = self.draft.core.new_tree();
-        self.draft.put_internal(TreeId::NAMES, &names::name_key(self.tree, name)?, &tree.0.to_le_bytes());
-        Ok(BucketMut { draft: self.draft, tree })
+        self.draft.put_internal(
+            TreeId::NAMES,
+            &names::name_key(self.tree, name)?,
+            &tree.0.to_le_bytes(),
+        );
+        Ok(BucketMut {
+            draft: self.draft,
+            tree,
+        })
     }
 
     pub(crate) fn into_created_if_absent(self, name: &[u8]) -> Result<BucketMut<'t, 'db>> {
         let exists = names::exists(&self.draft.view(), self.tree, name)?;
-        if exists { self.into_bucket(name) } else { self.into_created(name) }
+        if exists {
+            self.into_bucket_mut(name)
+        } else {
+            self.into_created(name)
+        }
     }
 
-    pub(crate) fn into_bucket(self, name: &[u8]) -> Result<BucketMut<'t, 'db>> {
+    /// Goes down into the bucket of that name.
+    pub fn into_bucket_mut(self, name: &[u8]) -> Result<BucketMut<'t, 'db>> {
         let tree = names::find(&self.draft.view(), self.tree, name)?;
-        Ok(BucketMut { draft: self.draft, tree })
+        Ok(BucketMut {
+            draft: self.draft,
+            tree,
+        })
     }
 
     pub(crate) fn savepoint(self) -> Savepoint {

@@ -93,7 +93,10 @@ impl<'t> Cursor<'t> {
     }
 
     /// Goes to the next pair; to the first one from before it.
-    #[expect(clippy::should_implement_trait, reason = "a cursor moves both ways and can fail")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a cursor moves both ways and can fail"
+    )]
     pub fn next(&mut self) -> Result<Option<Pair<'t>>> {
         let item = self.next_item()?;
         self.pair(item)
@@ -182,7 +185,11 @@ impl<'t> Cursor<'t> {
         loop {
             let nearer = match (&base, &staged) {
                 (None, None) => {
-                    self.place = if way == Way::Forward { Place::After } else { Place::Before };
+                    self.place = if way == Way::Forward {
+                        Place::After
+                    } else {
+                        Place::Before
+                    };
                     view.check_mapping()?;
                     return Ok(None);
                 }
@@ -192,7 +199,11 @@ impl<'t> Cursor<'t> {
                 (Some(b), Some(s)) => s.0.cmp(b.0),
             };
             let below = if nearer == Ordering::Greater { None } else { base };
-            let above = if nearer == Ordering::Less { None } else { staged.clone() };
+            let above = if nearer == Ordering::Less {
+                None
+            } else {
+                staged.clone()
+            };
             if nearer != Ordering::Greater {
                 base = self.step_base(way)?;
             }
@@ -201,9 +212,9 @@ impl<'t> Cursor<'t> {
             }
             let item = match above {
                 None => below.filter(|(key, _)| !self.is_hidden(key)),
-                Some((key, staged)) => {
-                    view.resolve(key, &staged, || Ok(below.map(|(_, entry)| entry)))?.map(|entry| (key, entry))
-                }
+                Some((key, staged)) => view
+                    .resolve(key, &staged, || Ok(below.map(|(_, entry)| entry)))?
+                    .map(|entry| (key, entry)),
             };
             if let Some(item) = item.filter(|(_, entry)| view.is_visible(entry)) {
                 self.place = Place::On(item);
@@ -214,16 +225,29 @@ impl<'t> Cursor<'t> {
     }
 
     fn is_hidden(&self, key: &[u8]) -> bool {
-        self.hides && self.bucket.view.stage.is_some_and(|stage| stage.hides(self.bucket.tree, key))
+        self.hides
+            && self
+                .bucket
+                .view
+                .stage
+                .is_some_and(|stage| stage.hides(self.bucket.tree, key))
     }
 
     fn step_base(&mut self, way: Way) -> Result<Option<Item<'t>>> {
-        if way == Way::Forward { self.base.next() } else { self.base.prev() }
+        if way == Way::Forward {
+            self.base.next()
+        } else {
+            self.base.prev()
+        }
     }
 
     fn step_staged(&mut self, way: Way) -> Option<StagedItem<'t>> {
         let cursor = self.staged.as_mut()?;
-        if way == Way::Forward { cursor.next() } else { cursor.prev() }
+        if way == Way::Forward {
+            cursor.next()
+        } else {
+            cursor.prev()
+        }
     }
 
     fn pair(&self, item: Option<Item<'t>>) -> Result<Option<Pair<'t>>> {
@@ -240,7 +264,11 @@ fn past<'t>(
     key: &[u8],
     step: impl FnOnce() -> Result<Option<Item<'t>>>,
 ) -> Result<Option<Item<'t>>> {
-    if found.is_some_and(|(at, _)| at == key) { step() } else { Ok(found) }
+    if found.is_some_and(|(at, _)| at == key) {
+        step()
+    } else {
+        Ok(found)
+    }
 }
 
 fn past_staged<'t>(
@@ -248,5 +276,9 @@ fn past_staged<'t>(
     key: &[u8],
     step: impl FnOnce() -> Option<StagedItem<'t>>,
 ) -> Option<StagedItem<'t>> {
-    if found.as_ref().is_some_and(|(at, _)| *at == key) { step() } else { found }
+    if found.as_ref().is_some_and(|(at, _)| *at == key) {
+        step()
+    } else {
+        found
+    }
 }

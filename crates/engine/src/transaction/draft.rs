@@ -88,7 +88,13 @@ impl<'db> Draft<'db> {
         self.spilled.any
     }
 
-    pub(crate) fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<()> {
+    pub(crate) fn put(
+        &mut self,
+        tree: TreeId,
+        key: &[u8],
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<()> {
         self.check_key(key)?;
         let expires = self.expires(ttl);
         let max = self.inline_max(key);
@@ -140,7 +146,9 @@ impl<'db> Draft<'db> {
         self.check_key(key)?;
         let operators = &self.core.options.merge_operators;
         let index = operators.iter().position(|(name, _)| name == operator);
-        let index = index.ok_or_else(|| Error::UnknownMergeOperator { name: operator.to_owned() })?;
+        let index = index.ok_or_else(|| Error::UnknownMergeOperator {
+            name: operator.to_owned(),
+        })?;
         self.stage.merge(tree, key, index as u32, operand);
         self.spill_if_large()
     }
@@ -169,11 +177,18 @@ impl<'db> Draft<'db> {
         self.may_spill = false;
         let id = SAVEPOINTS.fetch_add(1, Ordering::Relaxed);
         self.savepoints.push(id);
-        Savepoint { id, stage: self.stage.savepoint() }
+        Savepoint {
+            id,
+            stage: self.stage.savepoint(),
+        }
     }
 
     pub(crate) fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
-        let index = self.savepoints.iter().position(|id| *id == savepoint.id).ok_or(Error::SavepointGone)?;
+        let index = self
+            .savepoints
+            .iter()
+            .position(|id| *id == savepoint.id)
+            .ok_or(Error::SavepointGone)?;
         self.savepoints.truncate(index + 1);
         for large in self.stage.rollback_to(&savepoint.stage) {
             self.core.store.disown(run_of(large, self.core.store.page_size()));
@@ -191,11 +206,18 @@ impl<'db> Draft<'db> {
         if merged.is_empty() {
             return Ok(());
         }
-        let view = View { roots, reads: None, ..self.view() };
+        let view = View {
+            roots,
+            reads: None,
+            ..self.view()
+        };
         let mut resolved = Vec::with_capacity(merged.len());
         for (tree, key) in merged {
             let bucket = crate::transaction::Bucket::of(view, tree)?;
-            let value = bucket.entry(&key)?.map(|e| view.value(&e).map(|v| (v.to_vec(), e.expires))).transpose()?;
+            let value = bucket
+                .entry(&key)?
+                .map(|e| view.value(&e).map(|v| (v.to_vec(), e.expires)))
+                .transpose()?;
             resolved.push((tree, key, value));
         }
         for (tree, key, value) in resolved {
@@ -214,7 +236,11 @@ impl<'db> Draft<'db> {
     }
 
     fn check_writable(&self) -> Result<()> {
-        if self.core.options.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.core.options.read_only {
+            Err(Error::ReadOnly)
+        } else {
+            Ok(())
+        }
     }
 
     fn check_key(&self, key: &[u8]) -> Result<()> {
@@ -229,7 +255,10 @@ impl<'db> Draft<'db> {
     /// The longest value that stays in the leaf beside `key`.
     fn inline_max(&self, key: &[u8]) -> usize {
         let max = tree::max_inline(self.core.store.page_size(), key.len());
-        self.core.options.overflow_threshold.map_or(max, |threshold| threshold.min(max))
+        self.core
+            .options
+            .overflow_threshold
+            .map_or(max, |threshold| threshold.min(max))
     }
 
     fn expires(&self, ttl: Option<Duration>) -> Option<u64> {
@@ -242,7 +271,9 @@ impl<'db> Draft<'db> {
         if len > LEN_MAX {
             return Err(Error::too_large("a value", len, LEN_MAX));
         }
-        self.core.store.write_large(TxId(self.base_txid().0 + 1), len, source)
+        self.core
+            .store
+            .write_large(TxId(self.base_txid().0 + 1), len, source)
     }
 
     /// Keeps the memory of a large transaction bounded: what is staged goes to pages that nobody else sees.
@@ -264,8 +295,14 @@ impl<'db> Draft<'db> {
         self.roots = created.0;
         self.spilled.created.extend(created.1);
         let superseded: Vec<_> = self.stage.superseded_large_values().collect();
-        superseded.iter().for_each(|l| self.core.store.disown(run_of(*l, self.core.store.page_size())));
-        self.spilled.large.extend(self.stage.large_values().filter(|large| !superseded.contains(large)));
+        superseded
+            .iter()
+            .for_each(|l| self.core.store.disown(run_of(*l, self.core.store.page_size())));
+        self.spilled.large.extend(
+            self.stage
+                .large_values()
+                .filter(|large| !superseded.contains(large)),
+        );
         self.spilled.any = true;
         self.stage.clear();
         Ok(())
@@ -276,7 +313,12 @@ impl<'db> Draft<'db> {
         if !self.spilled.any {
             return;
         }
-        let mut space = self.core.store.space.lock().expect("no panic while the space is locked");
+        let mut space = self
+            .core
+            .store
+            .space
+            .lock()
+            .expect("no panic while the space is locked");
         for large in self.spilled.large.drain(..) {
             space.own(run_of(large, self.core.store.page_size()));
         }
@@ -294,10 +336,17 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
-            let mut space = self.core.store.space.lock().expect("no panic while the space is locked");
+            let mut space = self
+                .core
+                .store
+                .space
+                .lock()
+                .expect("no panic while the space is locked");
             space.own_spilled();
             drop(space);
-            self.core.store.take_back(TxId(self.base_txid().0 + 1), &self.spilled.created);
+            self.core
+                .store
+                .take_back(TxId(self.base_txid().0 + 1), &self.spilled.created);
         }
     }
 }

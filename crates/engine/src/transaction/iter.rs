@@ -18,12 +18,18 @@ pub(crate) struct KeyRange {
 
 impl KeyRange {
     pub(crate) fn all() -> KeyRange {
-        KeyRange { start: Bound::Unbounded, end: Bound::Unbounded }
+        KeyRange {
+            start: Bound::Unbounded,
+            end: Bound::Unbounded,
+        }
     }
 
     pub(crate) fn of<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> KeyRange {
         let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        KeyRange { start: own(range.start_bound()), end: own(range.end_bound()) }
+        KeyRange {
+            start: own(range.start_bound()),
+            end: own(range.end_bound()),
+        }
     }
 
     pub(crate) fn prefix(prefix: &[u8]) -> KeyRange {
@@ -104,7 +110,14 @@ enum End<'t> {
 impl<'t> Iter<'t> {
     pub(crate) fn new(bucket: Bucket<'t>, range: KeyRange) -> Iter<'t> {
         let observed = bucket.view.reads.map(|reads| reads.observe(bucket.tree, &range));
-        Iter { bucket, range, front: End::Fresh, back: End::Fresh, done: false, observed }
+        Iter {
+            bucket,
+            range,
+            front: End::Fresh,
+            back: End::Fresh,
+            done: false,
+            observed,
+        }
     }
 
     fn forward(&mut self) -> Result<Option<(&'t [u8], Entry<'t>)>> {

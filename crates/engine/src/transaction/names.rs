@@ -25,16 +25,27 @@ pub(crate) fn sequence_key(tree: TreeId) -> Vec<u8> {
 }
 
 fn names<'t>(view: &View<'t>) -> Bucket<'t> {
-    Bucket { view: *view, tree: TreeId::NAMES, record: view.roots.fixed[TreeId::NAMES.0 as usize] }
+    Bucket {
+        view: *view,
+        tree: TreeId::NAMES,
+        record: view.roots.fixed[TreeId::NAMES.0 as usize],
+    }
 }
 
 fn attributes<'t>(view: &View<'t>) -> Bucket<'t> {
-    Bucket { view: *view, tree: TreeId::ATTRIBUTES, record: view.roots.fixed[TreeId::ATTRIBUTES.0 as usize] }
+    Bucket {
+        view: *view,
+        tree: TreeId::ATTRIBUTES,
+        record: view.roots.fixed[TreeId::ATTRIBUTES.0 as usize],
+    }
 }
 
 fn lookup(view: &View<'_>, parent: TreeId, name: &[u8]) -> Result<Option<TreeId>> {
     let key = name_key(parent, name)?;
-    names(view).entry(&key)?.map(|entry| tree_id(view, &entry.value)).transpose()
+    names(view)
+        .entry(&key)?
+        .map(|entry| tree_id(view, &entry.value))
+        .transpose()
 }
 
 fn tree_id(view: &View<'_>, value: &Value<'_>) -> Result<TreeId> {
@@ -44,7 +55,11 @@ fn tree_id(view: &View<'_>, value: &Value<'_>) -> Result<TreeId> {
     };
     match id {
         Some(id) if id >= TreeId::FIRST_USER => Ok(TreeId(id)),
-        _ => Err(Error::corrupt(&view.core.path, None, "the name of a bucket leads to no bucket")),
+        _ => Err(Error::corrupt(
+            &view.core.path,
+            None,
+            "the name of a bucket leads to no bucket",
+        )),
     }
 }
 
@@ -59,7 +74,10 @@ pub(crate) fn exists(view: &View<'_>, parent: TreeId, name: &[u8]) -> Result<boo
 
 /// The names of the buckets in `parent`.
 pub(crate) fn list(view: &View<'_>, parent: TreeId) -> Result<Vec<Vec<u8>>> {
-    names(view).prefix(&parent.0.to_be_bytes()).map(|pair| pair.map(|(key, _)| key[8..].to_vec())).collect()
+    names(view)
+        .prefix(&parent.0.to_be_bytes())
+        .map(|pair| pair.map(|(key, _)| key[8..].to_vec()))
+        .collect()
 }
 
 /// The keys and trees of the buckets in `parent`.
@@ -77,7 +95,11 @@ pub(crate) fn sequence(view: &View<'_>, tree: TreeId) -> Result<u64> {
     match attributes(view).get_ref(&sequence_key(tree))? {
         None => Ok(0),
         Some(value) => value.try_into().map(u64::from_le_bytes).map_err(|_| {
-            Error::corrupt(&view.core.path, None, "the sequence number of a bucket is no number")
+            Error::corrupt(
+                &view.core.path,
+                None,
+                "the sequence number of a bucket is no number",
+            )
         }),
     }
 }

@@ -40,7 +40,11 @@ impl<'db> OptimisticTx<'db> {
     pub(crate) fn begin(core: &'db Core, isolation: Isolation) -> Result<OptimisticTx<'db>> {
         core.check_writable()?;
         let (pin, roots) = core.pin();
-        Ok(OptimisticTx { draft: Draft::new(core, pin, roots, Some(Reads::default())), isolation, gate: None })
+        Ok(OptimisticTx {
+            draft: Draft::new(core, pin, roots, Some(Reads::default())),
+            isolation,
+            gate: None,
+        })
     }
 
     /// Begins one that nothing can conflict with, since nobody else commits meanwhile.
@@ -49,12 +53,19 @@ impl<'db> OptimisticTx<'db> {
         let gate = core.gate.enter();
         let (pin, roots) = core.pin_head();
         let draft = Draft::new(core, pin, roots, Some(Reads::default()));
-        Ok(OptimisticTx { draft, isolation: Isolation::Serializable, gate: Some(gate) })
+        Ok(OptimisticTx {
+            draft,
+            isolation: Isolation::Serializable,
+            gate: Some(gate),
+        })
     }
 
     /// The root bucket for reads that don't count: what they give may have changed by the commit.
     pub fn untracked(&self) -> Bucket<'_> {
-        Bucket::root(View { reads: None, ..self.draft.view() })
+        Bucket::root(View {
+            reads: None,
+            ..self.draft.view()
+        })
     }
 
     /// Makes the transaction depend on a key of the root bucket as if it had been read.
@@ -72,10 +83,17 @@ impl<'db> OptimisticTx<'db> {
 
     /// Commits with a durability of its own.
     pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
-        let OptimisticTx { mut draft, isolation, gate } = self;
+        let OptimisticTx {
+            mut draft,
+            isolation,
+            gate,
+        } = self;
         let core = draft.core;
         if draft.stage.is_empty() {
-            return Ok(Committed { txid: draft.roots.txid, lsn: draft.roots.lsn });
+            return Ok(Committed {
+                txid: draft.roots.txid,
+                lsn: draft.roots.lsn,
+            });
         }
         let gate = gate.unwrap_or_else(|| core.gate.enter());
         // A second pin: the newest state is read too.
@@ -89,7 +107,15 @@ impl<'db> OptimisticTx<'db> {
         };
         valid.inspect_err(|e| core.counters.conflicts.add(u64::from(e.is_retryable())))?;
         draft.resolve_merges(&head)?;
-        let committed = core.commit(gate, Base { roots: head, spilled: false }, &mut draft.stage, policy)?;
+        let committed = core.commit(
+            gate,
+            Base {
+                roots: head,
+                spilled: false,
+            },
+            &mut draft.stage,
+            policy,
+        )?;
         draft.stage.clear();
         Ok(committed)
     }

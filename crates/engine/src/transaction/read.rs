@@ -24,7 +24,13 @@ pub struct ReadTx<'db> {
 impl<'db> ReadTx<'db> {
     pub(crate) fn begin(core: &'db Core) -> ReadTx<'db> {
         let (pin, roots) = core.pin();
-        ReadTx { core, pin, roots, keep: Keep::default(), now_ms: OnceLock::new() }
+        ReadTx {
+            core,
+            pin,
+            roots,
+            keep: Keep::default(),
+            now_ms: OnceLock::new(),
+        }
     }
 
     /// The commit whose state this is.

@@ -66,7 +66,13 @@ impl Reads {
     pub(crate) fn observe(&self, tree: TreeId, range: &KeyRange) -> Observed<'_> {
         let mut log = self.log();
         log.ranges.push((tree, range.clone()));
-        Observed { reads: self, index: log.ranges.len() - 1, front: None, back: None, whole: false }
+        Observed {
+            reads: self,
+            index: log.ranges.len() - 1,
+            front: None,
+            back: None,
+            whole: false,
+        }
     }
 
     /// Fails with a conflict if a read gives another answer in `new` than it did in `old`.
@@ -101,13 +107,14 @@ impl Reads {
     }
 }
 
-fn differs(pages: Snapshot<'_>, was: tree::Root, is: tree::Root, start: &[u8], end: Option<&[u8]>) -> Result<bool> {
-    let mut differs = false;
-    tree::diff(&pages, was, is, start, end, |_, _, _| {
-        differs = true;
-        ControlFlow::Break(())
-    })?;
-    Ok(differs)
+fn differs(
+    pages: Snapshot<'_>,
+    was: tree::Root,
+    is: tree::Root,
+    start: &[u8],
+    end: Option<&[u8]>,
+) -> Result<bool> {
+    Ok(tree::diff(&pages, was, is, start, end, |_, _, _| ControlFlow::Break(()))?.is_break())
 }
 
 impl Log {
@@ -116,7 +123,13 @@ impl Log {
         for (tree, keys) in std::mem::take(&mut self.points) {
             let bound = |key: Option<Vec<u8>>| key.map_or(Bound::Unbounded, Bound::Included);
             let (start, end) = (keys.iter().min().cloned(), keys.into_iter().max());
-            self.ranges.push((tree, KeyRange { start: bound(start), end: bound(end) }));
+            self.ranges.push((
+                tree,
+                KeyRange {
+                    start: bound(start),
+                    end: bound(end),
+                },
+            ));
         }
         self.bytes = 0;
     }
@@ -147,9 +160,18 @@ impl Drop for Observed<'_> {
         let (tree, range) = log.ranges[self.index].clone();
         let included = |key: &[u8]| Bound::Included(key.to_vec());
         // Nothing was read where neither end moved: an empty range stands for that.
-        let nothing = KeyRange { start: Bound::Included(Vec::new()), end: Bound::Excluded(Vec::new()) };
-        let front = self.front.map(|key| KeyRange { start: range.start.clone(), end: included(key) });
-        let back = self.back.map(|key| KeyRange { start: included(key), end: range.end.clone() });
+        let nothing = KeyRange {
+            start: Bound::Included(Vec::new()),
+            end: Bound::Excluded(Vec::new()),
+        };
+        let front = self.front.map(|key| KeyRange {
+            start: range.start.clone(),
+            end: included(key),
+        });
+        let back = self.back.map(|key| KeyRange {
+            start: included(key),
+            end: range.end.clone(),
+        });
         let (first, second) = match (front, back) {
             (Some(front), back) => (front, back),
             (None, Some(back)) => (back, None),

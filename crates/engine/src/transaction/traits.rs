@@ -5,12 +5,12 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::transaction::Pair;
 use crate::transaction::bucket::Bucket;
 use crate::transaction::bucket_mut::BucketMut;
 use crate::transaction::cursor::Cursor;
 use crate::transaction::draft::Savepoint;
 use crate::transaction::iter::Iter;
-use crate::transaction::Pair;
 use crate::values::ValueReader;
 
 /// Reading: what every transaction offers on the root bucket. Each method is that of [`Bucket`].
@@ -154,7 +154,10 @@ pub trait Writable<'db> {
     }
 
     /// See [`BucketMut::batch_put`].
-    fn batch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Result<()>
+    fn batch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<()>
     where
         Self: Sized,
     {
@@ -218,7 +221,7 @@ pub trait Writable<'db> {
 
     /// See [`BucketMut::bucket_mut`].
     fn bucket_mut(&mut self, name: &[u8]) -> Result<BucketMut<'_, 'db>> {
-        self.root_mut().into_bucket(name)
+        self.root_mut().into_bucket_mut(name)
     }
 
     /// See [`BucketMut::delete_bucket`].

@@ -37,7 +37,10 @@ impl<'db> WriteTx<'db> {
         core.check_writable()?;
         let gate = core.gate.enter();
         let (pin, roots) = core.pin_head();
-        Ok(WriteTx { draft: Draft::new(core, pin, roots, None), gate })
+        Ok(WriteTx {
+            draft: Draft::new(core, pin, roots, None),
+            gate,
+        })
     }
 
     /// Commits with the durability that the database was opened with.
@@ -51,11 +54,17 @@ impl<'db> WriteTx<'db> {
         let WriteTx { mut draft, gate } = self;
         let core = draft.core;
         if draft.stage.is_empty() && !draft.has_spilled() {
-            return Ok(Committed { txid: draft.roots.txid, lsn: draft.roots.lsn });
+            return Ok(Committed {
+                txid: draft.roots.txid,
+                lsn: draft.roots.lsn,
+            });
         }
         let roots = draft.roots;
         draft.resolve_merges(&roots)?;
-        let base = Base { roots, spilled: draft.has_spilled() };
+        let base = Base {
+            roots,
+            spilled: draft.has_spilled(),
+        };
         let committed = core.commit(gate, base, &mut draft.stage, policy)?;
         draft.stage.clear();
         draft.settle_spilled();
@@ -63,9 +72,19 @@ impl<'db> WriteTx<'db> {
     }
 
     /// Deletes an expired key, and what the index of expiry times has of it.
-    pub(crate) fn collect(&mut self, index_key: &[u8], tree: TreeId, key: &[u8], expired: bool) -> Result<()> {
+    pub(crate) fn collect(
+        &mut self,
+        index_key: &[u8],
+        tree: TreeId,
+        key: &[u8],
+        expired: bool,
+    ) -> Result<()> {
         self.draft.stage.delete(TreeId::EXPIRY, index_key);
-        if expired { self.draft.delete(tree, key) } else { Ok(()) }
+        if expired {
+            self.draft.delete(tree, key)
+        } else {
+            Ok(())
+        }
     }
 
     /// Forgets all that was written. Dropping the transaction does the same.
