@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::names::{not_writable, plain};
+use crate::rules::{not_writable, plain};
 use crate::{File, LockHeld, Mapping, OpenMode, Vfs, WriteOp};
 use chance::{AllKept, AllLost, ByChance, Choose, Odometer};
 use contents::SECTOR;
@@ -332,6 +332,10 @@ impl Vfs for SimDisk {
             path,
             _opened: opened,
         }))
+    }
+
+    fn io_name(&self) -> &'static str {
+        "simulated"
     }
 }
 

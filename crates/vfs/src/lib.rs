@@ -9,10 +9,10 @@ mod disk;
 mod file;
 mod mapping;
 mod memory;
-mod names;
+mod rules;
 
 pub use crash::{Call, Explored, Fault, FaultKind, PowerCut, SimDisk, SimOptions};
-pub use disk::Disk;
-pub use file::{File, LockHeld, OpenMode, Vfs, WriteOp};
+pub use disk::{Disk, DiskOptions, IoBackend};
+pub use file::{File, LockHeld, OpenMode, ReadOp, Vfs, WriteOp};
 pub use mapping::Mapping;
 pub use memory::Memory;

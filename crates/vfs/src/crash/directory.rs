@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chance::Choose;
-use crate::names::{is_root, parent};
+use crate::rules::{is_root, parent};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

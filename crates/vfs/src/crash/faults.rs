@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::names::plain;
+use crate::rules::plain;
 
 /// A kind of call that a [`Fault`] can hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::directory::{Directory, Entry};
 use super::faults::{Call, FaultKind, Faults};
 use super::inode::Inode;
 use super::{SimOptions, sectors};
-use crate::names::is_root;
+use crate::rules::{check_range, is_root};
 use crate::{OpenMode, WriteOp};
 
 /// The inner value of the errors that a [`SimDisk`](crate::SimDisk) gives once its power is cut.
@@ -508,13 +508,5 @@ impl State {
             }
         }
         self.locks.retain(|lock| lock.path != path || lock.sharing > 0);
-    }
-}
-
-/// Whether a file may have bytes there: offsets are signed numbers to the system.
-fn check_range(offset: u64, len: u64) -> io::Result<()> {
-    match offset.checked_add(len) {
-        Some(end) if end <= i64::MAX as u64 => Ok(()),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
