@@ -161,7 +161,6 @@ impl Core {
         let mut dirty = std::mem::take(&mut state.dirty);
         dirty.sort_unstable();
         dirty.dedup();
-        space.trim_end();
         let bytes = free_list::bytes_max(space.extents_max());
         let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
         let mut free = space.free_as_of(roots.txid);

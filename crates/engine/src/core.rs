@@ -190,6 +190,13 @@ impl Core {
         }
     }
 
+    /// Puts all pages back into use that nobody needs any more.
+    pub(crate) fn reclaim_all(&self) {
+        let state = self.state();
+        self.store.space.lock().expect("no panic while the space is locked").reconsider();
+        self.reclaim(&state);
+    }
+
     /// Lines a commit up for readers: behind all earlier ones, and once the log is durable up to `until`.
     pub(crate) fn enqueue(&self, roots: Roots, until: Option<Lsn>) {
         self.unpublished().push_back(Unpublished { until, roots });
@@ -263,6 +270,8 @@ impl Core {
         if self.options.read_only {
             return Ok(());
         }
+        self.checkpoint()?;
+        // The first one freed what the one before it had; without that the file is as short as it can be.
         self.checkpoint()?;
         let Some(wal) = &self.wal else { return Ok(()) };
         // First the file says that it needs no log, then the log goes.

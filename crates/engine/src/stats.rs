@@ -156,7 +156,7 @@ impl Core {
                 LogStats {
                     end: wal.end(),
                     durable: wal.durable(),
-                    replay_bytes: wal.end().0.saturating_sub(counters.checkpoint_lsn.get()),
+                    replay_bytes: self.logged_bytes(),
                     appended_bytes: stats.appended_bytes,
                     flushes: stats.flushes,
                     segments: stats.segments,
