@@ -47,6 +47,15 @@ pub struct WriteOp<'a> {
     pub bytes: &'a [u8],
 }
 
+/// One read of a batch given to [`File::read_batch`].
+#[derive(Debug)]
+pub struct ReadOp<'a> {
+    /// Where in the file the bytes are.
+    pub offset: u64,
+    /// Where they go; all of it is filled.
+    pub bytes: &'a mut [u8],
+}
+
 /// A file system: names, directories and locks.
 ///
 /// A name that was created, renamed or removed is durable only after [`sync_dir`](Vfs::sync_dir) of its directory;
@@ -81,6 +90,11 @@ pub trait Vfs: Send + Sync + Debug {
     /// by this same process too. `Err` of kind [`WouldBlock`](io::ErrorKind::WouldBlock) means that another holds it; the error's inner value is then a
     /// [`LockHeld`](crate::LockHeld).
     fn lock(&self, path: &Path, exclusive: bool) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// The way in which bytes come and go, for people to read.
+    fn io_name(&self) -> &'static str {
+        "custom"
+    }
 }
 
 /// An open file: bytes at offsets.
@@ -119,6 +133,12 @@ pub trait File: Send + Sync + Debug {
     fn write_batch(&self, ops: &[WriteOp<'_>]) -> io::Result<()> {
         ops.iter()
             .try_for_each(|op| self.write_all_at(op.bytes, op.offset))
+    }
+
+    /// Does all of `ops`, in any order, several at once where that is possible. On `Err` any of the buffers may have been changed.
+    fn read_batch(&self, ops: &mut [ReadOp<'_>]) -> io::Result<()> {
+        ops.iter_mut()
+            .try_for_each(|op| self.read_exact_at(op.bytes, op.offset))
     }
 
     /// A read-only mapping of the first `capacity` bytes, which may lie beyond the end of the file: what the file grows

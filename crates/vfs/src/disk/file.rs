@@ -3,16 +3,20 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::batch;
+use super::{Shared, batch, direct};
 use crate::mapping::{WriteMapping, missing_page};
-use crate::{File, Mapping, WriteOp};
+use crate::{File, Mapping, ReadOp, WriteOp};
 
 #[derive(Debug)]
 pub(super) struct DiskFile {
     file: fs::File,
+    shared: Arc<Shared>,
+    /// The same file for direct writes, where they are asked for and possible.
+    direct: OnceLock<Option<fs::File>>,
+    direct_refused: AtomicBool,
     /// Where `map_writes` was asked for. The lock makes one copy at a time go in, and none while the file is cut.
     writes: Mutex<Option<WriteMapping>>,
     /// The length of `writes`, 0 where there is none, so that other writes needn't look behind the lock. It is only a hint:
@@ -21,12 +25,26 @@ pub(super) struct DiskFile {
 }
 
 impl DiskFile {
-    pub(super) fn new(file: fs::File) -> DiskFile {
+    pub(super) fn new(file: fs::File, shared: Arc<Shared>) -> DiskFile {
         DiskFile {
             file,
+            shared,
+            direct: OnceLock::new(),
+            direct_refused: AtomicBool::new(false),
             writes: Mutex::new(None),
             writes_len: AtomicU64::new(0),
         }
+    }
+
+    /// The file for direct writes. Not while there are mapped writes: the kernel would have to drop pages that are being written.
+    fn direct(&self) -> Option<&fs::File> {
+        let wanted = self.shared.direct_writes
+            && !self.direct_refused.load(Ordering::Relaxed)
+            && self.writes_len.load(Ordering::Relaxed) == 0;
+        if !wanted {
+            return None;
+        }
+        self.direct.get_or_init(|| direct::reopen(&self.file)).as_ref()
     }
 
     fn writes(&self) -> MutexGuard<'_, Option<WriteMapping>> {
@@ -89,7 +107,22 @@ impl File for DiskFile {
     }
 
     fn write_batch(&self, ops: &[WriteOp<'_>]) -> io::Result<()> {
-        batch::write(&self.file, ops)
+        let Shared { io, pool, .. } = &*self.shared;
+        let Some(direct) = self.direct() else {
+            return batch::write_buffered(io, &self.file, ops);
+        };
+        if !batch::write_direct(io, &self.file, direct, pool, ops)? {
+            self.direct_refused.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn read_batch(&self, ops: &mut [ReadOp<'_>]) -> io::Result<()> {
+        if self.shared.io.read(&self.file, ops)? {
+            return Ok(());
+        }
+        ops.iter_mut()
+            .try_for_each(|op| self.file.read_exact_at(op.bytes, op.offset))
     }
 
     fn map(&self, capacity: u64) -> io::Result<Option<Arc<Mapping>>> {
