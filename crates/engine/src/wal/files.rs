@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 const EXTENSION: &str = "wal";
 /// Zeros written by one call.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A file that holds nothing which is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,10 +78,6 @@ impl Files {
 
     pub(super) fn spares(&self) -> usize {
         self.spares.len()
-    }
-
-    pub(super) fn spare_bytes(&self) -> u64 {
-        self.spares.iter().map(|s| s.len).sum()
     }
 
     /// A file in which a segment can be begun that has at least `needed` bytes ready.

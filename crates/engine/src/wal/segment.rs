@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weald_vfs::{File, OpenMode, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::frame::ALIGN;
 use super::group::LANES;
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
@@ -86,7 +87,7 @@ impl SegmentHeader {
         };
         let sound = header.start <= Lsn::MAX
             && header.durable <= header.start
-            && header.start.0 % 8 == 0
+            && header.start.0.is_multiple_of(ALIGN as u64)
             && (1..=GENERATION_MAX).contains(&header.generation);
         if !sound {
             return Err(Error::corrupt(
