@@ -138,6 +138,21 @@ impl SegmentHeader {
         }
     }
 
+    /// Makes a file one that no segment was begun in; durable with the next flush.
+    pub(super) fn erase(file: &dyn File, path: &Path) -> Result<()> {
+        for copy in 0..COPIES {
+            let at = copy * COPY_STRIDE;
+            file.write_all_at(&[0; ENCODED], at)
+                .map_err(|e| Error::io("write", path, Some(at), e))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the log leads from `before` to this segment.
+    pub(super) fn goes_on_from(&self, before: &SegmentHeader) -> bool {
+        self.previous == before.salt && before.start <= self.start
+    }
+
     /// Where in the file the frame at `lsn` is.
     pub(super) fn offset(&self, lsn: Lsn) -> u64 {
         SEGMENT_HEADER + lsn.since(self.start)
