@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use weald_vfs::{Disk, File, LockHeld, Memory, OpenMode, Vfs, WriteOp};
+use weald_vfs::{Disk, File, LockHeld, Memory, OpenMode, SimDisk, SimOptions, Vfs, WriteOp};
 
 /// Runs `check` on an empty directory of each kind of file system.
 fn everywhere(check: impl Fn(&dyn Vfs, &Path)) {
@@ -13,6 +13,9 @@ fn everywhere(check: impl Fn(&dyn Vfs, &Path)) {
     let memory = Memory::new();
     memory.create_dir(Path::new("/db")).unwrap();
     check(&memory, Path::new("/db"));
+    let disk = SimDisk::new(1, SimOptions::default());
+    disk.create_dir(Path::new("/db")).unwrap();
+    check(&disk, Path::new("/db"));
 }
 
 fn read(file: &dyn File, offset: u64, len: usize) -> Vec<u8> {
