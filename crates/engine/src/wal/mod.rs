@@ -211,7 +211,8 @@ impl Wal {
         let mut spares = directory.others;
         let mut live = VecDeque::new();
         let mut previous = 0;
-        spares.extend(directory.torn.into_iter().map(|l| (l.found.path, l.found.len)));
+        let unused = directory.torn.into_iter().map(|l| l.found).chain(directory.blank);
+        spares.extend(unused.map(|f| (f.path, f.len)));
         for (i, link) in directory.chain.into_iter().enumerate() {
             if (tail.needed_from..tail.dead_from).contains(&i) {
                 previous = link.header.salt;

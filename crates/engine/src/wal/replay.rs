@@ -58,7 +58,9 @@ pub(super) struct Directory {
     pub(super) chain: Vec<Link>,
     /// Segments begun after those of the chain that don't go on from it, because one in between was never flushed.
     pub(super) torn: Vec<Link>,
-    /// The files that the chain doesn't lead to.
+    /// Files that no segment was begun in.
+    pub(super) blank: Vec<Found>,
+    /// Older segments, which the chain doesn't lead to.
     pub(super) others: Vec<(PathBuf, u64)>,
     pub(super) next_number: u64,
     /// The highest of all segments, live or not.
@@ -93,7 +95,7 @@ impl Directory {
                 .map_err(|e| Error::io("open", &path, None, e))?;
             let len = file.len().map_err(|e| Error::io("measure", &path, None, e))?;
             match SegmentHeader::read(&*file, &path, len)? {
-                None => directory.others.push((path, len)),
+                None => directory.blank.push(Found { path, len, file }),
                 Some(header) if header.database != database => {
                     return Err(Error::corrupt(&path, Some(16), "it belongs to another database"));
                 }
@@ -291,11 +293,19 @@ fn promised(link: &Link, mut at: Lsn) -> Result<Lsn> {
 }
 
 /// Takes the headers off the segments that were begun behind the tail, so that they are never taken for a part of the log, however
-/// it goes on.
+/// it goes on. Those that have no header are treated so as well: a process that died may have taken it off without
+/// a flush, and then it could come back.
 pub(super) fn erase(directory: &Directory, tail: &Tail) -> Result<()> {
-    for link in directory.chain.iter().skip(tail.dead_from).chain(&directory.torn) {
-        let (file, path) = (&*link.found.file, &link.found.path);
-        SegmentHeader::erase(file, path)?;
+    let dead = directory
+        .chain
+        .iter()
+        .skip(tail.dead_from)
+        .chain(&directory.torn)
+        .map(|l| &l.found);
+    // No segment is begun in a file before that length is durable.
+    let blank = directory.blank.iter().filter(|f| f.len >= SEGMENT_HEADER);
+    for Found { path, file, .. } in dead.chain(blank) {
+        SegmentHeader::erase(&**file, path)?;
         file.sync_data().map_err(|e| Error::io("flush", path, None, e))?;
     }
     Ok(())
