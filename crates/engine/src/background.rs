@@ -142,7 +142,10 @@ impl Idle {
     fn is_time(&mut self, core: &Core) -> bool {
         let txid = core.published.txid();
         if txid != self.txid {
-            *self = Idle { txid, since: Some(Instant::now()) };
+            *self = Idle {
+                txid,
+                since: Some(Instant::now()),
+            };
         }
         let quiet = self.since.is_some_and(|since| since.elapsed() >= Idle::QUIET);
         if quiet {

@@ -169,11 +169,7 @@ impl Core {
         for large in stage.superseded_large_values() {
             self.store.disown(run_of(large, self.store.page_size()));
         }
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         for large in stage.large_values() {
             space.own(run_of(large, self.store.page_size()));
         }
@@ -244,7 +240,9 @@ impl Core {
 
     /// Bytes of the log that opening would have to replay.
     pub(crate) fn logged_bytes(&self) -> u64 {
-        self.wal.as_ref().map_or(0, |wal| wal.end().0.saturating_sub(self.counters.checkpoint_lsn.get()))
+        self.wal.as_ref().map_or(0, |wal| {
+            wal.end().0.saturating_sub(self.counters.checkpoint_lsn.get())
+        })
     }
 
     /// Whether memory or the log has enough for a checkpoint.

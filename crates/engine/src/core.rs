@@ -176,11 +176,7 @@ impl Core {
 
     /// Puts pages back into use that nobody needs any more, if enough were freed for it to be worth a look.
     pub(crate) fn reclaim(&self, state: &State) {
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         if space.wants_reclaim() {
             let mut checkpoints = vec![state.durable.0];
             checkpoints.extend(state.under_way.map(|txid| txid.0));
@@ -193,7 +189,7 @@ impl Core {
     /// Puts all pages back into use that nobody needs any more.
     pub(crate) fn reclaim_all(&self) {
         let state = self.state();
-        self.store.space.lock().expect("no panic while the space is locked").reconsider();
+        self.store.space().reconsider();
         self.reclaim(&state);
     }
 
@@ -230,11 +226,7 @@ impl Core {
         let mut state = self.state();
         self.reclaim(&state);
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.spill(created.iter().copied());
         self.counters.spills.add(1);
         Ok((roots, created))

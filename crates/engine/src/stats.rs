@@ -121,11 +121,7 @@ impl Core {
         let active = self.store.readers.active();
         let oldest = active.iter().map(|reader| reader.snapshot).min();
         let (end, free, pending) = {
-            let space = self
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked");
+            let space = self.store.space();
             (space.end(), space.free_pages(), space.pending_pages())
         };
         Stats {
