@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::ids::TxId;
 use crate::options::SyncPolicy;
 
 /// How others tell the thread what there is to do.
@@ -87,6 +88,7 @@ fn run(core: &Core) {
         .min(Duration::from_millis(100));
     let mut collected = Instant::now();
     let mut flushed = Instant::now();
+    let mut idle = Idle::default();
     loop {
         let checkpoint = {
             let mut asked = core.wake.asked();
@@ -112,7 +114,7 @@ fn run(core: &Core) {
             flushed = Instant::now();
             core.flush_log();
         }
-        if checkpoint || core.is_checkpoint_overdue() {
+        if checkpoint || core.is_checkpoint_overdue() || idle.is_time(core) {
             let result = core.checkpoint();
             core.wake.asked().failure = result.err();
         }
@@ -122,6 +124,34 @@ fn run(core: &Core) {
             // It is tried again the next time; a failure that lasts shows in commits.
             let _ = core.collect_expired();
         }
+    }
+}
+
+/// Notices when nobody commits, which is a good time for a checkpoint: an opening after a crash then has little to replay.
+#[derive(Default)]
+struct Idle {
+    txid: TxId,
+    since: Option<Instant>,
+}
+
+impl Idle {
+    const QUIET: Duration = Duration::from_millis(500);
+    /// A log shorter than this is replayed in no time.
+    const LOG_BYTES: u64 = 1 << 20;
+
+    fn is_time(&mut self, core: &Core) -> bool {
+        let txid = core.published.txid();
+        if txid != self.txid {
+            *self = Idle {
+                txid,
+                since: Some(Instant::now()),
+            };
+        }
+        let quiet = self.since.is_some_and(|since| since.elapsed() >= Idle::QUIET);
+        if quiet {
+            self.since = None;
+        }
+        quiet && core.logged_bytes() >= Idle::LOG_BYTES
     }
 }
 

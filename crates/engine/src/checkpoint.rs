@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use weald_vfs::WriteOp;
 
 use crate::core::{Core, now_ms};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::free_list;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::meta::{self, Blob, Meta};
@@ -148,11 +148,10 @@ impl Core {
         if let Some(wal) = &self.wal {
             roots.lsn = wal.end();
         }
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        self.store.space().reconsider();
+        self.reclaim(&state);
+        let mut space = self.store.space();
+        space.trim_end();
         let shrinks = space.end() < last.end;
         if roots.txid == last.roots.txid && roots.lsn == last.roots.lsn && !shrinks {
             return None;
@@ -161,7 +160,6 @@ impl Core {
         let mut dirty = std::mem::take(&mut state.dirty);
         dirty.sort_unstable();
         dirty.dedup();
-        space.trim_end();
         let bytes = free_list::bytes_max(space.extents_max());
         let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
         let mut free = space.free_as_of(roots.txid);
@@ -252,12 +250,7 @@ impl Core {
         let file = &self.store.file;
         if capture.end < old.end && capture.end < file.pages() {
             // Pages past the end may have been taken anew since, but those are in memory.
-            let end = self
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked")
-                .end();
+            let end = self.store.space().end();
             file.cut(end.max(capture.end).min(file.pages()))?;
         }
         file.measure()?;
@@ -265,11 +258,7 @@ impl Core {
         let mut state = self.state();
         state.durable = capture.roots.txid;
         state.under_way = None;
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.give_back(old.free.extent);
         space.reconsider();
         drop(space);
@@ -287,22 +276,14 @@ impl Core {
         let mut state = self.state();
         state.under_way = None;
         state.dirty.extend(capture.dirty);
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.give_back(capture.list);
     }
 
     /// Gives blocks of long free runs back to the file system, once.
     fn punch_holes(&self, checkpoints: &mut Checkpoints) -> Result<()> {
         let pages = HOLE / self.store.page_size() as u64;
-        let space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let space = self.store.space();
         let free: Vec<Extent> = space.extents(pages.max(1)).collect();
         for extent in &free {
             let known = checkpoints

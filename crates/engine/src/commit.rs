@@ -139,6 +139,8 @@ impl Core {
         }
         self.settle_large(stage);
         self.publish();
+        // What the commit freed is not needed by the last checkpoint any more, as it is that checkpoint.
+        self.reclaim_all();
         self.counters.commits.add(1);
         self.counters.direct_commits.add(1);
         Ok(Committed { txid, lsn: roots.lsn })
@@ -167,11 +169,7 @@ impl Core {
         for large in stage.superseded_large_values() {
             self.store.disown(run_of(large, self.store.page_size()));
         }
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         for large in stage.large_values() {
             space.own(run_of(large, self.store.page_size()));
         }
@@ -213,18 +211,18 @@ impl Core {
                 Ok(())
             };
         }
-        if dirty() <= max / 2 {
+        if dirty() <= max / 8 * 7 {
             return Ok(());
         }
         self.wake.checkpoint();
         let began = Instant::now();
-        while dirty() > max / 4 * 3 {
+        while dirty() > max / 8 * 7 {
             self.check_writable()?;
             if let Some(e) = self.wake.take_failure() {
                 return Err(e);
             }
             // The nearer to the limit, the longer; past it a commit waits until there is room.
-            let over = (dirty().saturating_sub(max / 4 * 3)).min(max / 4) as f64 / (max / 4) as f64;
+            let over = (dirty().saturating_sub(max / 8 * 7)).min(max / 8) as f64 / (max / 8) as f64;
             if over < 1.0 && began.elapsed() >= Duration::from_micros((over * 2000.0) as u64) {
                 break;
             }
@@ -240,13 +238,20 @@ impl Core {
         }
     }
 
+    /// Bytes of the log that opening would have to replay.
+    pub(crate) fn logged_bytes(&self) -> u64 {
+        self.wal.as_ref().map_or(0, |wal| {
+            wal.end().0.saturating_sub(self.counters.checkpoint_lsn.get())
+        })
+    }
+
     /// Whether memory or the log has enough for a checkpoint.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         let dirty = self.store.dirty_pages() * self.store.page_size() as u64;
         let logged = self.wal.as_ref().map_or(0, |wal| {
             wal.end().0.saturating_sub(self.counters.checkpoint_lsn.get())
         });
-        logged >= self.options.checkpoint_wal_bytes || dirty > self.options.dirty_bytes_max / 2
+        logged >= self.options.checkpoint_wal_bytes || dirty > self.options.dirty_bytes_max / 4 * 3
     }
 }
 

@@ -176,11 +176,7 @@ impl Core {
 
     /// Puts pages back into use that nobody needs any more, if enough were freed for it to be worth a look.
     pub(crate) fn reclaim(&self, state: &State) {
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         if space.wants_reclaim() {
             let mut checkpoints = vec![state.durable.0];
             checkpoints.extend(state.under_way.map(|txid| txid.0));
@@ -188,6 +184,13 @@ impl Core {
                 .reclaim(&mut space, &checkpoints, self.published.txid());
             self.store.reap_retired();
         }
+    }
+
+    /// Puts all pages back into use that nobody needs any more.
+    pub(crate) fn reclaim_all(&self) {
+        let state = self.state();
+        self.store.space().reconsider();
+        self.reclaim(&state);
     }
 
     /// Lines a commit up for readers: behind all earlier ones, and once the log is durable up to `until`.
@@ -223,11 +226,7 @@ impl Core {
         let mut state = self.state();
         self.reclaim(&state);
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.spill(created.iter().copied());
         self.counters.spills.add(1);
         Ok((roots, created))
@@ -263,6 +262,8 @@ impl Core {
         if self.options.read_only {
             return Ok(());
         }
+        self.checkpoint()?;
+        // The first one freed what the one before it had; without that the file is as short as it can be.
         self.checkpoint()?;
         let Some(wal) = &self.wal else { return Ok(()) };
         // First the file says that it needs no log, then the log goes.

@@ -332,7 +332,7 @@ impl Replay {
         };
         let all = runs(&mut self.large.iter().copied());
         {
-            let mut space = store.space.lock().expect("no panic while the space is locked");
+            let mut space = store.space();
             for extent in extents(&all) {
                 if !space.reserve(extent) {
                     let what = "the log says that a large value is in pages that belong to something else";
@@ -357,7 +357,7 @@ impl Replay {
                 .copied()
                 .filter(|l| !gone.contains(&l.first.to_bits())),
         );
-        let mut space = store.space.lock().expect("no panic while the space is locked");
+        let mut space = store.space();
         let unused: BTreeSet<u64> = all.difference(&live).copied().collect();
         extents(&unused).for_each(|extent| space.give_back(extent));
         Ok(base)

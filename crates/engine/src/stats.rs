@@ -121,11 +121,7 @@ impl Core {
         let active = self.store.readers.active();
         let oldest = active.iter().map(|reader| reader.snapshot).min();
         let (end, free, pending) = {
-            let space = self
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked");
+            let space = self.store.space();
             (space.end(), space.free_pages(), space.pending_pages())
         };
         Stats {
@@ -156,7 +152,7 @@ impl Core {
                 LogStats {
                     end: wal.end(),
                     durable: wal.durable(),
-                    replay_bytes: wal.end().0.saturating_sub(counters.checkpoint_lsn.get()),
+                    replay_bytes: self.logged_bytes(),
                     appended_bytes: stats.appended_bytes,
                     flushes: stats.flushes,
                     segments: stats.segments,

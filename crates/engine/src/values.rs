@@ -17,11 +17,7 @@ impl PageStore {
         }
         let size = self.page_size();
         let pages = format::pages_needed(len, size).map_err(|e| self.large_error(0, &e))?;
-        let extent = self
-            .space
-            .lock()
-            .expect("no panic while the space is locked")
-            .take_unowned(pages);
+        let extent = self.space().take_unowned(pages);
         self.fill_run(extent, birth, len, source)
             .inspect_err(|_| self.disown(extent))
     }

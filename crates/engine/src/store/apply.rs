@@ -32,7 +32,7 @@ impl<'p> Apply<'p> {
         Apply {
             store,
             snapshot,
-            space: store.space.lock().expect("no panic while the space is locked"),
+            space: store.space(),
             txid,
             created: Vec::new(),
             released: Vec::new(),

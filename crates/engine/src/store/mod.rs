@@ -24,8 +24,8 @@ mod readers;
 mod space;
 mod table;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
@@ -45,7 +45,7 @@ use pool::{Pool, Use};
 pub(crate) struct PageStore {
     pub(crate) file: PageFile,
     pub(crate) readers: Readers,
-    pub(crate) space: Mutex<Space>,
+    space: Mutex<Space>,
     table: PageTable,
     pool: Pool,
     clean: CleanPages,
@@ -81,6 +81,11 @@ impl PageStore {
             dirty_pages: AtomicU64::new(0),
             file,
         }
+    }
+
+    /// The free pages, locked.
+    pub(crate) fn space(&self) -> MutexGuard<'_, Space> {
+        self.space.lock().expect("no panic while the space is locked")
     }
 
     pub(crate) fn page_size(&self) -> usize {
@@ -119,10 +124,7 @@ impl PageStore {
     /// Gives a run back that no commit came to refer to.
     pub(crate) fn disown(&self, run: Extent) {
         self.forget(run, &mut Vec::new());
-        self.space
-            .lock()
-            .expect("no panic while the space is locked")
-            .disown(run);
+        self.space().disown(run);
     }
 
     /// Whether the run that begins with this page was verified since it was written or the database was opened.
@@ -218,7 +220,7 @@ impl PageStore {
 
     /// Undoes commit `txid`, which nobody has seen: the pages that it created are free, those that it freed are in use.
     pub(crate) fn take_back(&self, txid: TxId, created: &[PageId]) {
-        let mut space = self.space.lock().expect("no panic while the space is locked");
+        let mut space = self.space();
         space.unfree(txid, |extent| {
             for id in (extent.start..extent.start + extent.len).map(PageId) {
                 if let Some(slot) = self.table.load(id).as_slot() {

@@ -313,12 +313,7 @@ impl<'db> Draft<'db> {
         if !self.spilled.any {
             return;
         }
-        let mut space = self
-            .core
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.core.store.space();
         for large in self.spilled.large.drain(..) {
             space.own(run_of(large, self.core.store.page_size()));
         }
@@ -336,12 +331,7 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
-            let mut space = self
-                .core
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked");
+            let mut space = self.core.store.space();
             space.own_spilled();
             drop(space);
             self.core

@@ -186,9 +186,10 @@ impl Wal {
         } else {
             OpenMode::Write
         };
-        let directory = Directory::read(&*vfs, dir, database, mode)?;
-        let tail = replay::replay(&directory.chain, from, visit)?;
+        let directory = Directory::read(&*vfs, dir, database, from, mode)?;
+        let tail = replay::replay(&directory, from, visit)?;
         if !read_only {
+            replay::erase(&directory, &tail)?;
             replay::rewrite(&directory.chain[..tail.dead_from], tail.durable, tail.end)?;
         }
         Ok(Wal::recovered(
@@ -210,6 +211,8 @@ impl Wal {
         let mut spares = directory.others;
         let mut live = VecDeque::new();
         let mut previous = 0;
+        let unused = directory.torn.into_iter().map(|l| l.found).chain(directory.blank);
+        spares.extend(unused.map(|f| (f.path, f.len)));
         for (i, link) in directory.chain.into_iter().enumerate() {
             if (tail.needed_from..tail.dead_from).contains(&i) {
                 previous = link.header.salt;

@@ -35,7 +35,7 @@ struct FaultyFile {
     fault: Arc<Mutex<Fault>>,
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Call {
     Space,
     Write,
