@@ -97,9 +97,14 @@ struct Capture {
 impl Core {
     /// Writes the newest state to the file. Returns at once where the file has it already.
     pub(crate) fn checkpoint(&self) -> Result<CheckpointInfo> {
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
+        self.checkpoint_as(&mut checkpoints)
+    }
+
+    /// The same for one who holds the lock of the checkpoints, so that nobody else makes one before or after.
+    pub(crate) fn checkpoint_as(&self, checkpoints: &mut Checkpoints) -> Result<CheckpointInfo> {
         self.check_writable()?;
         let began = Instant::now();
-        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta) else {
             let roots = checkpoints.meta.roots;
@@ -126,9 +131,10 @@ impl Core {
             roots: capture.roots,
             ..old
         };
-        self.make_durable(&mut checkpoints, meta)
+        self.make_durable(checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
-        self.adopt(&mut checkpoints, &capture, &pages, &old)?;
+        self.adopt(checkpoints, &capture, &pages, &old)
+            .map_err(|e| self.poison.set(e))?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
             lsn: capture.roots.lsn,

@@ -13,6 +13,7 @@ use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
+use crate::merge::EXPIRY_PREFIX;
 use crate::options::DatabaseOptions;
 use crate::roots::{Published, Roots};
 use crate::stage::{ArenaPool, Stage};
@@ -234,7 +235,8 @@ impl Core {
 
     /// The longest key.
     pub(crate) fn key_max(&self) -> usize {
-        tree::max_key_len(self.store.page_size())
+        // The index of expiry times has each key with a prefix.
+        tree::max_key_len(self.store.page_size()) - EXPIRY_PREFIX
     }
 
     /// What was read through the mapping was not what the file has.

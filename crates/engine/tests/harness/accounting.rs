@@ -21,7 +21,9 @@ pub(crate) fn check_empties(db: &Database, mortal: u64) -> Result<(), String> {
     // The meta pages, a leaf, the sequence numbers, two lists of free pages, and the index.
     let most = 12 + mortal / 2;
     if used > most || stats.keys != 1 {
-        return Err(format!("{used} pages are in use by one key, {most} at most: {stats:?}"));
+        return Err(format!(
+            "{used} pages are in use by one key, {most} at most: {stats:?}"
+        ));
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ fn dump_bucket(bucket: &Bucket<'_>) -> Result<Model, Error> {
         model.put(key, value, mortal);
     }
     for name in bucket.buckets()? {
-        model.buckets.insert(name.clone(), dump_bucket(&bucket.bucket(&name)?)?);
+        model
+            .buckets
+            .insert(name.clone(), dump_bucket(&bucket.bucket(&name)?)?);
     }
     Ok(model)
 }
@@ -37,7 +39,10 @@ pub(crate) fn check(tx: &impl Readable, model: &Model, rng: &mut Rng) -> Result<
     let failed = |e: Error| format!("reading failed: {e}");
     for path in model.paths() {
         let mine = model.at(&path).expect("its own path");
-        let bucket = path.iter().try_fold(tx.root(), |b, name| b.bucket(name)).map_err(failed)?;
+        let bucket = path
+            .iter()
+            .try_fold(tx.root(), |b, name| b.bucket(name))
+            .map_err(failed)?;
         check_bucket(&bucket, mine, rng).map_err(|e| format!("bucket {path:02x?}: {e}"))?;
     }
     Ok(())
@@ -77,7 +82,11 @@ fn check_bucket(bucket: &Bucket<'_>, model: &Model, rng: &mut Rng) -> Result<(),
             return Err(format!("{} can be iterated but not found", show(key)));
         }
         let left = bucket.ttl(key).map_err(failed)?;
-        if left.is_none() || left.flatten().is_some_and(|left| left < Duration::from_secs(1000)) {
+        if left.is_none()
+            || left
+                .flatten()
+                .is_some_and(|left| left < Duration::from_secs(1000))
+        {
             return Err(format!("{} has {left:?} to live", show(key)));
         }
         let mut absent = key.clone();

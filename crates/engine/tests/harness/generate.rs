@@ -22,7 +22,13 @@ pub(crate) struct Generator {
 impl Generator {
     pub(crate) fn new(seed: u64, keys: usize, key_max: usize, value_max: usize) -> Generator {
         let mut rng = Rng::new(seed);
-        let mut pool: Vec<Vec<u8>> = vec![Vec::new(), vec![0], vec![0xff], vec![0xff; 9], vec![b'k'; key_max]];
+        let mut pool: Vec<Vec<u8>> = vec![
+            Vec::new(),
+            vec![0],
+            vec![0xff],
+            vec![0xff; 9],
+            vec![b'k'; key_max],
+        ];
         while pool.len() < keys {
             let key = match rng.below(8) {
                 0 => {
@@ -112,7 +118,10 @@ impl Generator {
         keys.sort();
         let at = self.rng.below(keys.len() as u64) as usize;
         let to = (at + 1 + self.rng.below(8) as usize).min(keys.len() - 1);
-        (Bound::Included(keys[at].clone()), Bound::Excluded(keys[to].clone()))
+        (
+            Bound::Included(keys[at].clone()),
+            Bound::Excluded(keys[to].clone()),
+        )
     }
 
     fn name(&mut self) -> Vec<u8> {
@@ -169,7 +178,11 @@ impl Generator {
             24..=25 => {
                 let key = self.good_key();
                 let was = here.pairs.get(&key).map(|v| v.bytes.to_vec());
-                let was = if self.rng.one_in(4) { Some(self.value()) } else { was };
+                let was = if self.rng.one_in(4) {
+                    Some(self.value())
+                } else {
+                    was
+                };
                 let is = (!self.rng.one_in(4)).then(|| self.value());
                 Do::Swap(key, was, is)
             }
@@ -262,7 +275,11 @@ pub(crate) fn options(rng: &mut Rng, page: PageSize) -> DatabaseOptions {
     };
     let bulk = *rng.pick(&[1, 2000, 100_000, 1 << 20]);
     let wal = !rng.one_in(4);
-    let sync = if rng.one_in(3) { SyncPolicy::None } else { SyncPolicy::Immediate };
+    let sync = if rng.one_in(3) {
+        SyncPolicy::None
+    } else {
+        SyncPolicy::Immediate
+    };
     let mut options = with_operators(DatabaseOptions::new())
         .page_size(page)
         .wal(wal)

@@ -29,11 +29,13 @@ impl PartialEq for Model {
 
 impl Model {
     pub(crate) fn at(&self, path: &[Vec<u8>]) -> Option<&Model> {
-        path.iter().try_fold(self, |bucket, name| bucket.buckets.get(name))
+        path.iter()
+            .try_fold(self, |bucket, name| bucket.buckets.get(name))
     }
 
     pub(crate) fn at_mut(&mut self, path: &[Vec<u8>]) -> Option<&mut Model> {
-        path.iter().try_fold(self, |bucket, name| bucket.buckets.get_mut(name))
+        path.iter()
+            .try_fold(self, |bucket, name| bucket.buckets.get_mut(name))
     }
 
     pub(crate) fn put(&mut self, key: &[u8], bytes: &[u8], mortal: bool) {
@@ -75,7 +77,10 @@ impl Model {
                     return format!("bucket {name:02x?} is {what}");
                 };
                 if mine.sequence != theirs.sequence {
-                    return format!("bucket {name:02x?}: sequences {} and {}", mine.sequence, theirs.sequence);
+                    return format!(
+                        "bucket {name:02x?}: sequences {} and {}",
+                        mine.sequence, theirs.sequence
+                    );
                 }
                 for (key, value) in &mine.pairs {
                     match theirs.pairs.get(key) {
@@ -118,7 +123,13 @@ pub(crate) fn append(_: &[u8], value: Option<&[u8]>, operand: &[u8]) -> Option<V
 
 /// Adds numbers.
 pub(crate) fn add(_: &[u8], value: Option<&[u8]>, operand: &[u8]) -> Option<Vec<u8>> {
-    let number = |bytes: &[u8]| bytes.iter().take(8).rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .take(8)
+            .rev()
+            .fold(0u64, |n, b| n << 8 | u64::from(*b))
+    };
     let sum = number(value.unwrap_or_default()).wrapping_add(number(operand));
     Some(sum.to_le_bytes().to_vec())
 }

@@ -71,7 +71,7 @@ impl History {
     fn new(seed: u64) -> History {
         let mut rng = Rng::new(seed);
         let page = page_size(&mut rng);
-        let key_max = page.bytes() / 4 - 64;
+        let key_max = page.bytes() / 4 - 80;
         let keys = *rng.pick(&[8, 60, 400]);
         let ground = if rng.one_in(3) {
             Ground::Simulated(SimDisk::new(
@@ -149,7 +149,9 @@ impl History {
                     // The rest of this session must not reach the disk that goes on.
                     drop(db);
                     self.ground = Ground::Simulated(killed.clone());
-                    let options = options(&mut self.g.rng, self.page).wal(true).vfs(Arc::new(killed));
+                    let options = options(&mut self.g.rng, self.page)
+                        .wal(true)
+                        .vfs(Arc::new(killed));
                     let db = Database::open_with_options("/db", options).expect("opening after a kill");
                     check(&db.read().unwrap(), &self.model, &mut self.g.rng).expect("after a kill");
                     db.close().expect("closing");
@@ -197,7 +199,10 @@ impl History {
                 25 if self.g.rng.one_in(3) => self.collect(db),
                 26 => {
                     let stats = db.stats();
-                    assert!(stats.free_bytes + stats.pending_bytes <= stats.file_bytes, "{stats:?}");
+                    assert!(
+                        stats.free_bytes + stats.pending_bytes <= stats.file_bytes,
+                        "{stats:?}"
+                    );
                 }
                 _ => {
                     let op = self.g.read(&self.model);

@@ -121,7 +121,10 @@ pub(crate) struct Real<T> {
 
 impl<'db, T: Readable + Writable<'db>> Real<T> {
     pub(crate) fn new(tx: T) -> Real<T> {
-        Real { tx, saves: Vec::new() }
+        Real {
+            tx,
+            saves: Vec::new(),
+        }
     }
 
     pub(crate) fn run(&mut self, op: &Op) -> Result<Answer, Error> {
@@ -151,7 +154,9 @@ impl<'db, T: Readable + Writable<'db>> Real<T> {
 
 /// Reads in any transaction.
 pub(crate) fn look(tx: &impl Readable, name: &Name, what: &Do) -> Result<Answer, Error> {
-    let bucket = name.iter().try_fold(tx.root(), |bucket, part| bucket.bucket(part));
+    let bucket = name
+        .iter()
+        .try_fold(tx.root(), |bucket, part| bucket.bucket(part));
     bucket.and_then(|bucket| read(&bucket, what)).or_else(refused)
 }
 
@@ -274,7 +279,13 @@ fn step<'t>(cursor: &mut Cursor<'t>, to: &Move) -> Result<Option<(&'t [u8], &'t 
 fn change(old: Option<&[u8]>, with: &[u8]) -> Option<Vec<u8>> {
     match old {
         Some(old) if old.ends_with(with) => None,
-        old => Some([&old.unwrap_or_default()[..old.map_or(0, |o| o.len().min(500))], with].concat()),
+        old => Some(
+            [
+                &old.unwrap_or_default()[..old.map_or(0, |o| o.len().min(500))],
+                with,
+            ]
+            .concat(),
+        ),
     }
 }
 
@@ -368,7 +379,9 @@ fn write_ideal(bucket: &mut Model, what: &Do, key_max: usize) -> Answer {
         }
         Do::Put(key, value, life) => bucket.put(key, value, *life == Life::Long),
         Do::Stream(key, value) => bucket.put(key, value, false),
-        Do::Batch(pairs) => pairs.iter().for_each(|(key, value)| bucket.put(key, value, false)),
+        Do::Batch(pairs) => pairs
+            .iter()
+            .for_each(|(key, value)| bucket.put(key, value, false)),
         Do::PutIfAbsent(key, value) => {
             let absent = !bucket.pairs.contains_key(key);
             if absent {
@@ -470,9 +483,7 @@ type Pair = (Vec<u8>, Vec<u8>);
 fn read_ideal(bucket: &Model, what: &Do) -> Answer {
     let pair = |key: &Vec<u8>| (key.clone(), bucket.pairs[key].bytes.to_vec());
     match what {
-        Do::Get(key) | Do::GetStreamed(key) => {
-            Answer::Bytes(bucket.pairs.get(key).map(|v| v.bytes.to_vec()))
-        }
+        Do::Get(key) | Do::GetStreamed(key) => Answer::Bytes(bucket.pairs.get(key).map(|v| v.bytes.to_vec())),
         Do::GetMany(keys) => Answer::Pairs(
             keys.iter()
                 .map(|key| bucket.pairs.contains_key(key).then(|| pair(key)))
@@ -516,11 +527,15 @@ fn walk(bucket: &Model, moves: &[Move]) -> Vec<Option<Pair>> {
     let mut place = Place::Before;
     let from = |bound: Bound<Vec<u8>>| {
         let mut range = bucket.pairs.range((bound, Bound::Unbounded));
-        range.next().map_or(Place::After, |(key, _)| Place::On(key.clone()))
+        range
+            .next()
+            .map_or(Place::After, |(key, _)| Place::On(key.clone()))
     };
     let upto = |bound: Bound<Vec<u8>>| {
         let mut range = bucket.pairs.range((Bound::Unbounded, bound));
-        range.next_back().map_or(Place::Before, |(key, _)| Place::On(key.clone()))
+        range
+            .next_back()
+            .map_or(Place::Before, |(key, _)| Place::On(key.clone()))
     };
     let mut pairs = Vec::new();
     for to in moves {
@@ -546,10 +561,7 @@ impl Do {
     /// The keys that it writes.
     fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
         let (one, many): (Option<&Vec<u8>>, &[Pair]) = match self {
-            Do::Put(key, ..)
-            | Do::Stream(key, _)
-            | Do::Merge(key, ..)
-            | Do::Discard(key) => (Some(key), &[]),
+            Do::Put(key, ..) | Do::Stream(key, _) | Do::Merge(key, ..) | Do::Discard(key) => (Some(key), &[]),
             Do::Batch(pairs) => (None, pairs),
             _ => (None, &[]),
         };
