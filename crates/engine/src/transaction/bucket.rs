@@ -296,10 +296,11 @@ impl<'t> View<'t> {
             } => (below, operands),
         };
         let entry = match below {
-            MergeBase::Nothing => base()?.filter(|entry| self.is_visible(entry)),
+            MergeBase::Nothing => base()?,
             MergeBase::Hidden => None,
             MergeBase::Put(entry) => Some(*entry),
         };
+        let entry = entry.filter(|entry| self.is_visible(entry));
         let mut value = match &entry {
             Some(entry) => Some(self.value(entry)?.to_vec()),
             None => None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use weald_engine::{Bucket, BucketMut, Cursor, Error, Readable, Savepoint, Writable};
 
 use crate::model::{self, Model};
+use crate::seed::asked;
 
 pub(crate) type Name = Vec<Vec<u8>>;
 pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
@@ -128,6 +129,9 @@ impl<'db, T: Readable + Writable<'db>> Real<T> {
     }
 
     pub(crate) fn run(&mut self, op: &Op) -> Result<Answer, Error> {
+        if asked("WEALD_TRACE").is_some() {
+            eprintln!("{}", format!("{op:?}").chars().take(300).collect::<String>());
+        }
         match op {
             Op::Save => {
                 self.saves.push(self.tx.savepoint());
