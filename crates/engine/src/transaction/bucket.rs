@@ -305,13 +305,18 @@ impl<'t> View<'t> {
             Some(entry) => Some(self.value(entry)?.to_vec()),
             None => None,
         };
+        let mut expires = entry.and_then(|entry| entry.expires);
         for (operator, operand) in operands {
             let (_, merge) = &self.core.options.merge_operators[*operator as usize];
             value = merge(key, value.as_deref(), operand);
+            if value.is_none() {
+                // What comes after a deletion begins anew.
+                expires = None;
+            }
         }
         Ok(value.map(|value| Entry {
             value: Value::Inline(self.keep.keep(value.into_boxed_slice())),
-            expires: entry.and_then(|entry| entry.expires),
+            expires,
         }))
     }
 
