@@ -10,7 +10,7 @@ use weald_vfs::{File, Mapping, OpenMode, SimDisk, SimOptions, Vfs, WriteOp};
 
 use crate::accounting::check_empties;
 use crate::history::Script;
-use crate::seed::{Rng, each_seed, is_exhaustive};
+use crate::seed::{Rng, asked, each_seed, is_exhaustive};
 
 #[test]
 fn a_power_cut_at_any_operation_leaves_a_prefix_of_the_commits() {
@@ -44,11 +44,21 @@ fn explore(script: &Script, seed: u64, wrap: &Wrap) -> Result<(), String> {
         } else {
             rng.below(operations)
         };
-        let disk = SimDisk::new(seed, SimOptions::default());
+        let history = asked("WEALD_TRACE").is_some();
+        let disk = SimDisk::new(
+            seed,
+            SimOptions {
+                history,
+                ..SimOptions::default()
+            },
+        );
         disk.crash_after(at);
         let played = script.play(&wrap(disk.clone()));
         let range = (played.durable, played.tried.max(played.committed));
-        let say = |e: String| format!("power cut at operation {at}, {played:?}: {e}");
+        let say = |e: String| {
+            disk.history().iter().for_each(|line| eprintln!("{line}"));
+            format!("power cut at operation {at}, {played:?}: {e}")
+        };
         for chance in 0..4 {
             let found = |seed| match chance {
                 0 => disk.after_crash_all_lost(),
@@ -137,7 +147,8 @@ fn a_disk_that_does_not_flush_is_found_out() {
         let found = (0..40).find_map(|seed| {
             let script = Script::new(seed, 10, 2000);
             let wrap = move |disk: SimDisk| -> Arc<dyn Vfs> { Arc::new(Broken { disk, sin }) };
-            explore(&script, seed, &wrap).err()
+            let found = explore(&script, seed, &wrap).err();
+            found.filter(|e| e.starts_with("power cut"))
         });
         assert!(found.is_some(), "{sin:?} was not found out");
     }

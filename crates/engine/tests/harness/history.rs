@@ -9,7 +9,7 @@ use crate::compare::{check, dump};
 use crate::generate::{Generator, options, page_size};
 use crate::model::Model;
 use crate::op::{Ideal, Op, Real};
-use crate::seed::Rng;
+use crate::seed::{Rng, asked};
 
 /// Where the database is on a simulated disk.
 pub(crate) const PATH: &str = "/db";
@@ -124,6 +124,10 @@ impl Script {
     fn try_play(&self, vfs: &Arc<dyn Vfs>, played: &mut Played) -> Result<(), Error> {
         let mut db = self.open(Arc::clone(vfs))?;
         for step in &self.steps {
+            if asked("WEALD_TRACE").is_some() {
+                let step: String = format!("{step:?}").chars().take(300).collect();
+                eprintln!("{played:?}: {step}");
+            }
             match step {
                 Step::Reopen => {
                     db.close()?;
@@ -144,19 +148,21 @@ impl Script {
                 policy,
                 optimistic,
             } => {
-                if *optimistic {
+                let before = db.read()?.txid();
+                let done = if *optimistic {
                     let mut real = Real::new(db.optimistic()?);
                     ops.iter().try_for_each(|op| real.run(op).map(drop))?;
                     played.tried = played.committed + 1;
-                    real.tx.commit_with(*policy)?;
+                    real.tx.commit_with(*policy)?
                 } else {
                     let mut real = Real::new(db.write()?);
                     ops.iter().try_for_each(|op| real.run(op).map(drop))?;
                     played.tried = played.committed + 1;
-                    real.tx.commit_with(*policy)?;
-                }
+                    real.tx.commit_with(*policy)?
+                };
                 played.committed += 1;
-                if *policy == SyncPolicy::Immediate {
+                // One that came to write nothing waits for nothing.
+                if *policy == SyncPolicy::Immediate && done.txid > before {
                     played.durable = played.committed;
                 }
             }
@@ -208,6 +214,8 @@ impl Script {
         let key_max = db.key_len_max();
         let mut g = Generator::new(seed, 30, key_max, 20_000);
         let mut model = Model::clone(&self.models[place]);
+        // States that look the same may differ in what has expired.
+        self.models.iter().for_each(|other| model.haunt(other));
         for _ in 0..3 {
             let mut real = Real::new(db.write().map_err(failed("writing"))?);
             let mut ideal = Ideal::new(&model, key_max);

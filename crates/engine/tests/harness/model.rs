@@ -67,6 +67,16 @@ impl Model {
         self.buckets.values_mut().for_each(Model::lay_ghosts);
     }
 
+    /// There may also be the ghosts that `other` has.
+    pub(crate) fn haunt(&mut self, other: &Model) {
+        self.ghosts.extend(other.ghosts.iter().cloned());
+        for (name, bucket) in &mut self.buckets {
+            if let Some(other) = other.buckets.get(name) {
+                bucket.haunt(other);
+            }
+        }
+    }
+
     /// Where two models differ, in words.
     pub(crate) fn difference(&self, other: &Model) -> String {
         for (path, what) in [(self, "only in the first"), (other, "only in the second")] {
