@@ -19,7 +19,7 @@ use crate::free_list;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::meta::{self, Blob, Meta};
 use crate::roots::Roots;
-use crate::store::{Extent, PageFile};
+use crate::store::{Extent, PageFile, Space};
 use crate::tree::page;
 
 /// Bytes that are gathered for one batch of writes.
@@ -91,17 +91,27 @@ struct Capture {
     free: Vec<Extent>,
     /// The run that the list of free pages goes to.
     list: Extent,
+    /// The run that the filters go to; none where that would cost too much.
+    filters: Extent,
     end: u64,
 }
 
 impl Core {
     /// Writes the newest state to the file. Returns at once where the file has it already.
     pub(crate) fn checkpoint(&self) -> Result<CheckpointInfo> {
+        if !self.options.background {
+            self.tend_filters(&|| false)?;
+        }
+        self.checkpoint_with(false)
+    }
+
+    /// With `closing` the filters are written whatever they cost.
+    pub(crate) fn checkpoint_with(&self, closing: bool) -> Result<CheckpointInfo> {
         self.check_writable()?;
         let began = Instant::now();
         let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
         checkpoints.began = began;
-        let Some(capture) = self.capture(&checkpoints.meta) else {
+        let Some(capture) = self.capture(&checkpoints.meta, closing) else {
             let roots = checkpoints.meta.roots;
             return Ok(CheckpointInfo {
                 txid: roots.txid,
@@ -109,22 +119,13 @@ impl Core {
                 ..CheckpointInfo::default()
             });
         };
-        let written = self
-            .write_pages(&capture)
-            .and_then(|pages| Ok((pages, self.write_list(&capture)?)));
-        let (pages, blob) = match written {
+        let old = checkpoints.meta;
+        let (pages, meta) = match self.write(&capture, &old) {
             Ok(written) => written,
             Err(e) => {
                 self.give_up(capture);
                 return Err(self.poison.set_unless_full(e));
             }
-        };
-        let old = checkpoints.meta;
-        let meta = Meta {
-            end: capture.end,
-            free: blob,
-            roots: capture.roots,
-            ..old
         };
         self.make_durable(&mut checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
@@ -142,7 +143,7 @@ impl Core {
     }
 
     /// Step 1. `None` where the file is up to date.
-    fn capture(&self, last: &Meta) -> Option<Capture> {
+    fn capture(&self, last: &Meta, closing: bool) -> Option<Capture> {
         let mut state = self.state();
         let mut roots = state.head;
         if let Some(wal) = &self.wal {
@@ -162,16 +163,42 @@ impl Core {
         dirty.dedup();
         let bytes = free_list::bytes_max(space.extents_max());
         let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
+        let filters = self.room_for_filters(&mut space, dirty.len(), closing);
         let mut free = space.free_as_of(roots.txid);
-        // The list of the last checkpoint is of no use once this one is durable.
-        free.push(last.free.extent);
+        // What the last checkpoint has of these is of no use once this one is durable.
+        free.extend([last.free.extent, last.filters.extent]);
         Some(Capture {
             roots,
             dirty,
             free,
             list,
+            filters,
             end: space.end(),
         })
+    }
+
+    /// Filters can be made anew, so a checkpoint takes them along only where they are small beside its pages.
+    fn room_for_filters(&self, space: &mut Space, dirty_pages: usize, closing: bool) -> Extent {
+        let size = self.store.page_size() as u64;
+        let pages = self.filters.encoded_len().div_ceil(size);
+        if pages > 0 && (closing || pages * 8 <= dirty_pages as u64) {
+            space.take_run(pages)
+        } else {
+            Extent { start: 0, len: 0 }
+        }
+    }
+
+    /// Step 2, but for the flushes. Gives the meta page that will say so.
+    fn write(&self, capture: &Capture, old: &Meta) -> Result<(Vec<(PageId, u32)>, Meta)> {
+        let pages = self.write_pages(capture)?;
+        let meta = Meta {
+            end: capture.end,
+            free: self.write_list(capture)?,
+            filters: self.write_filters(capture.filters, capture.roots.txid)?,
+            roots: capture.roots,
+            ..*old
+        };
+        Ok((pages, meta))
     }
 
     /// Step 2, the pages.
@@ -260,6 +287,7 @@ impl Core {
         state.under_way = None;
         let mut space = self.store.space();
         space.give_back(old.free.extent);
+        space.give_back(old.filters.extent);
         space.reconsider();
         drop(space);
         self.reclaim(&state);
@@ -278,6 +306,7 @@ impl Core {
         state.dirty.extend(capture.dirty);
         let mut space = self.store.space();
         space.give_back(capture.list);
+        space.give_back(capture.filters);
     }
 
     /// Gives blocks of long free runs back to the file system, once.

@@ -19,6 +19,9 @@ use crate::stage::{Sorted, Stage, Staged};
 use crate::store::{Apply, run_of};
 use crate::wal::{BatchEncoder, EncodedBatch, Wal};
 
+/// After this many bytes the log is looked after: less than it has prepared beyond its end.
+const LOG_TEND_BYTES: u64 = 128 << 10;
+
 /// What a commit says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -67,7 +70,7 @@ impl Core {
         let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
         let txid = TxId(base.txid.0 + 1);
         let mut pages = Apply::begin(self.store.snapshot(&pin), txid, false);
-        let mut roots = merge(&mut pages, &base, &stage.finish())?;
+        let mut roots = merge(&mut pages, &self.filters, &base, &stage.finish())?;
         if stage.large_values().next().is_some() {
             // The log only says where large values are: they must be on the disk before it is.
             self.store.file.sync().map_err(|e| self.poison.set(e))?;
@@ -157,7 +160,7 @@ impl Core {
     ) -> Result<(Roots, Vec<PageId>)> {
         let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
         let mut pages = Apply::begin(self.store.snapshot(&pin), txid, bulk);
-        let roots = merge(&mut pages, &base, &stage.finish())?;
+        let roots = merge(&mut pages, &self.filters, &base, &stage.finish())?;
         Ok((roots, pages.finish(&mut state.dirty)?))
     }
 
@@ -233,8 +236,16 @@ impl Core {
     }
 
     fn wake_if_due(&self) {
-        if self.options.background && self.is_checkpoint_due() {
+        if !self.options.background {
+            return;
+        }
+        if self.is_checkpoint_due() {
             self.wake.checkpoint();
+        }
+        let end = self.wal.as_ref().map_or(0, |wal| wal.end().0);
+        if end >= self.counters.log_tended.get() + LOG_TEND_BYTES {
+            self.counters.log_tended.set(end);
+            self.wake.log();
         }
     }
 

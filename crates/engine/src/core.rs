@@ -11,6 +11,7 @@ use weald_vfs::Vfs;
 use crate::background::Wake;
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
+use crate::filters::Filters;
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
 use crate::options::DatabaseOptions;
@@ -30,6 +31,7 @@ pub(crate) struct Core {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) database: u128,
     pub(crate) store: PageStore,
+    pub(crate) filters: Filters,
     /// `None` where commits are made durable by checkpoints alone.
     pub(crate) wal: Option<Wal>,
     /// What new readers see.
@@ -105,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) database: u128,
     pub(crate) store: PageStore,
+    pub(crate) filters: Filters,
     pub(crate) wal: Option<Wal>,
     pub(crate) head: Roots,
     pub(crate) dirty: Vec<PageId>,
@@ -130,6 +133,7 @@ impl Core {
             vfs: parts.vfs,
             database: parts.database,
             store: parts.store,
+            filters: parts.filters,
             wal: parts.wal,
             gate: Gate::default(),
             unpublished: Mutex::new(VecDeque::new()),
@@ -262,9 +266,9 @@ impl Core {
         if self.options.read_only {
             return Ok(());
         }
-        self.checkpoint()?;
+        self.checkpoint_with(true)?;
         // The first one freed what the one before it had; without that the file is as short as it can be.
-        self.checkpoint()?;
+        self.checkpoint_with(true)?;
         let Some(wal) = &self.wal else { return Ok(()) };
         // First the file says that it needs no log, then the log goes.
         self.note_log(false)?;
