@@ -47,15 +47,27 @@ impl Slot {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The protection of the mapping here, if it spans `address`.
-    fn spans(&self, address: usize) -> Option<c_int> {
+    /// The mapping here, if it spans `address`.
+    fn spans(&self, address: usize) -> Option<Range> {
         let version = self.version.load(Ordering::SeqCst);
         let start = self.start.load(Ordering::SeqCst);
         let len = self.len.load(Ordering::SeqCst);
         let protection = self.protection.load(Ordering::SeqCst);
         let steady = version.is_multiple_of(2) && self.version.load(Ordering::SeqCst) == version;
-        (steady && address >= start && address - start < len).then_some(protection)
+        (steady && address >= start && address - start < len).then_some(Range {
+            start,
+            len,
+            protection,
+        })
     }
+}
+
+/// Addresses, and what may be done with them.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: usize,
+    len: usize,
+    protection: c_int,
 }
 
 #[derive(Debug)]
@@ -185,9 +197,17 @@ fn cover(address: usize) -> bool {
     let mut chunk = &TABLE;
     loop {
         for slot in &chunk.slots {
-            if let Some(protection) = slot.spans(address) {
+            if let Some(range) = slot.spans(address) {
                 slot.faulted.store(true, Ordering::SeqCst);
-                return put_zeros(address, protection);
+                let page_size = PAGE_SIZE.load(Ordering::SeqCst);
+                let page = Range {
+                    start: address - address % page_size,
+                    len: page_size,
+                    ..range
+                };
+                // A process may have only so many separate mappings. When pages of zeros have used them up, the whole
+                // range becomes one of them: the flag is set anyway.
+                return put_zeros(page) || put_zeros(range);
             }
         }
         match chunk.next() {
@@ -197,17 +217,23 @@ fn cover(address: usize) -> bool {
     }
 }
 
-fn put_zeros(address: usize, protection: c_int) -> bool {
-    let page_size = PAGE_SIZE.load(Ordering::SeqCst);
-    let page = address - address % page_size;
+/// Puts zeros in the place of (a part of) a mapping in the table.
+fn put_zeros(range: Range) -> bool {
     let errno = errno_place();
-    // SAFETY: the page belongs to a mapping in the table, whose owner is the thread in this handler or one that also waits for
-    // such a page: replacing the page that could not be read takes nothing away from anybody. `errno` is this
-    // thread's own.
+    // SAFETY: the pages belong to a mapping in the table, which is one whose owner is the thread in this handler, or another thread
+    // that borrows from it: it is not unmapped meanwhile. Its bytes may turn into zeros at any time, as its readers learn from the
+    // flag. `errno` is this thread's own.
     unsafe {
         let saved = *errno;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        let put = libc::mmap(page as *mut c_void, page_size, protection, flags, -1, 0);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        let put = libc::mmap(
+            range.start as *mut c_void,
+            range.len,
+            range.protection,
+            flags,
+            -1,
+            0,
+        );
         *errno = saved;
         put != libc::MAP_FAILED
     }
