@@ -184,13 +184,11 @@ fn reads(dir: &Path) -> io::Result<()> {
         let file = written(&disk, &path, 16 * 1024)?;
         for cached in [true, false] {
             let kind = if cached { "cached" } else { "uncached" };
-            let mut round = 0;
             let mut times = Vec::new();
-            for _ in 0..20 {
+            for round in 1..=20 {
                 if !cached {
                     forget(&path)?;
                 }
-                round += 1;
                 let place = |i: usize| ((i as u64 * 61 + round * 7) % (16 * 1024)) * PAGE;
                 let with_place = buffers.iter_mut().enumerate();
                 let mut ops: Vec<_> = with_place

@@ -147,6 +147,10 @@ pub trait File: Send + Sync + Debug {
 
     /// From now on writes within the first `len` bytes, which must be allocated and written already, go through a shared
     /// mapping instead of a system call where that is possible; the meaning stays the same.
+    ///
+    /// `Err` of kind [`InvalidInput`](io::ErrorKind::InvalidInput) where the file is shorter. A length of 0 goes back to system calls.
+    /// The price: each flush after such a write writes at least the pages, with large folios much more, that it touched, and the first write to each
+    /// of them afterwards costs a page fault; so it pays where flushes are rare.
     fn map_writes(&self, len: u64) -> io::Result<()>;
 
     /// Reads exactly `buf.len()` bytes, retrying short and interrupted reads.

@@ -276,7 +276,12 @@ impl File for MemoryFile {
         Ok(None)
     }
 
-    fn map_writes(&self, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn map_writes(&self, len: u64) -> io::Result<()> {
+        let within = len <= self.write()?.len();
+        if within {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
     }
 }

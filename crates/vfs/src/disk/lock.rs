@@ -36,8 +36,10 @@ pub(super) fn lock(path: &Path, exclusive: bool) -> io::Result<Lock> {
         return Err(io::Error::new(io::ErrorKind::WouldBlock, held));
     }
     if exclusive {
-        file.set_len(0)?;
-        (&file).write_all(std::process::id().to_string().as_bytes())?;
+        // The lock is held whether or not there is space for the number.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| (&file).write_all(std::process::id().to_string().as_bytes()));
     }
     Ok(Lock { file, exclusive })
 }
