@@ -225,9 +225,7 @@ impl SimDisk {
         let mut state = self.state();
         state.settle(&path)?.alter(|inode| {
             inode.set_len(0);
-            for (offset, part) in sectors(bytes, 0) {
-                inode.write_in_sector(part, offset);
-            }
+            inode.write(bytes, 0);
         });
         Ok(())
     }
@@ -241,7 +239,7 @@ impl SimDisk {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         inode.alter(|inode| {
-            inode.write_in_sector(&[old[0] ^ mask], byte);
+            inode.write(&[old[0] ^ mask], byte);
         });
         Ok(())
     }

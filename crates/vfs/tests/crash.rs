@@ -185,7 +185,8 @@ struct Oracle {
 }
 
 const SECTOR: usize = 512;
-const SIZE: usize = 6 * SECTOR;
+/// More than a page, as whole pages are written in another way.
+const SIZE: usize = 18 * SECTOR;
 
 impl Oracle {
     fn sector(&self, i: usize) -> Vec<u8> {
@@ -276,8 +277,13 @@ fn every_state_after_a_crash_is_one_that_the_writes_allow() {
                     durable = oracle.now.clone();
                 }
                 _ => {
-                    let start = below(SIZE - 1);
-                    let len = 1 + below((SIZE - start).min(1200));
+                    let start = if below(3) == 0 {
+                        below(2) * 4096
+                    } else {
+                        below(SIZE - 1)
+                    };
+                    let len_max = if below(3) == 0 { 9000 } else { 1200 };
+                    let len = 1 + below((SIZE - start).min(len_max));
                     let bytes = vec![step + 1; len];
                     file.write_all_at(&bytes, start as u64).unwrap();
                     oracle.write(start, &bytes);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::chance::{Choose, Dice};
-use super::contents::{Contents, Node, SECTOR};
+use super::contents::{Contents, Node, PAGE, SECTOR};
 
 /// How many versions are remembered at least before older ones of the same sector are forgotten.
 const VERSIONS_MIN: usize = 1 << 16;
@@ -54,6 +54,49 @@ impl Inode {
         count
     }
 
+    /// Writes `bytes` at `offset`. Returns how many sectors more take space now.
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) -> u64 {
+        let (mut took, mut at, mut rest) = (0, offset, bytes);
+        while !rest.is_empty() {
+            let whole = rest
+                .first_chunk::<PAGE>()
+                .filter(|_| at.is_multiple_of(PAGE as u64));
+            let count = if let Some(page) = whole {
+                took += self.write_page(page, at);
+                PAGE
+            } else {
+                let room = SECTOR - (at % SECTOR as u64) as usize;
+                let part = &rest[..room.min(rest.len())];
+                took += u64::from(self.write_in_sector(part, at));
+                part.len()
+            };
+            rest = &rest[count..];
+            at += count as u64;
+        }
+        took
+    }
+
+    /// Writes a page to its place: what eight writes of sectors do, in one go.
+    fn write_page(&mut self, page: &[u8; PAGE], offset: u64) -> u64 {
+        self.make_room(8);
+        let first = offset / SECTOR as u64;
+        let mut sectors = [[0; SECTOR]; 8];
+        sectors.as_flattened_mut().copy_from_slice(page);
+        let mut took = 0;
+        for ((sector, node), new) in (first..).zip(self.now.page_mut(first)).zip(Node::page(&sectors)) {
+            took += u64::from(matches!(node, Node::Hole));
+            let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&sector);
+            if node.is_data() || new.is_data() || forgotten {
+                self.versions.push((sector, new.clone()));
+            }
+            *node = new;
+        }
+        for end in 1..=8 {
+            self.grow(offset + end * SECTOR as u64);
+        }
+        took
+    }
+
     /// Writes `bytes`, which lie within one sector, at `offset`. Returns whether that took the space of one more sector.
     pub(super) fn write_in_sector(&mut self, bytes: &[u8], offset: u64) -> bool {
         let sector = offset / SECTOR as u64;
@@ -72,16 +115,21 @@ impl Inode {
 
     /// Makes `new` the newest version of a sector.
     fn replace(&mut self, sector: u64, new: Node) -> Node {
+        self.make_room(1);
         let old = self.now.set(sector, new.clone());
-        let was_forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&sector);
+        let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&sector);
         // Zeros in the place of zeros are no other version.
-        if old.is_data() || new.is_data() || was_forgotten {
-            if self.versions.len() >= VERSIONS_MIN.max(2 * self.versions_thinned) {
-                self.thin_out();
-            }
+        if old.is_data() || new.is_data() || forgotten {
             self.versions.push((sector, new));
         }
         old
+    }
+
+    /// Makes room for so many versions.
+    fn make_room(&mut self, more: usize) {
+        if self.versions.len() + more > VERSIONS_MIN.max(2 * self.versions_thinned) {
+            self.thin_out();
+        }
     }
 
     /// Forgets all but the newest few versions of each sector, so that a file that is never flushed takes memory
