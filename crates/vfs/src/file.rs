@@ -149,8 +149,9 @@ pub trait File: Send + Sync + Debug {
     /// mapping instead of a system call where that is possible; the meaning stays the same.
     ///
     /// `Err` of kind [`InvalidInput`](io::ErrorKind::InvalidInput) where the file is shorter. A length of 0 goes back to system calls.
-    /// The price: each flush after such a write writes at least the pages, with large folios much more, that it touched, and the first write to each
-    /// of them afterwards costs a page fault; so it pays where flushes are rare.
+    /// The price: the first write to a page after it was flushed costs a page fault, and makes dirty all that the system keeps together with that
+    /// page, which is what was written or read together when it came into memory. So a file that is to be written this way is
+    /// best filled page by page; flushing a few bytes of one that was filled in large pieces can take three times as long.
     fn map_writes(&self, len: u64) -> io::Result<()>;
 
     /// Reads exactly `buf.len()` bytes, retrying short and interrupted reads.
