@@ -161,9 +161,10 @@ impl Rings {
         }
     }
 
-    fn take(&self) -> io::Result<Ring> {
+    /// `None` where the system has no resources for another one now.
+    fn take(&self) -> Option<Ring> {
         let unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        unused.map_or_else(|| Ring::new(DEPTH), Ok)
+        unused.or_else(|| Ring::new(DEPTH).ok())
     }
 
     fn give_back(&self, ring: Ring) {
@@ -173,7 +174,13 @@ impl Rings {
         }
     }
 
-    pub(super) fn write(&self, file: &File, slices: &mut [IoSlice<'_>], spans: &[Span]) -> io::Result<()> {
+    /// Writes all spans; `None` where there is no ring to be had.
+    pub(super) fn write(
+        &self,
+        file: &File,
+        slices: &mut [IoSlice<'_>],
+        spans: &[Span],
+    ) -> Option<io::Result<()>> {
         let mut vectors: Vec<_> = slices
             .iter()
             .map(|slice| libc::iovec {
@@ -190,12 +197,12 @@ impl Rings {
         let mut requests: Vec<_> = spans.iter().map(request).collect();
         let mut ring = self.take()?;
         // SAFETY: the slices are borrowed until this returns, and writing to a file only reads them.
-        unsafe { drive(&mut ring, &mut vectors, &mut requests)? };
-        self.give_back(ring);
-        Ok(())
+        let done = unsafe { drive(&mut ring, &mut vectors, &mut requests) };
+        Some(done.map(|()| self.give_back(ring)))
     }
 
-    pub(super) fn read(&self, file: &File, ops: &mut [ReadOp<'_>]) -> io::Result<()> {
+    /// Fills all buffers; `None` where there is no ring to be had.
+    pub(super) fn read(&self, file: &File, ops: &mut [ReadOp<'_>]) -> Option<io::Result<()>> {
         let (mut vectors, mut requests) = (Vec::new(), Vec::new());
         for op in ops.iter_mut().filter(|op| !op.bytes.is_empty()) {
             let place = vectors.len();
@@ -212,8 +219,7 @@ impl Rings {
         }
         let mut ring = self.take()?;
         // SAFETY: the buffers are borrowed exclusively until this returns.
-        unsafe { drive(&mut ring, &mut vectors, &mut requests)? };
-        self.give_back(ring);
-        Ok(())
+        let done = unsafe { drive(&mut ring, &mut vectors, &mut requests) };
+        Some(done.map(|()| self.give_back(ring)))
     }
 }

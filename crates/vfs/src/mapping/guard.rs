@@ -14,6 +14,9 @@ use std::sync::{Once, OnceLock};
 
 const SLOTS: usize = 32;
 
+/// How many pages of one mapping are replaced one by one.
+const REPLACED_MAX: usize = 256;
+
 /// One live mapping, or a free place.
 #[derive(Debug)]
 struct Slot {
@@ -25,6 +28,8 @@ struct Slot {
     len: AtomicUsize,
     protection: AtomicI32,
     faulted: AtomicBool,
+    /// How many pages were replaced one by one.
+    replaced: AtomicUsize,
 }
 
 impl Slot {
@@ -36,6 +41,7 @@ impl Slot {
             len: AtomicUsize::new(0),
             protection: AtomicI32::new(0),
             faulted: AtomicBool::new(false),
+            replaced: AtomicUsize::new(0),
         }
     }
 
@@ -132,6 +138,7 @@ impl Watch {
                     .compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst);
                 if claim.is_ok() {
                     slot.faulted.store(false, Ordering::SeqCst);
+                    slot.replaced.store(0, Ordering::SeqCst);
                     slot.set(start, len, protection);
                     return Watch { slot };
                 }
@@ -205,9 +212,10 @@ fn cover(address: usize) -> bool {
                     len: page_size,
                     ..range
                 };
-                // A process may have only so many separate mappings. When pages of zeros have used them up, the whole
-                // range becomes one of them: the flag is set anyway.
-                return put_zeros(page) || put_zeros(range);
+                // A process may have only so many separate mappings, and near that number the kernel makes none at all. So
+                // after some pages the whole range becomes one of zeros: the flag is set anyway.
+                let few = slot.replaced.fetch_add(1, Ordering::SeqCst) < REPLACED_MAX;
+                return (few && put_zeros(page)) || put_zeros(range);
             }
         }
         match chunk.next() {

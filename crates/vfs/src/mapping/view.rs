@@ -13,7 +13,7 @@ use super::region::{Access, Region};
 /// first mapping of the process therefore installs a handler, in front of the one that was there before: it
 /// puts a page of zeros in the place of the missing one and sets a flag. What was read since may be zeros that were never in
 /// the file, so check [`faulted`](Mapping::faulted) before an answer is given out. The flag stays set: such a mapping is
-/// to be dropped, as that page no longer shows the file.
+/// to be dropped, as that page, and after some hundred missing ones every page, no longer shows the file.
 ///
 /// The price: one more signal handler in the process; a program that installs its own SIGBUS handler later and doesn't call
 /// the one before it switches the protection off.
