@@ -349,6 +349,20 @@ fn any_subset_of_the_names_survives() {
 }
 
 #[test]
+fn a_file_renamed_to_another_directory_never_has_two_names() {
+    let disk = plain_disk();
+    for dir in ["/a", "/b"] {
+        disk.create_dir(Path::new(dir)).unwrap();
+    }
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk.open(Path::new("/a/x"), OpenMode::Create).unwrap();
+    disk.rename(Path::new("/a/x"), Path::new("/b/y")).unwrap();
+    disk.each_crash(100, |found| assert!(found.files().len() < 2));
+    disk.sync_dir(Path::new("/b")).unwrap();
+    disk.each_crash(100, |found| assert_eq!(found.files(), [Path::new("/b/y")]));
+}
+
+#[test]
 fn a_directory_that_is_lost_takes_its_files_along() {
     let disk = plain_disk();
     disk.create_dir(Path::new("/db")).unwrap();

@@ -157,14 +157,19 @@ impl Directory {
 
     /// Makes the names in `dir` durable.
     pub(super) fn sync(&mut self, dir: &Path) {
-        let durable = &mut self.durable;
-        self.pending.retain(|change| {
-            let synced = change.dir() == dir;
-            if synced {
-                durable.apply(change);
+        let mut kept: Vec<Change> = Vec::new();
+        for change in self.pending.drain(..) {
+            if change.dir() != dir {
+                kept.push(change);
+                continue;
             }
-            !synced
-        });
+            self.durable.apply(&change);
+            if let Change::Rename(_, entry) = change {
+                // The name it had in another directory is gone for good.
+                kept.retain(|earlier| earlier.entry() != entry);
+            }
+        }
+        self.pending = kept;
     }
 
     /// Makes `path` and the directories above it durable, whatever else was pending.
