@@ -40,8 +40,8 @@ fn written(disk: &Disk, path: &Path, pages: u64, at_a_time: u64) -> io::Result<A
     Ok(file)
 }
 
-/// The page cache holds what was written together in folios of that size, and a mapped write makes a whole folio dirty: the file that was
-/// written page by page takes more page faults and lighter flushes.
+/// The page cache holds what was written together in folios of that size, and a mapped write makes a whole
+/// folio dirty: the file that was written page by page takes more page faults and lighter flushes.
 fn appends(dir: &Path) -> io::Result<()> {
     let disk = Disk::new();
     let record = [7; 208];

@@ -1,14 +1,16 @@
 //! Files as Weald sees them.
 //!
-//! Everything durable in Weald passes through two small traits, [`Vfs`] (names) and [`File`] (bytes), so that a
-//! test can put a simulated disk under the whole engine. Three file systems implement them:
+//! Everything durable in Weald passes through two small traits, [`Vfs`] (names) and [`File`] (bytes), so that
+//! a test can put a simulated disk under the whole engine. Three file systems implement them:
 //!
-//! - [`Disk`], the operating system's: batches joined into large writes, past the page cache or through io_uring where [`DiskOptions`] asks
-//!   for it, mappings that survive a file cut by others, locks that end with their holder;
+//! - [`Disk`], the operating system's: batches joined into large writes, past the page cache or through
+//!   io_uring where [`DiskOptions`] asks for it, mappings that survive a file cut by others, locks that end
+//!   with their holder;
 //! - [`Memory`], which lives as long as the process;
 //! - [`SimDisk`], which loses, tears and reorders what was not flushed, and fails on demand.
 //!
-//! Nothing is durable before it was flushed, and bytes and names are flushed apart: [`File::sync_data`], [`Vfs::sync_dir`].
+//! Nothing is durable before it was flushed, and bytes and names are flushed apart: [`File::sync_data`],
+//! [`Vfs::sync_dir`].
 //!
 //! # Example
 //!

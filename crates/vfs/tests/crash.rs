@@ -230,7 +230,8 @@ impl Oracle {
         self.lens.contains(&found.len())
             && found.chunks(SECTOR).enumerate().all(|(i, part)| {
                 self.sectors[&i].iter().any(|version| {
-                    // The length may cut a sector, or lie beyond what the sector's version reached: zeros then.
+                    // The length may cut a sector, or lie beyond what the sector's version reached: zeros
+                    // then.
                     version[..part.len()] == *part
                 })
             })

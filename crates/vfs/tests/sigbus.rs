@@ -154,8 +154,8 @@ fn stranger(path: &Path, file: &dyn File) {
     }
 }
 
-/// A SIGBUS that is no fault at all. The runtime's own handler, which ours stands before, takes the first one to put the
-/// default back; the next one ends the process.
+/// A SIGBUS that is no fault at all. The runtime's own handler, which ours stands before, takes the first one
+/// to put the default back; the next one ends the process.
 fn send_to_self(file: &dyn File) {
     let _ours = file.map(1 << 20).unwrap().unwrap();
     for _ in 0..2 {

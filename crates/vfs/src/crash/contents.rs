@@ -1,5 +1,5 @@
-//! The sectors of a file, as a persistent tree: a copy is one pointer, and a write to a shared tree copies only the
-//! path to its sector.
+//! The sectors of a file, as a persistent tree: a copy is one pointer, and a write to a shared tree copies
+//! only the path to its sector.
 
 use std::array;
 use std::mem;
@@ -77,7 +77,8 @@ impl Node {
         }
     }
 
-    /// Puts `with`, a `Hole` or `Zero`, in the place of the sectors in `range`; in that of holes alone if `holes_only`.
+    /// Puts `with`, a `Hole` or `Zero`, in the place of the sectors in `range`; in that of holes alone if
+    /// `holes_only`.
     fn fill(&mut self, height: u32, base: u64, range: &Range<u64>, with: &Node, holes_only: bool) {
         let span = span(height);
         let covered = range.start <= base && base + span <= range.end;

@@ -1,4 +1,5 @@
-//! One file of the simulated disk: what programs see, what is surely on the medium, and everything in between.
+//! One file of the simulated disk: what programs see, what is surely on the medium, and everything in
+//! between.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +17,15 @@ pub(super) struct Inode {
     /// What the last flush that worked left on the medium.
     durable: Contents,
     durable_len: u64,
-    /// Every version of every sector since that flush, oldest first. The newest version of a sector is the one in `now`.
+    /// Every version of every sector since that flush, oldest first. The newest version of a sector is the
+    /// one in `now`.
     versions: Vec<(u64, Node)>,
     /// What `thin_out` left the last time.
     versions_thinned: usize,
     /// The same for the length.
     lens: Vec<u64>,
-    /// Sectors that a failed flush took for clean: `now` has what the medium doesn't, and no later flush will bring it there.
+    /// Sectors that a failed flush took for clean: `now` has what the medium doesn't, and no later flush will
+    /// bring it there.
     forgotten: BTreeSet<u64>,
     /// Handles that are open.
     pub(super) open: u32,
@@ -97,7 +100,8 @@ impl Inode {
         took
     }
 
-    /// Writes `bytes`, which lie within one sector, at `offset`. Returns whether that took the space of one more sector.
+    /// Writes `bytes`, which lie within one sector, at `offset`. Returns whether that took the space of one
+    /// more sector.
     pub(super) fn write_in_sector(&mut self, bytes: &[u8], offset: u64) -> bool {
         let sector = offset / SECTOR as u64;
         let inner = (offset % SECTOR as u64) as usize;
@@ -132,8 +136,8 @@ impl Inode {
         }
     }
 
-    /// Forgets all but the newest few versions of each sector, so that a file that is never flushed takes memory
-    /// in proportion to its size, not to the number of writes.
+    /// Forgets all but the newest few versions of each sector, so that a file that is never flushed takes
+    /// memory in proportion to its size, not to the number of writes.
     fn thin_out(&mut self) {
         self.versions.sort_by_key(|(sector, _)| *sector);
         let mut kept = Vec::new();
@@ -225,8 +229,8 @@ impl Inode {
         self.lens.clear();
     }
 
-    /// A flush that fails: each sector may have reached the medium, may still be dirty, or may pass for clean without having
-    /// got there, either still visible to programs or not.
+    /// A flush that fails: each sector may have reached the medium, may still be dirty, or may pass for clean
+    /// without having got there, either still visible to programs or not.
     pub(super) fn fail_sync(&mut self, dice: &mut Dice) {
         let mut versions = std::mem::take(&mut self.versions);
         versions.sort_by_key(|(sector, _)| *sector);
@@ -273,7 +277,8 @@ impl Inode {
         Inode::settled(found, len)
     }
 
-    /// Everything written becomes durable, also what a failed flush forgot, and `change` is made to the medium itself.
+    /// Everything written becomes durable, also what a failed flush forgot, and `change` is made to the
+    /// medium itself.
     pub(super) fn alter(&mut self, change: impl FnOnce(&mut Inode)) {
         self.forgotten.clear();
         change(self);

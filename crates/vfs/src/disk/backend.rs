@@ -25,10 +25,11 @@ use crate::ReadOp;
 pub enum IoBackend {
     /// `pread`, `pwrite` and their vectored forms.
     Std,
-    /// io_uring for batches, where the crate is built with the feature `io_uring` and the kernel allows it; otherwise [`Std`](IoBackend::Std).
+    /// io_uring for batches, where the crate is built with the feature `io_uring` and the kernel allows it;
+    /// otherwise [`Std`](IoBackend::Std).
     Uring,
-    /// io_uring for what gains from many requests under way at once: batches of reads, and direct writes. The page cache
-    /// takes writes one by one at the speed of memory, and there the ring only costs.
+    /// io_uring for what gains from many requests under way at once: batches of reads, and direct writes. The
+    /// page cache takes writes one by one at the speed of memory, and there the ring only costs.
     #[default]
     Auto,
 }

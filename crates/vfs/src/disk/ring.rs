@@ -1,8 +1,9 @@
 //! Many requests under way at once, through io_uring.
 //!
-//! [`drive`] keeps a [`Queue`] filled, goes on with what was done in part, and returns only when nothing is under way any more,
-//! whatever failed: the buffers belong to the kernel until then, and a flush that is asked for afterwards can't overtake a write. The queue
-//! is the kernel's in `kernel`, and one that completes in a bad order in the tests.
+//! [`drive`] keeps a [`Queue`] filled, goes on with what was done in part, and returns only when nothing is
+//! under way any more, whatever failed: the buffers belong to the kernel until then, and a flush that is
+//! asked for afterwards can't overtake a write. The queue is the kernel's in `kernel`, and one that completes
+//! in a bad order in the tests.
 
 mod kernel;
 #[cfg(test)]
@@ -40,8 +41,9 @@ trait Queue {
     ///
     /// # Safety
     ///
-    /// `vectors` are those of the request; they and the memory they describe are to stay valid, and nobody else may use that memory, until the
-    /// completion was popped or the queue was dropped with the request not yet submitted.
+    /// `vectors` are those of the request; they and the memory they describe are to stay valid, and nobody
+    /// else may use that memory, until the completion was popped or the queue was dropped with the request
+    /// not yet submitted.
     unsafe fn push(&mut self, id: u64, request: &Request, vectors: *const libc::iovec);
 
     /// Submits what was pushed and waits for a completion.
@@ -60,7 +62,8 @@ trait Queue {
 ///
 /// # Safety
 ///
-/// The memory that `vectors` describe is valid, writable where it is read into, and nobody else uses it until this returns.
+/// The memory that `vectors` describe is valid, writable where it is read into, and nobody else uses it until
+/// this returns.
 unsafe fn drive(
     queue: &mut impl Queue,
     vectors: &mut [libc::iovec],
@@ -76,8 +79,8 @@ unsafe fn drive(
                 break;
             };
             let first = vectors[requests[id].vectors.clone()].as_ptr();
-            // SAFETY: the vectors outlive this function, which doesn't return while any request is under way, and are changed
-            // only when the request is not.
+            // SAFETY: the vectors outlive this function, which doesn't return while any request is under way,
+            // and are changed only when the request is not.
             unsafe { queue.push(id as u64, &requests[id], first) };
             under_way += 1;
         }

@@ -1,11 +1,13 @@
 //! The SIGBUS handler and the table of mappings that it looks faults up in.
 //!
-//! The handler runs in the thread that touched the missing page, so the mapping it is about can't go away meanwhile; the
-//! table's other entries may change under it. Therefore each entry is a small sequence lock: an entry that is changing
-//! is not the one looked for, and is passed over. Entries live in chunks that are never freed, so walking them needs
-//! no lock. Everything that the handler does is atomic loads and stores, `mmap`, and, to give up, `sigaction` and `raise`.
+//! The handler runs in the thread that touched the missing page, so the mapping it is about can't go away
+//! meanwhile; the table's other entries may change under it. Therefore each entry is a small sequence lock:
+//! an entry that is changing is not the one looked for, and is passed over. Entries live in chunks that are
+//! never freed, so walking them needs no lock. Everything that the handler does is atomic loads and stores,
+//! `mmap`, and, to give up, `sigaction` and `raise`.
 //!
-//! All atomics of the table are `SeqCst`: they are touched when a mapping comes or goes and when something went wrong.
+//! All atomics of the table are `SeqCst`: they are touched when a mapping comes or goes and when something
+//! went wrong.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -149,8 +151,8 @@ impl Watch {
 
     /// Whether a page of it was missing.
     pub(super) fn faulted(&self) -> bool {
-        // The accesses to the mapping that come before this call must not be moved behind the load. The handler sets the flag before
-        // it puts the zeros there, so whoever has seen zeros sees the flag.
+        // The accesses to the mapping that come before this call must not be moved behind the load. The
+        // handler sets the flag before it puts the zeros there, so whoever has seen zeros sees the flag.
         compiler_fence(Ordering::SeqCst);
         fence(Ordering::Acquire);
         self.slot.faulted.load(Ordering::Relaxed)
@@ -172,9 +174,9 @@ pub(super) fn install() {
         if let Ok(page_size @ 1..) = usize::try_from(page_size) {
             PAGE_SIZE.store(page_size, Ordering::SeqCst);
         }
-        // SAFETY: both calls get a valid signal number and valid or null pointers; all-zero is a valid `sigaction`. The handler
-        // has the signature that SA_SIGINFO asks for and does only what is allowed in one. The previous action is
-        // stored before the handler that looks for it is installed.
+        // SAFETY: both calls get a valid signal number and valid or null pointers; all-zero is a valid
+        // `sigaction`. The handler has the signature that SA_SIGINFO asks for and does only what is allowed
+        // in one. The previous action is stored before the handler that looks for it is installed.
         unsafe {
             let mut previous: libc::sigaction = std::mem::zeroed();
             libc::sigaction(libc::SIGBUS, ptr::null(), &mut previous);
@@ -190,8 +192,8 @@ pub(super) fn install() {
 }
 
 extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a valid `info`; `si_addr` is meaningful where the kernel itself raised the signal, which a
-    // positive code says.
+    // SAFETY: the kernel gives a valid `info`; `si_addr` is meaningful where the kernel itself raised the
+    // signal, which a positive code says.
     let address = unsafe { ((*info).si_code > 0).then(|| (*info).si_addr() as usize) };
     if address.is_some_and(cover) {
         return;
@@ -212,8 +214,9 @@ fn cover(address: usize) -> bool {
                     len: page_size,
                     ..range
                 };
-                // A process may have only so many separate mappings, and near that number the kernel makes none at all. So
-                // after some pages the whole range becomes one of zeros: the flag is set anyway.
+                // A process may have only so many separate mappings, and near that number the kernel makes
+                // none at all. So after some pages the whole range becomes one of zeros: the flag is set
+                // anyway.
                 let few = slot.replaced.fetch_add(1, Ordering::SeqCst) < REPLACED_MAX;
                 return (few && put_zeros(page)) || put_zeros(range);
             }
@@ -228,9 +231,9 @@ fn cover(address: usize) -> bool {
 /// Puts zeros in the place of (a part of) a mapping in the table.
 fn put_zeros(range: Range) -> bool {
     let errno = errno_place();
-    // SAFETY: the pages belong to a mapping in the table, which is one whose owner is the thread in this handler, or another thread
-    // that borrows from it: it is not unmapped meanwhile. Its bytes may turn into zeros at any time, as its readers learn from the
-    // flag. `errno` is this thread's own.
+    // SAFETY: the pages belong to a mapping in the table, which is one whose owner is the thread in this
+    // handler, or another thread that borrows from it: it is not unmapped meanwhile. Its bytes may turn into
+    // zeros at any time, as its readers learn from the flag. `errno` is this thread's own.
     unsafe {
         let saved = *errno;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
@@ -252,7 +255,8 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, sync
     let previous = PREVIOUS.get();
     match previous {
         Some(previous) if previous.sa_sigaction > libc::SIG_IGN => {
-            // SAFETY: it is neither of the two special values, so it is a function, of the signature that its flag says.
+            // SAFETY: it is neither of the two special values, so it is a function, of the signature that its
+            // flag says.
             unsafe {
                 if previous.sa_flags & libc::SA_SIGINFO != 0 {
                     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
@@ -266,8 +270,8 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, sync
         }
         Some(previous) if previous.sa_sigaction == libc::SIG_IGN && !synchronous => {}
         _ => {
-            // SAFETY: all-zero is a valid `sigaction` and says SIG_DFL. A fault happens again on return and then ends the
-            // process; a signal that was sent has to be sent again.
+            // SAFETY: all-zero is a valid `sigaction` and says SIG_DFL. A fault happens again on return and
+            // then ends the process; a signal that was sent has to be sent again.
             unsafe {
                 let action: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(signal, &action, ptr::null_mut());
