@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::gate::GateGuard;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::merge::merge;
-use crate::op::{Entry, Op};
+use crate::op::{Entry, LargeRef, Op};
 use crate::options::SyncPolicy;
 use crate::roots::Roots;
 use crate::stage::{Sorted, Stage, Staged};
-use crate::store::{Apply, run_of};
+use crate::store::{Apply, Extent, run_of};
 use crate::wal::{BatchEncoder, EncodedBatch, Wal};
 
 /// After this many bytes the log is looked after: less than it has prepared beyond its end.
@@ -37,13 +37,13 @@ impl Core {
     pub(crate) fn commit(
         &self,
         gate: GateGuard<'_>,
-        base: Base,
+        base: Base<'_>,
         stage: &mut Stage,
         policy: SyncPolicy,
     ) -> Result<Committed> {
         self.check_writable()?;
         self.throttle()?;
-        let small = !base.spilled && (stage.bytes() as u64) < self.options.bulk_bytes;
+        let small = !base.has_spilled && (stage.bytes() as u64) < self.options.bulk_bytes;
         match &self.wal {
             Some(wal) if small => {
                 let batch = encode(&stage.finish())?;
@@ -119,7 +119,7 @@ impl Core {
     }
 
     /// Commits by a checkpoint: the pages go to the file at once, and the log does not know of it.
-    fn commit_directly(&self, base: Base, stage: &mut Stage) -> Result<Committed> {
+    fn commit_directly(&self, base: Base<'_>, stage: &mut Stage) -> Result<Committed> {
         let bulk = stage.bytes() as u64 >= self.options.bulk_bytes;
         let mut state = self.state();
         let before = state.head;
@@ -129,18 +129,22 @@ impl Core {
         roots.txid = txid;
         roots.lsn = before.lsn;
         state.head = roots;
-        self.enqueue(roots, None);
+        // Before the checkpoint, which would write them down as free otherwise.
+        let mut owned = self.settle_large(stage);
+        owned.extend(self.own_spilled(base.spilled));
+        let spilled = self.store.space().take_spilled();
         drop(state);
-        let done = self.checkpoint();
-        if let Err(e) = done {
+        if let Err(e) = self.checkpoint_with(false) {
             // Nobody has seen the commit and nobody has built on it: the gate is held.
-            self.withdraw(txid);
             let mut state = self.state();
             state.head = before;
-            self.store.take_back(txid, &created);
+            let mut space = self.store.space();
+            owned.into_iter().for_each(|run| space.disclaim(run));
+            space.spill(spilled);
+            self.store.take_back(&mut space, txid, &created);
             return Err(e);
         }
-        self.settle_large(stage);
+        self.enqueue(roots, None);
         self.publish();
         // What the commit freed is not needed by the last checkpoint any more, as it is that checkpoint.
         self.reclaim_all();
@@ -164,18 +168,23 @@ impl Core {
         Ok((roots, pages.finish(&mut state.dirty)?))
     }
 
-    /// The runs of large values belong to the commit now, but for those that it did not keep.
-    pub(crate) fn settle_large(&self, stage: &Stage) {
+    /// The runs of large values belong to the commit now, but for those that it did not keep. Gives those that it did.
+    fn settle_large(&self, stage: &Stage) -> Vec<Extent> {
         if stage.large_values().next().is_none() {
-            return;
+            return Vec::new();
         }
         for large in stage.superseded_large_values() {
             self.store.disown(run_of(large, self.store.page_size()));
         }
+        let values: Vec<_> = stage.large_values().collect();
+        self.own_spilled(&values)
+    }
+
+    /// The runs of these values belong to the commit now. Gives those that belonged to none.
+    fn own_spilled(&self, values: &[LargeRef]) -> Vec<Extent> {
         let mut space = self.store.space();
-        for large in stage.large_values() {
-            space.own(run_of(large, self.store.page_size()));
-        }
+        let runs = values.iter().map(|large| run_of(*large, self.store.page_size()));
+        runs.filter(|run| space.own(*run)).collect()
     }
 
     /// Waits until the commit is as durable as its policy asks, and readers see it.
@@ -268,10 +277,12 @@ impl Core {
 
 /// What a commit stands on.
 #[derive(Clone, Copy)]
-pub(crate) struct Base {
+pub(crate) struct Base<'a> {
     pub(crate) roots: Roots,
     /// Whether the transaction has pages of its own already, which the log knows nothing of.
-    pub(crate) spilled: bool,
+    pub(crate) has_spilled: bool,
+    /// The large values that they refer to.
+    pub(crate) spilled: &'a [LargeRef],
 }
 
 /// The log's form of what is staged: drops and ranges of a tree before its points, as they are applied.

@@ -18,7 +18,7 @@ use crate::options::DatabaseOptions;
 use crate::roots::{Published, Roots};
 use crate::stage::{ArenaPool, Stage};
 use crate::stats::Counters;
-use crate::store::{PageStore, Pin};
+use crate::store::{Extent, PageStore, Pin};
 use crate::tree;
 use crate::wal::Wal;
 
@@ -202,11 +202,6 @@ impl Core {
         self.unpublished().push_back(Unpublished { until, roots });
     }
 
-    /// Takes the newest commit back out of the line.
-    pub(crate) fn withdraw(&self, txid: TxId) {
-        self.unpublished().retain(|waiting| waiting.roots.txid != txid);
-    }
-
     /// Shows readers what is durable enough. Returns how far the log must be flushed before more can be shown.
     pub(crate) fn publish(&self) -> Option<Lsn> {
         let mut unpublished = self.unpublished();
@@ -231,7 +226,7 @@ impl Core {
         self.reclaim(&state);
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
         let mut space = self.store.space();
-        space.spill(created.iter().copied());
+        space.spill(created.iter().map(|id| Extent { start: id.0, len: 1 }));
         self.counters.spills.add(1);
         Ok((roots, created))
     }

@@ -25,6 +25,8 @@ pub(crate) struct Freed {
 
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
 const RECENT_MAX: usize = 1024;
+/// How many pages are taken from an extent at once.
+const TAKE: u64 = 64;
 
 /// The free pages of the file.
 #[derive(Debug)]
@@ -88,10 +90,13 @@ impl Space {
         }
         match self.by_start.first_key_value() {
             Some((&start, &len)) => {
+                // Some at once, as each change of the extents has its price.
+                let taken = len.min(TAKE);
                 self.remove(start, len);
-                if len > 1 {
-                    self.insert(start + 1, len - 1);
+                if len > taken {
+                    self.insert(start + taken, len - taken);
                 }
+                self.recent.extend((start + 1..start + taken).rev());
                 PageId(start)
             }
             None => {
@@ -122,9 +127,14 @@ impl Space {
         extent
     }
 
-    /// A commit refers to the run now.
-    pub(crate) fn own(&mut self, extent: Extent) {
-        self.unowned.remove(&extent.start);
+    /// A commit refers to the run now; whether none did before.
+    pub(crate) fn own(&mut self, extent: Extent) -> bool {
+        self.unowned.remove(&extent.start).is_some()
+    }
+
+    /// The commit that came to refer to the run was taken back.
+    pub(crate) fn disclaim(&mut self, extent: Extent) {
+        self.unowned.insert(extent.start, extent.len);
     }
 
     /// The transaction that took the run went away, or dropped it.
@@ -135,19 +145,15 @@ impl Space {
     }
 
     /// Notes that no commit refers to these pages yet. They may not be free when the transaction ends.
-    pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = PageId>) {
-        let mut extents: Vec<Extent> = pages
-            .into_iter()
-            .map(|id| Extent { start: id.0, len: 1 })
-            .collect();
-        extents.append(&mut self.spilled);
-        extents.sort_unstable();
-        self.spilled = merge_adjacent(extents);
+    pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = Extent>) {
+        self.spilled.extend(pages);
+        self.spilled.sort_unstable();
+        self.spilled = merge_adjacent(std::mem::take(&mut self.spilled));
     }
 
-    /// The transaction that spilled has ended.
-    pub(crate) fn own_spilled(&mut self) {
-        self.spilled.clear();
+    /// The transaction that spilled is being committed or rolled back.
+    pub(crate) fn take_spilled(&mut self) -> Vec<Extent> {
+        std::mem::take(&mut self.spilled)
     }
 
     /// Takes just these pages, which the log says are in use. `false` where they are not free.

@@ -308,16 +308,14 @@ impl<'db> Draft<'db> {
         Ok(())
     }
 
-    /// The commit owns what was spilled.
-    pub(crate) fn settle_spilled(&mut self) {
-        if !self.spilled.any {
-            return;
-        }
-        let mut space = self.core.store.space();
-        for large in self.spilled.large.drain(..) {
-            space.own(run_of(large, self.core.store.page_size()));
-        }
-        space.own_spilled();
+    /// The large values that are referred to by what was spilled.
+    pub(crate) fn spilled_large(&self) -> &[LargeRef] {
+        &self.spilled.large
+    }
+
+    /// Everything is committed: there is nothing to take back.
+    pub(crate) fn committed(mut self) {
+        self.stage.clear();
         self.spilled = Spilled::default();
     }
 }
@@ -332,11 +330,9 @@ impl Drop for Draft<'_> {
         }
         if self.spilled.any {
             let mut space = self.core.store.space();
-            space.own_spilled();
-            drop(space);
-            self.core
-                .store
-                .take_back(TxId(self.base_txid().0 + 1), &self.spilled.created);
+            let txid = TxId(self.base_txid().0 + 1);
+            self.core.store.take_back(&mut space, txid, &self.spilled.created);
+            space.take_spilled();
         }
     }
 }

@@ -111,12 +111,13 @@ impl<'db> OptimisticTx<'db> {
             gate,
             Base {
                 roots: head,
-                spilled: false,
+                has_spilled: false,
+                spilled: &[],
             },
             &mut draft.stage,
             policy,
         )?;
-        draft.stage.clear();
+        draft.committed();
         Ok(committed)
     }
 

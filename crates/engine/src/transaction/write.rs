@@ -61,13 +61,14 @@ impl<'db> WriteTx<'db> {
         }
         let roots = draft.roots;
         draft.resolve_merges(&roots)?;
+        let spilled = draft.spilled_large().to_vec();
         let base = Base {
             roots,
-            spilled: draft.has_spilled(),
+            has_spilled: draft.has_spilled(),
+            spilled: &spilled,
         };
         let committed = core.commit(gate, base, &mut draft.stage, policy)?;
-        draft.stage.clear();
-        draft.settle_spilled();
+        draft.committed();
         Ok(committed)
     }
 
