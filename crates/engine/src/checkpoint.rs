@@ -109,9 +109,18 @@ impl Core {
 
     /// With `closing` the filters are written whatever they cost.
     pub(crate) fn checkpoint_with(&self, closing: bool) -> Result<CheckpointInfo> {
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
+        self.checkpoint_as(&mut checkpoints, closing)
+    }
+
+    /// The same for one who holds the lock of the checkpoints, so that nobody else makes one before or after.
+    pub(crate) fn checkpoint_as(
+        &self,
+        checkpoints: &mut Checkpoints,
+        closing: bool,
+    ) -> Result<CheckpointInfo> {
         self.check_writable()?;
         let began = Instant::now();
-        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta, closing) else {
             let roots = checkpoints.meta.roots;
@@ -129,9 +138,10 @@ impl Core {
                 return Err(self.poison.set_unless_full(e));
             }
         };
-        self.make_durable(&mut checkpoints, meta)
+        self.make_durable(checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
-        self.adopt(&mut checkpoints, &capture, &pages, &old)?;
+        self.adopt(checkpoints, &capture, &pages, &old)
+            .map_err(|e| self.poison.set(e))?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
             lsn: capture.roots.lsn,

@@ -14,11 +14,12 @@ use crate::error::{Error, Result};
 use crate::filters::Filters;
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
+use crate::merge::EXPIRY_PREFIX;
 use crate::options::DatabaseOptions;
 use crate::roots::{Published, Roots};
 use crate::stage::{ArenaPool, Stage};
 use crate::stats::Counters;
-use crate::store::{Extent, PageStore, Pin};
+use crate::store::{PageStore, Pin};
 use crate::tree;
 use crate::wal::Wal;
 
@@ -226,14 +227,15 @@ impl Core {
         self.reclaim(&state);
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
         let mut space = self.store.space();
-        space.spill(created.iter().map(|id| Extent { start: id.0, len: 1 }));
+        space.spill(created.iter().copied());
         self.counters.spills.add(1);
         Ok((roots, created))
     }
 
     /// The longest key.
     pub(crate) fn key_max(&self) -> usize {
-        tree::max_key_len(self.store.page_size())
+        // The index of expiry times has each key with a prefix.
+        tree::max_key_len(self.store.page_size()) - EXPIRY_PREFIX
     }
 
     /// What was read through the mapping was not what the file has.

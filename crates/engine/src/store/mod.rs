@@ -37,7 +37,7 @@ pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
 pub(crate) use keep::Keep;
 pub(crate) use readers::{Pin, Readers};
-pub(crate) use space::{Extent, Freed, Space};
+pub(crate) use space::{Extent, Freed, Owned, Space};
 use table::{PageTable, Place};
 
 use cache::CleanPages;
@@ -125,8 +125,12 @@ impl PageStore {
 
     /// Gives a run back that no commit came to refer to.
     pub(crate) fn disown(&self, run: Extent) {
-        self.forget(run, &mut Vec::new());
-        self.space().disown(run);
+        let mut space = self.space();
+        // One that a commit owns by now is not ours to touch.
+        if space.is_unowned(run) {
+            self.forget(run, &mut Vec::new());
+            space.disown(run);
+        }
     }
 
     /// Whether the run that begins with this page was verified since it was written or the database was opened.

@@ -23,6 +23,13 @@ pub(crate) struct Freed {
     pub(crate) freed: TxId,
 }
 
+/// What a commit came to refer to; see [`Space::own`].
+#[derive(Debug)]
+pub(crate) struct Owned {
+    runs: Vec<Extent>,
+    spilled: Vec<Extent>,
+}
+
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
 const RECENT_MAX: usize = 1024;
 /// How many pages are taken from an extent at once.
@@ -127,14 +134,25 @@ impl Space {
         extent
     }
 
-    /// A commit refers to the run now; whether none did before.
-    pub(crate) fn own(&mut self, extent: Extent) -> bool {
-        self.unowned.remove(&extent.start).is_some()
+    /// A commit refers to these runs now, and to what the open transaction has spilled.
+    pub(crate) fn own(&mut self, runs: impl Iterator<Item = Extent>) -> Owned {
+        let runs = runs
+            .filter(|run| self.unowned.remove(&run.start).is_some())
+            .collect();
+        let spilled = std::mem::take(&mut self.spilled);
+        Owned { runs, spilled }
     }
 
-    /// The commit that came to refer to the run was taken back.
-    pub(crate) fn disclaim(&mut self, extent: Extent) {
-        self.unowned.insert(extent.start, extent.len);
+    /// The commit did not come about.
+    pub(crate) fn unown(&mut self, owned: Owned) {
+        self.unowned
+            .extend(owned.runs.into_iter().map(|run| (run.start, run.len)));
+        self.spilled = owned.spilled;
+    }
+
+    /// Whether no commit refers to the run.
+    pub(crate) fn is_unowned(&self, run: Extent) -> bool {
+        self.unowned.get(&run.start) == Some(&run.len)
     }
 
     /// The transaction that took the run went away, or dropped it.
@@ -145,15 +163,19 @@ impl Space {
     }
 
     /// Notes that no commit refers to these pages yet. They may not be free when the transaction ends.
-    pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = Extent>) {
-        self.spilled.extend(pages);
-        self.spilled.sort_unstable();
-        self.spilled = merge_adjacent(std::mem::take(&mut self.spilled));
+    pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = PageId>) {
+        let mut extents: Vec<Extent> = pages
+            .into_iter()
+            .map(|id| Extent { start: id.0, len: 1 })
+            .collect();
+        extents.append(&mut self.spilled);
+        extents.sort_unstable();
+        self.spilled = merge_adjacent(extents);
     }
 
-    /// The transaction that spilled is being committed or rolled back.
-    pub(crate) fn take_spilled(&mut self) -> Vec<Extent> {
-        std::mem::take(&mut self.spilled)
+    /// The transaction that spilled was rolled back.
+    pub(crate) fn forget_spilled(&mut self) {
+        self.spilled.clear();
     }
 
     /// Takes just these pages, which the log says are in use. `false` where they are not free.
@@ -416,7 +438,9 @@ mod tests {
         space.free_later(freed(7, 1, 5));
         space.free_later(freed(8, 1, 6));
         assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }, run]);
-        space.own(run);
+        let owned = space.own([run].into_iter());
         assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }]);
+        space.unown(owned);
+        assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }, run]);
     }
 }

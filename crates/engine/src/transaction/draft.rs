@@ -308,13 +308,13 @@ impl<'db> Draft<'db> {
         Ok(())
     }
 
-    /// The large values that are referred to by what was spilled.
+    /// The large values that what was spilled refers to.
     pub(crate) fn spilled_large(&self) -> &[LargeRef] {
         &self.spilled.large
     }
 
-    /// Everything is committed: there is nothing to take back.
-    pub(crate) fn committed(mut self) {
+    /// A commit has what was staged and spilled: nothing is to be rolled back any more.
+    pub(crate) fn settle(&mut self) {
         self.stage.clear();
         self.spilled = Spilled::default();
     }
@@ -329,10 +329,10 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
-            let mut space = self.core.store.space();
             let txid = TxId(self.base_txid().0 + 1);
+            let mut space = self.core.store.space();
+            space.forget_spilled();
             self.core.store.take_back(&mut space, txid, &self.spilled.created);
-            space.take_spilled();
         }
     }
 }
