@@ -21,6 +21,9 @@ use crate::store::{Apply, Owned, run_of};
 use crate::transaction::Draft;
 use crate::wal::{BatchEncoder, EncodedBatch, Wal};
 
+/// After this many bytes the log is looked after: less than it has prepared beyond its end.
+const LOG_TEND_BYTES: u64 = 128 << 10;
+
 /// What a commit says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -75,7 +78,7 @@ impl Core {
         let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
         let txid = TxId(base.txid.0 + 1);
         let mut pages = Apply::begin(self.store.snapshot(&pin), txid, false);
-        let mut roots = merge(&mut pages, &base, &stage.finish())?;
+        let mut roots = merge(&mut pages, &self.filters, &base, &stage.finish())?;
         if stage.large_values().next().is_some() {
             // The log only says where large values are: they must be on the disk before it is.
             self.store.file.sync().map_err(|e| self.poison.set(e))?;
@@ -139,22 +142,22 @@ impl Core {
         roots.lsn = before.lsn;
         let owned = self.own(&draft.stage, draft.spilled_large());
         state.head = roots;
-        self.enqueue(roots, None);
         drop(state);
-        if let Err(e) = self.checkpoint_as(&mut checkpoints)
+        if let Err(e) = self.checkpoint_as(&mut checkpoints, false)
             && checkpoints.durable_txid() < txid
         {
             // Nobody has seen the commit and nobody has built on it: the gate is held.
-            self.withdraw(txid);
             let mut state = self.state();
             state.head = before;
-            self.store.take_back(txid, &created);
-            self.store.space().unown(owned);
+            let mut space = self.store.space();
+            self.store.take_back(&mut space, txid, &created);
+            space.unown(owned);
             return Err(e);
         }
         drop(checkpoints);
         self.settle_superseded(&draft.stage);
         draft.settle();
+        self.enqueue(roots, None);
         self.publish();
         // What the commit freed is not needed by the last checkpoint any more, as it is that checkpoint.
         self.reclaim_all();
@@ -188,7 +191,7 @@ impl Core {
     ) -> Result<(Roots, Vec<PageId>)> {
         let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
         let mut pages = Apply::begin(self.store.snapshot(&pin), txid, bulk);
-        let roots = merge(&mut pages, &base, &stage.finish())?;
+        let roots = merge(&mut pages, &self.filters, &base, &stage.finish())?;
         Ok((roots, pages.finish(&mut state.dirty)?))
     }
 
@@ -257,8 +260,16 @@ impl Core {
     }
 
     fn wake_if_due(&self) {
-        if self.options.background && self.is_checkpoint_due() {
+        if !self.options.background {
+            return;
+        }
+        if self.is_checkpoint_due() {
             self.wake.checkpoint();
+        }
+        let end = self.wal.as_ref().map_or(0, |wal| wal.end().0);
+        if end >= self.counters.log_tended.get() + LOG_TEND_BYTES {
+            self.counters.log_tended.set(end);
+            self.wake.log();
         }
     }
 

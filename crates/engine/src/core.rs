@@ -11,6 +11,7 @@ use weald_vfs::Vfs;
 use crate::background::Wake;
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
+use crate::filters::Filters;
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
 use crate::merge::EXPIRY_PREFIX;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) database: u128,
     pub(crate) store: PageStore,
+    pub(crate) filters: Filters,
     /// `None` where commits are made durable by checkpoints alone.
     pub(crate) wal: Option<Wal>,
     /// What new readers see.
@@ -106,6 +108,7 @@ pub(crate) struct Parts {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) database: u128,
     pub(crate) store: PageStore,
+    pub(crate) filters: Filters,
     pub(crate) wal: Option<Wal>,
     pub(crate) head: Roots,
     pub(crate) dirty: Vec<PageId>,
@@ -131,6 +134,7 @@ impl Core {
             vfs: parts.vfs,
             database: parts.database,
             store: parts.store,
+            filters: parts.filters,
             wal: parts.wal,
             gate: Gate::default(),
             unpublished: Mutex::new(VecDeque::new()),
@@ -199,11 +203,6 @@ impl Core {
         self.unpublished().push_back(Unpublished { until, roots });
     }
 
-    /// Takes the newest commit back out of the line.
-    pub(crate) fn withdraw(&self, txid: TxId) {
-        self.unpublished().retain(|waiting| waiting.roots.txid != txid);
-    }
-
     /// Shows readers what is durable enough. Returns how far the log must be flushed before more can be shown.
     pub(crate) fn publish(&self) -> Option<Lsn> {
         let mut unpublished = self.unpublished();
@@ -264,9 +263,9 @@ impl Core {
         if self.options.read_only {
             return Ok(());
         }
-        self.checkpoint()?;
+        self.checkpoint_with(true)?;
         // The first one freed what the one before it had; without that the file is as short as it can be.
-        self.checkpoint()?;
+        self.checkpoint_with(true)?;
         let Some(wal) = &self.wal else { return Ok(()) };
         // First the file says that it needs no log, then the log goes.
         self.note_log(false)?;

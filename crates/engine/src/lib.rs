@@ -8,6 +8,7 @@ mod core;
 mod db;
 mod error;
 mod expiry;
+mod filters;
 mod free_list;
 mod gate;
 mod ids;

@@ -1,6 +1,6 @@
 //! What the database counts, and what it tells of itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::core::Core;
@@ -24,6 +24,28 @@ impl Counter {
     }
 }
 
+/// A number that many threads count up at once, each mostly on a line of its own.
+#[derive(Default)]
+pub(crate) struct SpreadCounter([Line; SpreadCounter::LINES]);
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Line(AtomicU64);
+
+impl SpreadCounter {
+    const LINES: usize = 8;
+
+    pub(crate) fn add_one(&self) {
+        thread_local!(static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SpreadCounter::LINES);
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        self.0[MINE.with(|mine| *mine)].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|line| line.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
 /// Everything that is counted where it happens.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -37,6 +59,8 @@ pub(crate) struct Counters {
     pub(crate) checkpoint_us: Counter,
     /// Where the log must be replayed from.
     pub(crate) checkpoint_lsn: Counter,
+    /// Where the log ended when its thread was last called.
+    pub(crate) log_tended: Counter,
     pub(crate) replayed_commits: Counter,
     pub(crate) expired: Counter,
 }
@@ -63,6 +87,12 @@ pub struct Stats {
     pub pool_bytes: u64,
     /// Bytes of pages of the file that are cached, where it is not mapped.
     pub cached_bytes: u64,
+    /// Bytes of memory that the filters of absent keys take.
+    pub filter_bytes: u64,
+    /// Whether every tree that is large enough for a filter has one that is complete.
+    pub filters_ready: bool,
+    /// Look-ups of absent keys that ended at a filter.
+    pub filter_hits: u64,
     /// Whether the file is read through a mapping.
     pub mapped: bool,
     /// Open read and write transactions.
@@ -134,6 +164,9 @@ impl Core {
             dirty_bytes: self.store.dirty_pages() * page,
             pool_bytes: self.store.pool_bytes(),
             cached_bytes: self.store.cached_bytes(),
+            filter_bytes: self.filters.bytes(),
+            filters_ready: self.filters.are_ready(),
+            filter_hits: self.filters.hits.get(),
             mapped: self.store.file.is_mapped(),
             readers: active.len() as u64,
             oldest_reader_commits: oldest.map_or(0, |oldest| roots.txid.0.saturating_sub(oldest)),

@@ -32,6 +32,8 @@ pub(crate) struct Owned {
 
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
 const RECENT_MAX: usize = 1024;
+/// How many pages are taken from an extent at once.
+const TAKE: u64 = 64;
 
 /// The free pages of the file.
 #[derive(Debug)]
@@ -95,10 +97,13 @@ impl Space {
         }
         match self.by_start.first_key_value() {
             Some((&start, &len)) => {
+                // Some at once, as each change of the extents has its price.
+                let taken = len.min(TAKE);
                 self.remove(start, len);
-                if len > 1 {
-                    self.insert(start + 1, len - 1);
+                if len > taken {
+                    self.insert(start + taken, len - taken);
                 }
+                self.recent.extend((start + 1..start + taken).rev());
                 PageId(start)
             }
             None => {

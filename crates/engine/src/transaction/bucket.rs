@@ -248,6 +248,14 @@ impl<'t> Bucket<'t> {
             if let Some(reads) = self.view.reads {
                 reads.point(self.tree, key);
             }
+            if self
+                .view
+                .core
+                .filters
+                .excludes(self.tree, self.view.roots.txid, key)
+            {
+                return Ok(None);
+            }
             tree::get(&self.view.pages, self.record.root, key)
         };
         let entry = match self

@@ -340,10 +340,10 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
-            self.core.store.space().forget_spilled();
-            self.core
-                .store
-                .take_back(TxId(self.base_txid().0 + 1), &self.spilled.created);
+            let txid = TxId(self.base_txid().0 + 1);
+            let mut space = self.core.store.space();
+            space.forget_spilled();
+            self.core.store.take_back(&mut space, txid, &self.spilled.created);
         }
     }
 }
