@@ -1,0 +1,245 @@
+//! A page: a run of entries at one level of a tree, and the binary tree of hashes over them.
+//!
+//! The binary tree halves: a node over n entries has the first ⌊n/2⌋ on its left and the others on its right. Each inner
+//! node falls between two entries, so the one that splits before entry `i` is kept at `inner[i - 1]`:
+//!
+//! ```text
+//! entries    0   1   2   3   4
+//! inner        0   1   2   3         inner[1] splits before entry 2: it is the top
+//! ```
+
+use alloc::vec::Vec;
+
+use crate::codec::{self, Fault, Malformed, Reader};
+use crate::hash::{self, Hash};
+use crate::node::{LEVELS_MAX, Node};
+
+/// A page has at most as many entries.
+pub const PAGE_LEN_MAX: usize = 64;
+
+/// The greatest height of a key.
+pub const HEIGHT_MAX: u8 = 8;
+
+/// On how many levels a key begins a page: how many hexadecimal zeros its hash begins with, eight at most.
+#[must_use]
+pub fn height(key: &[u8]) -> u8 {
+    let [a, b, c, d, ..] = hash::hash(hash::HEIGHT, key).0;
+    let zero_bits = u32::from_be_bytes([a, b, c, d]).leading_zeros();
+    (zero_bits / 4) as u8
+}
+
+/// What a page holds: on level 0 a leaf, above it a page of the level below, by its first key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageEntry {
+    /// The key of the leaf, or the first of the page.
+    pub key: Vec<u8>,
+    /// The key's [`height`].
+    pub height: u8,
+    /// What it is to its parent.
+    pub node: Node,
+}
+
+/// A page of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    level: u8,
+    entries: Vec<PageEntry>,
+    inner: Vec<Hash>,
+}
+
+/// The counts or sums of a page are too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl Page {
+    /// A page of those entries, hashed; returns how many hashes that took.
+    pub(crate) fn new(level: u8, entries: Vec<PageEntry>) -> Result<(Page, u64), Overflow> {
+        let inner = entries.iter().skip(1).map(|_| Hash([0; 32])).collect();
+        let mut page = Page {
+            level,
+            entries,
+            inner,
+        };
+        let (mut hashes, len) = (0, page.entries.len());
+        page.rehash(0, len, &mut |_| true, &mut hashes)?;
+        Ok((page, hashes))
+    }
+
+    /// The same page with other nodes under the same keys; hashes only above what changed.
+    pub(crate) fn with_nodes(&self, entries: Vec<PageEntry>) -> Result<(Page, u64), Overflow> {
+        let inner = self.inner.clone();
+        let mut page = Page {
+            level: self.level,
+            entries,
+            inner,
+        };
+        let changed: Vec<bool> = page
+            .entries
+            .iter()
+            .zip(&self.entries)
+            .map(|(new, old)| new != old)
+            .collect();
+        let (mut hashes, len) = (0, page.entries.len());
+        page.rehash(0, len, &mut |index| changed[index], &mut hashes)?;
+        Ok((page, hashes))
+    }
+
+    /// Hashes what is above changed entries from `from` to `to`; says whether there were any.
+    fn rehash(
+        &mut self,
+        from: usize,
+        to: usize,
+        changed: &mut impl FnMut(usize) -> bool,
+        hashes: &mut u64,
+    ) -> Result<bool, Overflow> {
+        if to - from == 1 {
+            return Ok(changed(from));
+        }
+        let middle = middle(from, to);
+        let left = self.rehash(from, middle, changed, hashes)?;
+        let right = self.rehash(middle, to, changed, hashes)?;
+        if left || right {
+            let node =
+                Node::join(self.level, &self.node(from, middle), &self.node(middle, to)).ok_or(Overflow)?;
+            self.inner[middle - 1] = node.hash;
+            *hashes += 1;
+        }
+        Ok(left || right)
+    }
+
+    /// The level: 0 where the leaves are.
+    #[must_use]
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// Its entries: at least one, ascending.
+    #[must_use]
+    pub fn entries(&self) -> &[PageEntry] {
+        &self.entries
+    }
+
+    /// The first key, by which it is found.
+    #[must_use]
+    pub fn first_key(&self) -> &[u8] {
+        &self.entries[0].key
+    }
+
+    /// What it is to the page above.
+    #[must_use]
+    pub fn top(&self) -> Node {
+        self.node(0, self.entries.len())
+    }
+
+    /// The node over the entries from `from` to before `to`, which must be one of the page's nodes.
+    pub(crate) fn node(&self, from: usize, to: usize) -> Node {
+        if to - from == 1 {
+            return self.entries[from].node;
+        }
+        let mut node = Node {
+            hash: self.inner[middle(from, to) - 1],
+            count: 0,
+            sum: 0,
+        };
+        for entry in &self.entries[from..to] {
+            node.count += entry.node.count;
+            node.sum += entry.node.sum;
+        }
+        node
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let keys: usize = self.entries.iter().map(|entry| entry.key.len() + 40).sum();
+        let mut out = Vec::with_capacity(2 + keys + 32 * self.inner.len());
+        out.push(self.level);
+        out.push(self.entries.len() as u8);
+        for entry in &self.entries {
+            codec::put_bytes(&mut out, &entry.key);
+            out.push(entry.height);
+            out.extend_from_slice(entry.node.hash.as_bytes());
+            if self.level > 0 {
+                codec::put_u128(&mut out, u128::from(entry.node.count));
+            }
+            codec::put_i128(&mut out, entry.node.sum);
+        }
+        self.inner
+            .iter()
+            .for_each(|hash| out.extend_from_slice(hash.as_bytes()));
+        out
+    }
+
+    /// Reads what [`encode`](Page::encode) wrote. The hashes inside are taken as they are, the store having checked the
+    /// bytes; for a page from someone else there is [`decode_untrusted`](Page::decode_untrusted).
+    pub fn decode(bytes: &[u8]) -> Result<Page, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let (level, len) = (reader.byte()?, usize::from(reader.byte()?));
+        if level >= LEVELS_MAX || len == 0 || len > PAGE_LEN_MAX {
+            return Err(reader.fault(0, Fault::Bounds));
+        }
+        let mut entries: Vec<PageEntry> = Vec::with_capacity(len);
+        let (mut count, mut sum) = (0u64, 0i128);
+        for _ in 0..len {
+            let at = reader.at();
+            let entry = page_entry(&mut reader, level)?;
+            if entries.last().is_some_and(|last| last.key >= entry.key) {
+                return Err(reader.fault(at, Fault::Order));
+            }
+            count = count
+                .checked_add(entry.node.count)
+                .ok_or(reader.fault(at, Fault::Bounds))?;
+            sum = sum
+                .checked_add(entry.node.sum)
+                .ok_or(reader.fault(at, Fault::Bounds))?;
+            entries.push(entry);
+        }
+        let inner = (1..len)
+            .map(|_| reader.array().map(Hash))
+            .collect::<Result<_, _>>()?;
+        reader.end()?;
+        Ok(Page {
+            level,
+            entries,
+            inner,
+        })
+    }
+
+    /// Reads a page that must be the one of that node, from a source that is not trusted: for a replica that fetches a tree
+    /// page by page, each named by the one above. `None` if it is another page or none at all.
+    ///
+    /// Heights are checked against the keys, and hashes against the entries. Where pages are cut is not: a tree built anew
+    /// from the same leaves tells.
+    #[must_use]
+    pub fn decode_untrusted(bytes: &[u8], level: u8, node: &Node) -> Option<Page> {
+        let page = Page::decode(bytes).ok()?;
+        let (rehashed, _) = Page::new(level, page.entries.clone()).ok()?;
+        let heights = page
+            .entries
+            .iter()
+            .all(|entry| entry.height == height(&entry.key));
+        (heights && rehashed == page && page.top() == *node).then_some(page)
+    }
+}
+
+fn page_entry(reader: &mut Reader<'_>, level: u8) -> Result<PageEntry, Malformed> {
+    let key = reader.bytes()?.to_vec();
+    let at = reader.at();
+    let height = reader.byte()?;
+    let hash = Hash(reader.array()?);
+    let count = if level > 0 { reader.u64()? } else { 1 };
+    let sum = reader.i128()?;
+    if height > HEIGHT_MAX || count == 0 {
+        return Err(reader.fault(at, Fault::Bounds));
+    }
+    Ok(PageEntry {
+        key,
+        height,
+        node: Node { hash, count, sum },
+    })
+}
+
+/// Where a node over the entries from `from` to before `to` is split.
+pub(crate) fn middle(from: usize, to: usize) -> usize {
+    from + (to - from) / 2
+}

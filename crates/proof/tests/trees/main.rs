@@ -1,0 +1,5 @@
+//! Trees from both sides: what an honest holder proves, and what everyone else can't.
+
+mod adversary;
+mod honest;
+mod model;
