@@ -3,6 +3,7 @@
 //! Storage supplies [`Pages`] and [`Trees`]; nothing here keeps anything. [`Forest`] is such a storage, in memory.
 
 mod cut;
+mod finger;
 mod forest;
 mod page;
 mod prover;

@@ -125,6 +125,16 @@ impl Page {
         &self.entries[0].key
     }
 
+    /// The first key and its height.
+    pub(crate) fn first(&self) -> (&[u8], u8) {
+        (&self.entries[0].key, self.entries[0].height)
+    }
+
+    /// Where `key` is among the entries, or would be.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| (*entry.key).cmp(key))
+    }
+
     /// What it is to the page above.
     #[must_use]
     pub fn top(&self) -> Node {

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::cut::{self, FELT_AFTER, FELT_BEFORE};
+use super::finger::Finger;
 use super::page::{Overflow, PAGE_LEN_MAX, Page, PageEntry, height};
 use super::source::Pages;
 use crate::element::Element;
@@ -89,10 +90,12 @@ pub fn update<P: Pages>(
         .iter()
         .map(|(key, element)| leaf(key, element.as_ref(), &mut changes.hashes))
         .collect();
+    let mut finger = Finger::new(pages);
     let mut level = 0;
     loop {
         let mut rewrite = Rewrite {
             pages,
+            finger: &mut finger,
             level,
             edits: &edits,
             changes: &mut changes,
@@ -175,8 +178,9 @@ struct Parent {
 }
 
 /// One level being rewritten.
-struct Rewrite<'a, P> {
-    pages: &'a P,
+struct Rewrite<'a, 'p, P> {
+    pages: &'p P,
+    finger: &'a mut Finger<'p, P>,
     level: u8,
     edits: &'a [Edit],
     changes: &'a mut Changes,
@@ -195,11 +199,11 @@ struct Window<'a> {
 /// Entries to read to the left of a change in a long run, so that what is decided there is decided as from its start.
 const CONTEXT: usize = FELT_BEFORE + FELT_AFTER + PAGE_LEN_MAX;
 
-impl<'a, P: Pages> Rewrite<'a, P> {
+impl<'a, P: Pages> Rewrite<'a, '_, P> {
     fn run(&mut self) -> Result<(), UpdateError<P::Error>> {
         let mut rest = self.edits;
         while !rest.is_empty() {
-            let window = self.window(rest).map_err(UpdateError::Storage)?;
+            let window = self.window(rest)?;
             rest = &rest[window.edits.len()..];
             self.rewrite(&window)?;
         }
@@ -207,34 +211,38 @@ impl<'a, P: Pages> Rewrite<'a, P> {
     }
 
     /// The window around the first of `edits`.
-    fn window(&self, edits: &'a [Edit]) -> Result<Window<'a>, P::Error> {
+    fn window(&mut self, edits: &'a [Edit]) -> Result<Window<'a>, UpdateError<P::Error>> {
         let mut window = Window {
             pages: VecDeque::new(),
-            edits: &[],
+            edits,
             cut_left: false,
             cut_right: false,
         };
-        let first_key = &edits[0].0;
-        let at = match self.pages.page(self.level, first_key)? {
-            Some(page) => Some(page),
-            None => match self.pages.before(self.level, Some(first_key))? {
-                Some(page) => Some(page),
-                None => self.pages.after(self.level, None)?,
-            },
-        };
-        let Some(at) = at else {
-            window.edits = edits;
+        let Some(place) = self.finger.find(self.level, &edits[0].0)? else {
             return Ok(window);
         };
-        window.pages.push_back(at);
-        self.extend_left(&mut window, edits)?;
-        self.extend_right(&mut window, edits)?;
+        let (page, is_first) = (place.page.clone(), place.is_first);
+        let next = place.next.as_ref().map(|(key, height)| (&key[..], *height));
+        let here = edits_before(edits, next);
+        // Without a look at its neighbours, if no later window reaches back into the page, and it begins where it did.
+        let ends = next.is_none_or(|next| begins_run(self.level, next, edits));
+        let begins = is_first || begins_run(self.level, page.first(), edits);
+        let replaces = |edit: &Edit| edit.1.is_some() && page.find(&edit.0).is_ok();
+        let stays = (ends || here == edits.len()) && edits[..here].iter().all(replaces);
+        let alone = begins && ends || stays;
+        window.pages.push_back(page);
+        if alone {
+            window.edits = &edits[..here];
+        } else {
+            self.extend_left(&mut window).map_err(UpdateError::Storage)?;
+            self.extend_right(&mut window).map_err(UpdateError::Storage)?;
+        }
         Ok(window)
     }
 
-    fn extend_left(&self, window: &mut Window<'a>, edits: &[Edit]) -> Result<(), P::Error> {
+    fn extend_left(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
         let mut context = 0;
-        while !self.begins_run(&window.pages[0], edits) {
+        while !begins_run(self.level, window.pages[0].first(), window.edits) {
             if context >= CONTEXT {
                 window.cut_left = true;
                 break;
@@ -249,17 +257,13 @@ impl<'a, P: Pages> Rewrite<'a, P> {
     }
 
     /// Goes on until a run begins, or so long after the last edit that the window of a later one won't reach back.
-    fn extend_right(&self, window: &mut Window<'a>, edits: &'a [Edit]) -> Result<(), P::Error> {
+    fn extend_right(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
         let mut context = 0;
         let mut taken = 0;
         loop {
             let last = &window.pages[window.pages.len() - 1];
             let next = self.pages.after(self.level, Some(last.first_key()))?;
-            let falls_before = |edit: &Edit| next.as_ref().is_none_or(|next| *edit.0 < *next.first_key());
-            let here = edits[taken..]
-                .iter()
-                .take_while(|edit| falls_before(edit))
-                .count();
+            let here = edits_before(&window.edits[taken..], next.as_ref().map(|next| next.first()));
             taken += here;
             context = if here > 0 {
                 0
@@ -268,7 +272,7 @@ impl<'a, P: Pages> Rewrite<'a, P> {
             };
             match next {
                 None => break,
-                Some(next) if self.begins_run(&next, edits) => break,
+                Some(next) if begins_run(self.level, next.first(), window.edits) => break,
                 Some(_) if context >= 2 * CONTEXT + PAGE_LEN_MAX => {
                     window.cut_right = true;
                     break;
@@ -276,15 +280,8 @@ impl<'a, P: Pages> Rewrite<'a, P> {
                 Some(next) => window.pages.push_back(next),
             }
         }
-        window.edits = &edits[..taken];
+        window.edits = &window.edits[..taken];
         Ok(())
-    }
-
-    /// Whether the page begins with a key that is high enough, and stays.
-    fn begins_run(&self, page: &Page, edits: &[Edit]) -> bool {
-        let first = &page.entries()[0];
-        let edit = edits.binary_search_by(|edit| edit.0.cmp(&first.key));
-        first.height > self.level && !edit.is_ok_and(|edit| edits[edit].1.is_none())
     }
 
     fn rewrite(&mut self, window: &Window<'_>) -> Result<(), UpdateError<P::Error>> {
@@ -293,60 +290,73 @@ impl<'a, P: Pages> Rewrite<'a, P> {
         let mut old: BTreeMap<&[u8], &Arc<Page>> =
             window.pages.iter().map(|page| (page.first_key(), page)).collect();
         let ends = cuts.iter().skip(1).copied().chain([merged.entries.len()]);
-        let mut parents = Vec::new();
-        for (&from, to) in cuts.iter().zip(ends) {
-            let entries = &merged.entries[from..to];
-            let first = &entries[0];
-            let before = old.remove(&first.key[..]);
+        let mut rest = merged.entries.into_iter();
+        let begun = self.parents.len();
+        for (from, to) in cuts.iter().zip(ends) {
+            let entries: Vec<PageEntry> = rest.by_ref().take(to - from).collect();
+            let (key, height) = (entries[0].key.clone(), entries[0].height);
+            let before = old.remove(&key[..]);
             let node = match before {
                 Some(before) if before.entries() == entries => before.top(),
                 _ => self.put(before, entries)?,
             };
             let changed = before.is_none_or(|before| before.top() != node);
             let entry = PageEntry {
-                key: first.key.clone(),
-                height: first.height,
+                key: key.clone(),
+                height,
                 node,
             };
-            parents.push(Parent {
-                key: first.key.clone(),
+            self.parents.push(Parent {
+                key,
                 entry: Some(entry),
                 changed,
             });
         }
         for key in old.into_keys() {
             self.changes.pages.insert((self.level, key.to_vec()), None);
-            parents.push(Parent {
+            self.parents.push(Parent {
                 key: key.to_vec(),
                 entry: None,
                 changed: true,
             });
         }
-        parents.sort_by(|a, b| a.key.cmp(&b.key));
-        self.parents.append(&mut parents);
+        self.parents[begun..].sort_by(|a, b| a.key.cmp(&b.key));
         Ok(())
     }
 
-    fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry]) -> Result<Node, Overflow> {
+    fn put(&mut self, before: Option<&Arc<Page>>, entries: Vec<PageEntry>) -> Result<Node, Overflow> {
         let same_keys = |before: &&Arc<Page>| {
             before.entries().len() == entries.len()
                 && before
                     .entries()
                     .iter()
-                    .zip(entries)
+                    .zip(&entries)
                     .all(|(old, new)| old.key == new.key)
         };
         let (page, hashes) = match before.filter(same_keys) {
-            Some(before) => before.with_nodes(entries.to_vec())?,
-            None => Page::new(self.level, entries.to_vec())?,
+            Some(before) => before.with_nodes(entries)?,
+            None => Page::new(self.level, entries)?,
         };
         self.changes.hashes += hashes;
         let node = page.top();
         self.changes
             .pages
-            .insert((self.level, entries[0].key.clone()), Some(Arc::new(page)));
+            .insert((self.level, page.first_key().to_vec()), Some(Arc::new(page)));
         Ok(node)
     }
+}
+
+/// How many of `edits` come before the page that begins with `next`.
+fn edits_before(edits: &[Edit], next: Option<(&[u8], u8)>) -> usize {
+    next.map_or(edits.len(), |(next, _)| {
+        edits.iter().take_while(|(key, _)| key[..] < *next).count()
+    })
+}
+
+/// Whether a page that begins with a key of that height does so for its height's sake, and the key stays.
+fn begins_run(level: u8, (key, height): (&[u8], u8), edits: &[Edit]) -> bool {
+    let edit = edits.binary_search_by(|edit| edit.0[..].cmp(key));
+    height > level && !edit.is_ok_and(|edit| edits[edit].1.is_none())
 }
 
 /// The entries of a window after its edits.
