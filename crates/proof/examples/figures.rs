@@ -84,7 +84,7 @@ fn report(what: &str, forest: &Forest, query: impl Fn(u32) -> Query) {
 
 /// Microseconds for each of `count` that `work` does.
 fn best(count: usize, mut work: impl FnMut()) -> f64 {
-    let rounds = (0..7).map(|_| {
+    let rounds = (0..15).map(|_| {
         let start = Instant::now();
         work();
         start.elapsed().as_secs_f64() * 1e6 / count as f64

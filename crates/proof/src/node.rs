@@ -11,9 +11,12 @@ pub const LEVELS_MAX: u8 = 32;
 pub const DEPTH_MAX: usize = 6 * LEVELS_MAX as usize;
 
 /// A leaf, a node inside a page, or a page (which is its topmost node).
+///
+/// The three together bind everything below: the hash of an inner node binds what its left child counts and sums up to, and
+/// the difference is the right child's. A root hash binds all three of the topmost node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Binds everything below.
+    /// Of the key and value of a leaf, or of two nodes.
     pub hash: Hash,
     /// Entries below, itself included if it is a leaf.
     pub count: u64,
@@ -43,11 +46,14 @@ impl Node {
     pub fn join(level: u8, left: &Node, right: &Node) -> Option<Node> {
         let count = left.count.checked_add(right.count)?;
         let sum = left.sum.checked_add(right.sum)?;
-        let mut bytes = [0; 1 + 2 * Node::LEN];
-        bytes[0] = level;
-        bytes[1..][..Node::LEN].copy_from_slice(&left.to_bytes());
-        bytes[1 + Node::LEN..].copy_from_slice(&right.to_bytes());
-        let hash = hash::hash(hash::NODE, &bytes);
+        let (mut key, mut bytes) = ([0; 32], [0; 2 * HASH_LEN]);
+        key[..7].copy_from_slice(hash::NODE);
+        key[7] = level;
+        key[8..16].copy_from_slice(&left.count.to_le_bytes());
+        key[16..].copy_from_slice(&left.sum.to_le_bytes());
+        bytes[..HASH_LEN].copy_from_slice(left.hash.as_bytes());
+        bytes[HASH_LEN..].copy_from_slice(right.hash.as_bytes());
+        let hash = hash::hash(&key, &bytes);
         Some(Node { hash, count, sum })
     }
 
