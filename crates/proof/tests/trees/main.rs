@@ -1,5 +1,6 @@
 //! Trees from both sides: what an honest holder proves, and what everyone else can't.
 
 mod adversary;
+mod forged;
 mod honest;
 mod model;
