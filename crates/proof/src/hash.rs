@@ -8,7 +8,7 @@
 
 use core::fmt;
 
-/// Bytes of a [`Hash`].
+/// Bytes of a hash.
 pub const HASH_LEN: usize = 32;
 
 /// A BLAKE3 hash: of a root, a node, a value or a path.

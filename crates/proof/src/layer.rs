@@ -114,24 +114,20 @@ impl<'p> Walk<'_, 'p> {
     fn node(&mut self, token: u8, level_max: u8, depth: usize) -> Result<Node, Error> {
         let at = self.reader.at() - 1;
         let shape = token & SHAPE;
-        if shape == 0 {
-            return self.leaf(token);
-        }
         let level = token & !SHAPE;
-        if level > level_max || depth == 0 {
+        if shape != 0 && (level > level_max || depth == 0) {
             return Err(self.reader.fault(at, Fault::Bounds).into());
         }
-        let (left, right) = (
-            self.child(shape != RIGHT, level, depth)?,
-            self.child(shape != LEFT, level, depth)?,
-        );
+        let (left, right) = match shape {
+            BOTH => (self.child(level, depth)?, self.child(level, depth)?),
+            LEFT => (self.child(level, depth)?, self.hidden()?),
+            RIGHT => (self.hidden()?, self.child(level, depth)?),
+            _ => return self.leaf(token),
+        };
         Node::join(level, &left, &right).ok_or(Error::Totals { at })
     }
 
-    fn child(&mut self, shown: bool, level: u8, depth: usize) -> Result<Node, Error> {
-        if !shown {
-            return self.hidden();
-        }
+    fn child(&mut self, level: u8, depth: usize) -> Result<Node, Error> {
         let token = self.reader.byte()?;
         self.node(token, level, depth - 1)
     }

@@ -11,8 +11,9 @@
 use alloc::vec::Vec;
 
 use crate::codec::{self, Fault, Malformed, Reader};
+use crate::element::Element;
 use crate::hash::{self, Hash};
-use crate::node::{LEVELS_MAX, Node};
+use crate::node::{LEVELS_MAX, Node, value_hash};
 
 /// A page has at most as many entries.
 pub const PAGE_LEN_MAX: usize = 64;
@@ -181,7 +182,8 @@ impl Page {
     }
 
     /// Reads what [`encode`](Page::encode) wrote. The hashes inside are taken as they are, the store having checked the
-    /// bytes; for a page from someone else there is [`decode_untrusted`](Page::decode_untrusted).
+    /// bytes; for pages from someone else there are
+    /// [`from_leaves`](Page::from_leaves) and [`decode_untrusted`](Page::decode_untrusted).
     pub fn decode(bytes: &[u8]) -> Result<Page, Malformed> {
         let mut reader = Reader::new(bytes);
         let (level, len) = (reader.byte()?, usize::from(reader.byte()?));
@@ -215,11 +217,38 @@ impl Page {
         })
     }
 
-    /// Reads a page that must be the one of that node, from a source that is not trusted: for a replica that fetches a tree
-    /// page by page, each named by the one above. `None` if it is another page or none at all.
+    /// The page on level 0 that has those keys and values, hashed anew; `None` if they can't be a page. Its
+    /// [`top`](Page::top) tells whether it is the one that was wanted: that binds every key and value.
+    #[must_use]
+    pub fn from_leaves<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        leaves: impl IntoIterator<Item = (K, V)>,
+    ) -> Option<Page> {
+        let mut entries: Vec<PageEntry> = Vec::new();
+        for (key, value) in leaves {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            let follows = entries.last().is_none_or(|last| *last.key < *key);
+            if !follows || entries.len() == PAGE_LEN_MAX {
+                return None;
+            }
+            let node = Node::leaf(key, &value_hash(value), Element::decode(value).ok()?.sum());
+            entries.push(PageEntry {
+                key: key.to_vec(),
+                height: height(key),
+                node,
+            });
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        Page::new(0, entries).ok().map(|(page, _)| page)
+    }
+
+    /// Reads a page above level 0 that must be the one of that node, from a source that is not trusted: for a replica that
+    /// fetches a tree page by page, each named by the one above. `None` if it is another page or none at all.
     ///
-    /// Heights are checked against the keys, and hashes against the entries. Where pages are cut is not: a tree built anew
-    /// from the same leaves tells.
+    /// What is bound are the nodes of the pages below. Keys are for finding the way: once the pages below have come, their
+    /// first keys tell whether they were right. Where pages are cut is not checked: an update over all leaves, made anew,
+    /// gives the right pages.
     #[must_use]
     pub fn decode_untrusted(bytes: &[u8], level: u8, node: &Node) -> Option<Page> {
         let page = Page::decode(bytes).ok()?;
@@ -228,7 +257,7 @@ impl Page {
             .entries
             .iter()
             .all(|entry| entry.height == height(&entry.key));
-        (heights && rehashed == page && page.top() == *node).then_some(page)
+        (level > 0 && heights && rehashed == page && page.top() == *node).then_some(page)
     }
 }
 

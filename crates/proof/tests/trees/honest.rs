@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::model::{self, Model, answer, forest_of, random_key};
 use proptest::prelude::*;
-use weald_proof::{Element, Forest, Node, Query, Range, prove, verify};
+use weald_proof::{
+    Answer, Direction, Element, Error, Forest, Hash, NESTING_MAX, Node, Page, Pages, ProveError, Query,
+    QueryError, Range, Totals, Trees, prove, verify,
+};
 
 fn check(model: &Model, query: &Query) {
     let forest = forest_of(model);
@@ -66,7 +69,7 @@ proptest! {
             let (start, end) = (bound(a).min(bound(b)), bound(a).max(bound(b)));
             prop_assume!(start < end);
             let range = Range { start: start.clone(), end: Some(end) };
-            let direction = if descending { weald_proof::Direction::Descending } else { weald_proof::Direction::Ascending };
+            let direction = if descending { Direction::Descending } else { Direction::Ascending };
             for query in [
                 Query::key(&start),
                 Query::rank(&start),
@@ -107,4 +110,187 @@ proptest! {
         }
         prop_assert_eq!(one_by_one, forest);
     }
+}
+
+fn orchard() -> Forest {
+    let mut forest = Forest::new();
+    let (root, sum, count) = (Hash([0; 32]), 0, 0);
+    for (n, shelf) in ["a", "b", "c"].into_iter().enumerate() {
+        forest
+            .put(&[], shelf.as_bytes(), Element::SumTree { root, sum })
+            .unwrap();
+        for box_number in 0..n as u8 + 1 {
+            forest
+                .put(
+                    &[shelf.as_bytes()],
+                    &[box_number],
+                    Element::CountTree { root, count },
+                )
+                .unwrap();
+            let path = [shelf.as_bytes(), &[box_number]];
+            (0..30u8).for_each(|n| forest.put(&path, &[n], Element::SumItem(i64::from(n))).unwrap());
+            forest
+                .put(&[shelf.as_bytes()], b"weight", Element::SumItem(7))
+                .unwrap();
+        }
+    }
+    forest.put(&[], b"note", Element::Item(vec![])).unwrap();
+    forest
+}
+
+#[test]
+fn subtrees_are_proven_down_to_their_entries() {
+    let forest = orchard();
+    let first_two = Query::all().limit(2).direction(Direction::Descending);
+    let query = Query::all().below(Query::all().below(first_two));
+    let proof = prove(&forest, &query).unwrap();
+    let answer = verify(&proof, &forest.root(), &query).unwrap();
+    assert_eq!(answer.entries().len(), 4);
+    for (n, shelf) in answer.entries()[..3].iter().enumerate() {
+        let boxes = shelf.below.as_ref().unwrap().entries();
+        assert_eq!(boxes.len(), n + 2);
+        assert!(
+            matches!(shelf.element, Element::SumTree { sum: 7, .. }),
+            "what is below a count tree has no part in a sum"
+        );
+        for entry in &boxes[..n + 1] {
+            assert!(matches!(entry.element, Element::CountTree { count: 30, .. }));
+            let keys: Vec<&[u8]> = entry
+                .below
+                .as_ref()
+                .unwrap()
+                .entries()
+                .iter()
+                .map(|e| &e.key[..])
+                .collect();
+            assert_eq!(keys, [[29], [28]]);
+        }
+        assert_eq!(boxes[n + 1].below, None, "not a subtree");
+    }
+    assert_eq!(answer.entries()[3].below, None);
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_proven_to() {
+    let forest = orchard();
+    for (path, depth) in [
+        (&["x"][..], 0),
+        (&["note", "y"], 0),
+        (&["a", "weight"], 1),
+        (&["a", "nothing", "z"], 1),
+    ] {
+        let query = Query::totals(Range::all()).at(path);
+        let proof = prove(&forest, &query).unwrap();
+        assert_eq!(
+            verify(&proof, &forest.root(), &query),
+            Ok(Answer::NoSubtree { depth })
+        );
+    }
+}
+
+#[test]
+fn a_query_below_may_have_a_path_that_some_entries_lack() {
+    let forest = orchard();
+    let query = Query::all().below(Query::totals(Range::all()).at([[1]]));
+    let answer = verify(&prove(&forest, &query).unwrap(), &forest.root(), &query).unwrap();
+    let below: Vec<_> = answer
+        .entries()
+        .iter()
+        .map(|entry| entry.below.as_deref())
+        .collect();
+    let totals = Answer::Totals(Totals { count: 30, sum: 435 });
+    let none = Answer::NoSubtree { depth: 0 };
+    assert_eq!(below, [Some(&none), Some(&totals), Some(&totals), None]);
+}
+
+#[test]
+fn queries_without_an_answer_are_refused_on_both_sides() {
+    let forest = orchard();
+    let key = |key: &[u8]| Range::key(key);
+    let deep = (0..NESTING_MAX).fold(Query::all(), |query, _| Query::all().below(query));
+    let cases = [
+        (Query::entries([]), QueryError::Ranges),
+        (Query::entries([key(b"b"), key(b"a")]), QueryError::Ranges),
+        (Query::entries([key(b"b"), key(b"b")]), QueryError::Ranges),
+        (Query::entries([Range::all(), key(b"b")]), QueryError::Ranges),
+        (
+            Query::totals(Range {
+                start: b"b".to_vec(),
+                end: Some(b"b".to_vec()),
+            }),
+            QueryError::Ranges,
+        ),
+        (Query::rank(b""), QueryError::Ranges),
+        (Query::all().limit(0), QueryError::Limit),
+        (Query::keys(["a", "b"]).offset(1), QueryError::Offset),
+        (Query::all().at([b"x"; NESTING_MAX + 1]), QueryError::Nesting),
+        (deep, QueryError::Nesting),
+        (Query::all().below(Query::all().limit(0)), QueryError::Limit),
+    ];
+    for (query, error) in cases {
+        assert_eq!(prove(&forest, &query), Err(ProveError::Query(error)), "{query:?}");
+        assert_eq!(verify(&[], &forest.root(), &query), Err(Error::Query(error)));
+    }
+}
+
+/// A replica that trusts nothing but the root hash fetches a tree page by page.
+#[test]
+fn pages_are_checked_against_the_page_above() {
+    let model: Model = (0..3000)
+        .map(|n| (random_key(n), Element::SumItem(n as i64)))
+        .collect();
+    let forest = forest_of(&model);
+    let pages = forest.tree(&[]).unwrap().unwrap();
+    let top = pages
+        .after(pages.top_level().unwrap().unwrap(), None)
+        .unwrap()
+        .unwrap();
+    assert_eq!(Node::root(Some(&top.top())), forest.root());
+    let (mut wanted, mut leaves) = (vec![(top.level(), top.first_key().to_vec(), top.top())], 0);
+    while let Some((level, key, node)) = wanted.pop() {
+        let page = pages.page(level, &key).unwrap().unwrap();
+        let bytes = page.encode();
+        assert_eq!(Page::decode(&bytes).as_ref(), Ok(&*page));
+        assert!(
+            (0..bytes.len())
+                .step_by(41)
+                .all(|at| Page::decode(&bytes[..at]).is_err())
+        );
+        if level == 0 {
+            let entries = page.entries().iter();
+            let leaves_of_page: Vec<_> = entries
+                .map(|e| (e.key.clone(), pages.value(&e.key).unwrap().unwrap()))
+                .collect();
+            assert_eq!(Page::from_leaves(leaves_of_page.clone()).as_ref(), Some(&*page));
+            for at in 0..leaves_of_page.len() {
+                let (mut other_key, mut other_value) = (leaves_of_page.clone(), leaves_of_page.clone());
+                other_key[at].0.push(0);
+                other_value[at].1 = Element::SumItem(-1).encode();
+                assert_ne!(Page::from_leaves(other_key).unwrap().top(), node);
+                assert_ne!(Page::from_leaves(other_value).unwrap().top(), node);
+            }
+            leaves += leaves_of_page.len();
+            continue;
+        }
+        assert_eq!(
+            Page::decode_untrusted(&bytes, level, &node).as_ref(),
+            Some(&*page)
+        );
+        let nodes = |page: &Page| page.entries().iter().map(|entry| entry.node).collect::<Vec<_>>();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            let read = Page::decode_untrusted(&damaged, level, &node);
+            assert!(
+                read.is_none_or(|read| nodes(&read) == nodes(&page)),
+                "byte {at} of level {level}"
+            );
+        }
+        wanted.extend(
+            page.entries()
+                .iter()
+                .map(|entry| (level - 1, entry.key.clone(), entry.node)),
+        );
+    }
+    assert_eq!(leaves, model.len());
 }

@@ -2,5 +2,6 @@
 
 mod adversary;
 mod forged;
+mod golden;
 mod honest;
 mod model;
