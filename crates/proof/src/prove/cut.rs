@@ -25,7 +25,7 @@ pub(crate) const FELT_BEFORE: usize = 26;
 pub(crate) const FELT_AFTER: usize = 208;
 
 /// Where pages begin in a whole level, or in a part of it that begins and ends where pages do for their height's sake.
-pub(crate) fn cuts(level: u8, entries: &[PageEntry]) -> Vec<usize> {
+pub(crate) fn cuts(level: u8, entries: &[PageEntry<'_>]) -> Vec<usize> {
     let mut cuts = Vec::new();
     for (from, to) in runs(level, entries) {
         if to - from <= PAGE_LEN_MAX {
@@ -38,8 +38,8 @@ pub(crate) fn cuts(level: u8, entries: &[PageEntry]) -> Vec<usize> {
 }
 
 /// The runs that begin at the first entry and at each that is high enough.
-pub(crate) fn runs(level: u8, entries: &[PageEntry]) -> impl Iterator<Item = (usize, usize)> {
-    let high = move |entry: &PageEntry| entry.height > level;
+pub(crate) fn runs(level: u8, entries: &[PageEntry<'_>]) -> impl Iterator<Item = (usize, usize)> {
+    let high = move |entry: &PageEntry<'_>| entry.height > level;
     let mut from = 0;
     core::iter::from_fn(move || {
         let first = from;
@@ -53,10 +53,10 @@ pub(crate) fn runs(level: u8, entries: &[PageEntry]) -> impl Iterator<Item = (us
 }
 
 /// Where pages begin in a long run.
-pub(crate) fn thinned(run: &[PageEntry]) -> Vec<usize> {
+pub(crate) fn thinned(run: &[PageEntry<'_>]) -> Vec<usize> {
     let mut kept: Vec<usize> = (0..run.len()).collect();
     for _ in 0..3 {
-        let keys: Vec<&[u8]> = kept.iter().map(|&index| &run[index].key[..]).collect();
+        let keys: Vec<&[u8]> = kept.iter().map(|&index| run[index].key).collect();
         kept = thin(&keys).into_iter().map(|index| kept[index]).collect();
     }
     kept

@@ -30,11 +30,14 @@ impl Place {
 
     /// The place that holds `key` below this one.
     fn below(&self, key: &[u8]) -> (usize, Option<(Vec<u8>, u8)>) {
-        let entries = self.page.entries();
-        let index = entries
-            .partition_point(|entry| *entry.key <= *key)
-            .saturating_sub(1);
-        let next = entries.get(index + 1).map(|next| (next.key.clone(), next.height));
+        let (before, is_there) = self.page.find(key);
+        let index = if is_there {
+            before
+        } else {
+            before.saturating_sub(1)
+        };
+        let next = (index + 1 < self.page.len()).then(|| self.page.entry(index + 1));
+        let next = next.map(|next| (next.key.to_vec(), next.height));
         (index, next.or_else(|| self.next.clone()))
     }
 }
@@ -70,7 +73,7 @@ impl<'a, P: Pages> Finger<'a, P> {
             && place.page.level() > level
         {
             let (index, next) = place.below(key);
-            let child = &place.page.entries()[index].key;
+            let child = place.page.entry(index).key;
             let page = self
                 .pages
                 .page(place.page.level() - 1, child)

@@ -9,6 +9,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::codec::{self, Fault, Malformed, Reader};
 use crate::element::Element;
@@ -30,10 +31,10 @@ pub fn height(key: &[u8]) -> u8 {
 }
 
 /// What a page holds: on level 0 a leaf, above it a page of the level below, by its first key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageEntry {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageEntry<'a> {
     /// The key of the leaf, or the first of the page.
-    pub key: Vec<u8>,
+    pub key: &'a [u8],
     /// The key's [`height`].
     pub height: u8,
     /// What it is to its parent.
@@ -44,8 +45,19 @@ pub struct PageEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     level: u8,
-    entries: Vec<PageEntry>,
+    /// All keys, one after the other: an allocation for each would cost more than its hash.
+    keys: Vec<u8>,
+    slots: Vec<Slot>,
     inner: Vec<Hash>,
+}
+
+/// An entry but for its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slot {
+    /// Where its key ends among the keys.
+    key_end: usize,
+    height: u8,
+    node: Node,
 }
 
 /// The counts or sums of a page are too large.
@@ -54,35 +66,45 @@ pub struct Overflow;
 
 impl Page {
     /// A page of those entries, hashed; returns how many hashes that took.
-    pub(crate) fn new(level: u8, entries: Vec<PageEntry>) -> Result<(Page, u64), Overflow> {
-        let inner = entries.iter().skip(1).map(|_| Hash([0; 32])).collect();
-        let mut page = Page {
-            level,
-            entries,
-            inner,
-        };
-        let (mut hashes, len) = (0, page.entries.len());
+    pub(crate) fn new(level: u8, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
+        let len = entries.len();
+        let mut page = Page::with_capacity(level, len);
+        entries.iter().for_each(|entry| page.push(*entry));
+        page.inner.resize(len - 1, Hash([0; 32]));
+        let mut hashes = 0;
         page.rehash(0, len, &mut |_| true, &mut hashes)?;
         Ok((page, hashes))
     }
 
     /// The same page with other nodes under the same keys; hashes only above what changed.
-    pub(crate) fn with_nodes(&self, entries: Vec<PageEntry>) -> Result<(Page, u64), Overflow> {
-        let inner = self.inner.clone();
-        let mut page = Page {
-            level: self.level,
-            entries,
-            inner,
-        };
-        let changed: Vec<bool> = page
-            .entries
-            .iter()
-            .zip(&self.entries)
-            .map(|(new, old)| new != old)
-            .collect();
-        let (mut hashes, len) = (0, page.entries.len());
-        page.rehash(0, len, &mut |index| changed[index], &mut hashes)?;
+    pub(crate) fn with_nodes(&self, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
+        let mut page = self.clone();
+        for (slot, entry) in page.slots.iter_mut().zip(entries) {
+            slot.node = entry.node;
+        }
+        let mut hashes = 0;
+        let changed = |index: usize| self.slots[index].node != entries[index].node;
+        page.rehash(0, entries.len(), &mut { changed }, &mut hashes)?;
         Ok((page, hashes))
+    }
+
+    fn with_capacity(level: u8, len: usize) -> Page {
+        let (slots, inner) = (Vec::with_capacity(len), Vec::with_capacity(len - 1));
+        Page {
+            level,
+            keys: Vec::with_capacity(len * 32),
+            slots,
+            inner,
+        }
+    }
+
+    fn push(&mut self, entry: PageEntry<'_>) {
+        self.keys.extend_from_slice(entry.key);
+        self.slots.push(Slot {
+            key_end: self.keys.len(),
+            height: entry.height,
+            node: entry.node,
+        });
     }
 
     /// Hashes what is above changed entries from `from` to `to`; says whether there were any.
@@ -114,47 +136,77 @@ impl Page {
         self.level
     }
 
-    /// Its entries: at least one, ascending.
+    /// How many entries it has: at least one.
     #[must_use]
-    pub fn entries(&self) -> &[PageEntry] {
-        &self.entries
+    #[expect(clippy::len_without_is_empty, reason = "no page is empty")]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The entry at `index`, which is below [`len`](Page::len).
+    #[must_use]
+    pub fn entry(&self, index: usize) -> PageEntry<'_> {
+        let start = if index > 0 {
+            self.slots[index - 1].key_end
+        } else {
+            0
+        };
+        let Slot {
+            key_end,
+            height,
+            node,
+        } = self.slots[index];
+        PageEntry {
+            key: &self.keys[start..key_end],
+            height,
+            node,
+        }
+    }
+
+    /// Its entries, ascending.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PageEntry<'_>> {
+        (0..self.len()).map(|index| self.entry(index))
     }
 
     /// The first key, by which it is found.
     #[must_use]
     pub fn first_key(&self) -> &[u8] {
-        &self.entries[0].key
+        self.entry(0).key
     }
 
-    /// The first key and its height.
-    pub(crate) fn first(&self) -> (&[u8], u8) {
-        (&self.entries[0].key, self.entries[0].height)
-    }
-
-    /// Where `key` is among the entries, or would be.
-    pub(crate) fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| (*entry.key).cmp(key))
+    /// How many keys come before `key`, and whether it is there too.
+    pub(crate) fn find(&self, key: &[u8]) -> (usize, bool) {
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = middle(from, to);
+            match self.entry(middle).key.cmp(key) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return (middle, true),
+                Ordering::Greater => to = middle,
+            }
+        }
+        (from, false)
     }
 
     /// What it is to the page above.
     #[must_use]
     pub fn top(&self) -> Node {
-        self.node(0, self.entries.len())
+        self.node(0, self.len())
     }
 
     /// The node over the entries from `from` to before `to`, which must be one of the page's nodes.
     pub(crate) fn node(&self, from: usize, to: usize) -> Node {
         if to - from == 1 {
-            return self.entries[from].node;
+            return self.slots[from].node;
         }
         let mut node = Node {
             hash: self.inner[middle(from, to) - 1],
             count: 0,
             sum: 0,
         };
-        for entry in &self.entries[from..to] {
-            node.count += entry.node.count;
-            node.sum += entry.node.sum;
+        for slot in &self.slots[from..to] {
+            node.count += slot.node.count;
+            node.sum += slot.node.sum;
         }
         node
     }
@@ -162,12 +214,11 @@ impl Page {
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let keys: usize = self.entries.iter().map(|entry| entry.key.len() + 40).sum();
-        let mut out = Vec::with_capacity(2 + keys + 32 * self.inner.len());
+        let mut out = Vec::with_capacity(2 + self.keys.len() + 40 * self.len() + 32 * self.inner.len());
         out.push(self.level);
-        out.push(self.entries.len() as u8);
-        for entry in &self.entries {
-            codec::put_bytes(&mut out, &entry.key);
+        out.push(self.len() as u8);
+        for entry in self.entries() {
+            codec::put_bytes(&mut out, entry.key);
             out.push(entry.height);
             out.extend_from_slice(entry.node.hash.as_bytes());
             if self.level > 0 {
@@ -190,12 +241,12 @@ impl Page {
         if level >= LEVELS_MAX || len == 0 || len > PAGE_LEN_MAX {
             return Err(reader.fault(0, Fault::Bounds));
         }
-        let mut entries: Vec<PageEntry> = Vec::with_capacity(len);
-        let (mut count, mut sum) = (0u64, 0i128);
+        let mut page = Page::with_capacity(level, len);
+        let (mut last, mut count, mut sum) = (None, 0u64, 0i128);
         for _ in 0..len {
             let at = reader.at();
             let entry = page_entry(&mut reader, level)?;
-            if entries.last().is_some_and(|last| last.key >= entry.key) {
+            if last.is_some_and(|last| last >= entry.key) {
                 return Err(reader.fault(at, Fault::Order));
             }
             count = count
@@ -204,17 +255,14 @@ impl Page {
             sum = sum
                 .checked_add(entry.node.sum)
                 .ok_or(reader.fault(at, Fault::Bounds))?;
-            entries.push(entry);
+            last = Some(entry.key);
+            page.push(entry);
         }
-        let inner = (1..len)
-            .map(|_| reader.array().map(Hash))
-            .collect::<Result<_, _>>()?;
+        for _ in 1..len {
+            page.inner.push(Hash(reader.array()?));
+        }
         reader.end()?;
-        Ok(Page {
-            level,
-            entries,
-            inner,
-        })
+        Ok(page)
     }
 
     /// The page on level 0 that has those keys and values, hashed anew; `None` if they can't be a page. Its
@@ -223,24 +271,31 @@ impl Page {
     pub fn from_leaves<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         leaves: impl IntoIterator<Item = (K, V)>,
     ) -> Option<Page> {
-        let mut entries: Vec<PageEntry> = Vec::new();
+        let mut page = Page::with_capacity(0, PAGE_LEN_MAX);
         for (key, value) in leaves {
             let (key, value) = (key.as_ref(), value.as_ref());
-            let follows = entries.last().is_none_or(|last| *last.key < *key);
-            if !follows || entries.len() == PAGE_LEN_MAX {
+            let follows = page.slots.is_empty() || page.entry(page.len() - 1).key < key;
+            if !follows || page.len() == PAGE_LEN_MAX {
                 return None;
             }
             let node = Node::leaf(key, &value_hash(value), Element::decode(value).ok()?.sum());
-            entries.push(PageEntry {
-                key: key.to_vec(),
+            page.push(PageEntry {
+                key,
                 height: height(key),
                 node,
             });
         }
-        if entries.is_empty() {
+        if page.slots.is_empty() {
             return None;
         }
-        Page::new(0, entries).ok().map(|(page, _)| page)
+        page.rehashed()
+    }
+
+    /// The page with all its hashes made anew.
+    fn rehashed(&self) -> Option<Page> {
+        Page::new(self.level, &self.entries().collect::<Vec<_>>())
+            .ok()
+            .map(|(page, _)| page)
     }
 
     /// Reads a page above level 0 that must be the one of that node, from a source that is not trusted: for a replica that
@@ -252,17 +307,14 @@ impl Page {
     #[must_use]
     pub fn decode_untrusted(bytes: &[u8], level: u8, node: &Node) -> Option<Page> {
         let page = Page::decode(bytes).ok()?;
-        let (rehashed, _) = Page::new(level, page.entries.clone()).ok()?;
-        let heights = page
-            .entries
-            .iter()
-            .all(|entry| entry.height == height(&entry.key));
-        (level > 0 && heights && rehashed == page && page.top() == *node).then_some(page)
+        let heights = page.entries().all(|entry| entry.height == height(entry.key));
+        let right = level > 0 && page.level == level && heights && page.top() == *node;
+        (right && page.rehashed()? == page).then_some(page)
     }
 }
 
-fn page_entry(reader: &mut Reader<'_>, level: u8) -> Result<PageEntry, Malformed> {
-    let key = reader.bytes()?.to_vec();
+fn page_entry<'a>(reader: &mut Reader<'a>, level: u8) -> Result<PageEntry<'a>, Malformed> {
+    let key = reader.bytes()?;
     let at = reader.at();
     let height = reader.byte()?;
     let hash = Hash(reader.array()?);

@@ -142,50 +142,42 @@ struct Descent<'a, P> {
 impl<P: Pages> Descent<'_, P> {
     /// How many keys come before `bound`.
     fn rank(&mut self, bound: &[u8]) -> Proven<u64, P::Error> {
-        let (rank, page) =
-            self.leaf_page(|page, _| page.entries().partition_point(|entry| *entry.key < *bound))?;
-        Ok(rank + page.entries().partition_point(|entry| *entry.key < *bound) as u64)
+        let (rank, page) = self.leaf_page(|page, _| page.find(bound).0)?;
+        Ok(rank + page.find(bound).0 as u64)
     }
 
     /// The key of that rank.
     fn key(&mut self, rank: u64) -> Proven<Vec<u8>, P::Error> {
-        let holds =
-            |(first, page): &(u64, Arc<Page>)| (*first..first + page.entries().len() as u64).contains(&rank);
+        let holds = |(first, page): &(u64, Arc<Page>)| (*first..first + page.len() as u64).contains(&rank);
         let (first, page) = match &self.last {
             Some(last) if holds(last) => last.clone(),
             _ => self.leaf_page(|page, first| {
-                let mut after = first;
-                let ends_before = |count: u64| {
-                    after += count;
-                    after <= rank
-                };
-                1 + page
-                    .entries()
-                    .iter()
-                    .map(|entry| entry.node.count)
-                    .map(ends_before)
-                    .take_while(|before| *before)
-                    .count()
+                let mut end = first;
+                let ends = page.entries().map(|entry| {
+                    end += entry.node.count;
+                    end
+                });
+                1 + ends.take_while(|end| *end <= rank).count()
             })?,
         };
-        let entry = page
-            .entries()
-            .get((rank - first) as usize)
-            .ok_or(ProveError::Damaged)?;
-        Ok(entry.key.clone())
+        let index = (rank - first) as usize;
+        if index >= page.len() {
+            return Err(ProveError::Damaged);
+        }
+        Ok(page.entry(index).key.to_vec())
     }
 
     /// Goes down to a leaf page, into the child before the index that `past` gives for each page and its first rank.
     fn leaf_page(&mut self, past: impl Fn(&Page, u64) -> usize) -> Proven<(u64, Arc<Page>), P::Error> {
         let (mut first, mut page) = (0, self.top.clone());
         while page.level() > 0 {
-            let index = past(&page, first).saturating_sub(1);
-            first += page.entries()[..index]
-                .iter()
+            let index = past(&page, first).clamp(1, page.len()) - 1;
+            first += page
+                .entries()
+                .take(index)
                 .map(|entry| entry.node.count)
                 .sum::<u64>();
-            let child = page.entries().get(index).ok_or(ProveError::Damaged)?;
-            page = self.child(&page, &child.key)?;
+            page = self.child(&page, page.entry(index).key)?;
         }
         self.last = Some((first, page.clone()));
         Ok((first, page))
@@ -305,13 +297,13 @@ struct Emission<'a, P> {
 impl<P: Pages> Emission<'_, P> {
     /// Writes a page whose first leaf has rank `first`; `shown` are the leaves to show below it, at least one.
     fn page(&mut self, page: &Page, first: u64, shown: &[(u64, bool)]) -> Proven<(), P::Error> {
-        let mut ends = Vec::with_capacity(page.entries().len());
+        let mut ends = Vec::with_capacity(page.len());
         let mut end = first;
         for entry in page.entries() {
             end += entry.node.count;
             ends.push(end);
         }
-        self.nodes(page, &ends, (0, page.entries().len()), shown)
+        self.nodes(page, &ends, (0, page.len()), shown)
     }
 
     /// Writes the node over a part of the page; `ends` are the ranks after each of the page's entries.
@@ -323,13 +315,13 @@ impl<P: Pages> Emission<'_, P> {
         shown: &[(u64, bool)],
     ) -> Proven<(), P::Error> {
         if to - from == 1 {
-            let entry = &page.entries()[from];
+            let entry = page.entry(from);
             if page.level() == 0 {
-                return self.leaf(&entry.key, &entry.node, shown[0].1);
+                return self.leaf(entry.key, &entry.node, shown[0].1);
             }
             let child = self
                 .pages
-                .page(page.level() - 1, &entry.key)
+                .page(page.level() - 1, entry.key)
                 .map_err(ProveError::Storage)?;
             return self.page(
                 &*child.ok_or(ProveError::Damaged)?,

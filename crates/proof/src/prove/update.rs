@@ -69,7 +69,24 @@ impl<E> From<Overflow> for UpdateError<E> {
 }
 
 /// A key, and what it is set to: `None` for removed.
-type Edit = (Vec<u8>, Option<PageEntry>);
+type Edit = (Vec<u8>, Option<Head>);
+
+/// An entry but for its key.
+#[derive(Clone, Copy)]
+struct Head {
+    height: u8,
+    node: Node,
+}
+
+impl Head {
+    fn under(self, key: &[u8]) -> PageEntry<'_> {
+        PageEntry {
+            key,
+            height: self.height,
+            node: self.node,
+        }
+    }
+}
 
 /// The pages that change when each of those keys is set to its element, or removed where there is `None`.
 ///
@@ -104,12 +121,12 @@ pub fn update<P: Pages>(
         rewrite.run()?;
         let parents = rewrite.parents;
         let inside = old_top.is_some_and(|top| level < top);
-        if !inside && parents.iter().filter(|parent| parent.entry.is_some()).count() < 2 {
+        if !inside && parents.iter().filter(|parent| parent.head.is_some()).count() < 2 {
             break;
         }
         // At the top every page is among the parents, so a level begun here has them all.
         let changed = parents.into_iter().filter(|parent| parent.changed || !inside);
-        edits = changed.map(|parent| (parent.key, parent.entry)).collect();
+        edits = changed.map(|parent| (parent.key, parent.head)).collect();
         level += 1;
         if level >= LEVELS_MAX {
             return Err(UpdateError::Damaged);
@@ -138,7 +155,7 @@ fn lower_top<P: Pages>(pages: &P, changes: &mut Changes, mut level: u8) -> Resul
         changes.top_level = None;
         return Ok(());
     };
-    while level > 0 && top.entries().len() == 1 {
+    while level > 0 && top.len() == 1 {
         let first = top.first_key().to_vec();
         let below = (level - 1, first.clone());
         if pages.page(level, &first).map_err(UpdateError::Storage)?.is_some() {
@@ -161,8 +178,7 @@ fn leaf(key: &[u8], element: Option<&Element>, hashes: &mut u64) -> Edit {
     let entry = element.map(|element| {
         *hashes += 3;
         let node = Node::leaf(key, &value_hash(&element.encode()), element.sum());
-        PageEntry {
-            key: key.to_vec(),
+        Head {
             height: height(key),
             node,
         }
@@ -173,7 +189,7 @@ fn leaf(key: &[u8], element: Option<&Element>, hashes: &mut u64) -> Edit {
 /// A page of a rewritten level, or one that is no more, for the level above.
 struct Parent {
     key: Vec<u8>,
-    entry: Option<PageEntry>,
+    head: Option<Head>,
     changed: bool,
 }
 
@@ -226,8 +242,8 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         let here = edits_before(edits, next);
         // Without a look at its neighbours, if no later window reaches back into the page, and it begins where it did.
         let ends = next.is_none_or(|next| begins_run(self.level, next, edits));
-        let begins = is_first || begins_run(self.level, page.first(), edits);
-        let replaces = |edit: &Edit| edit.1.is_some() && page.find(&edit.0).is_ok();
+        let begins = is_first || begins_run(self.level, first(&page), edits);
+        let replaces = |edit: &Edit| edit.1.is_some() && page.find(&edit.0).1;
         let stays = (ends || here == edits.len()) && edits[..here].iter().all(replaces);
         let alone = begins && ends || stays;
         window.pages.push_back(page);
@@ -242,7 +258,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
 
     fn extend_left(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
         let mut context = 0;
-        while !begins_run(self.level, window.pages[0].first(), window.edits) {
+        while !begins_run(self.level, first(&window.pages[0]), window.edits) {
             if context >= CONTEXT {
                 window.cut_left = true;
                 break;
@@ -250,7 +266,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
             let Some(page) = self.pages.before(self.level, Some(window.pages[0].first_key()))? else {
                 break;
             };
-            context += page.entries().len();
+            context += page.len();
             window.pages.push_front(page);
         }
         Ok(())
@@ -263,16 +279,12 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         loop {
             let last = &window.pages[window.pages.len() - 1];
             let next = self.pages.after(self.level, Some(last.first_key()))?;
-            let here = edits_before(&window.edits[taken..], next.as_ref().map(|next| next.first()));
+            let here = edits_before(&window.edits[taken..], next.as_deref().map(first));
             taken += here;
-            context = if here > 0 {
-                0
-            } else {
-                context + last.entries().len()
-            };
+            context = if here > 0 { 0 } else { context + last.len() };
             match next {
                 None => break,
-                Some(next) if begins_run(self.level, next.first(), window.edits) => break,
+                Some(next) if begins_run(self.level, first(&next), window.edits) => break,
                 Some(_) if context >= 2 * CONTEXT + PAGE_LEN_MAX => {
                     window.cut_right = true;
                     break;
@@ -290,25 +302,19 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         let mut old: BTreeMap<&[u8], &Arc<Page>> =
             window.pages.iter().map(|page| (page.first_key(), page)).collect();
         let ends = cuts.iter().skip(1).copied().chain([merged.entries.len()]);
-        let mut rest = merged.entries.into_iter();
         let begun = self.parents.len();
-        for (from, to) in cuts.iter().zip(ends) {
-            let entries: Vec<PageEntry> = rest.by_ref().take(to - from).collect();
-            let (key, height) = (entries[0].key.clone(), entries[0].height);
-            let before = old.remove(&key[..]);
+        for (&from, to) in cuts.iter().zip(ends) {
+            let entries = &merged.entries[from..to];
+            let PageEntry { key, height, .. } = entries[0];
+            let before = old.remove(key);
             let node = match before {
-                Some(before) if before.entries() == entries => before.top(),
+                Some(before) if before.entries().eq(entries.iter().copied()) => before.top(),
                 _ => self.put(before, entries)?,
             };
             let changed = before.is_none_or(|before| before.top() != node);
-            let entry = PageEntry {
-                key: key.clone(),
-                height,
-                node,
-            };
             self.parents.push(Parent {
-                key,
-                entry: Some(entry),
+                key: key.to_vec(),
+                head: Some(Head { height, node }),
                 changed,
             });
         }
@@ -316,7 +322,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
             self.changes.pages.insert((self.level, key.to_vec()), None);
             self.parents.push(Parent {
                 key: key.to_vec(),
-                entry: None,
+                head: None,
                 changed: true,
             });
         }
@@ -324,16 +330,10 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         Ok(())
     }
 
-    fn put(&mut self, before: Option<&Arc<Page>>, entries: Vec<PageEntry>) -> Result<Node, Overflow> {
-        let same_keys = |before: &&Arc<Page>| {
-            before.entries().len() == entries.len()
-                && before
-                    .entries()
-                    .iter()
-                    .zip(&entries)
-                    .all(|(old, new)| old.key == new.key)
-        };
-        let (page, hashes) = match before.filter(same_keys) {
+    fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
+        let keys_stay =
+            |before: &&Arc<Page>| before.entries().map(|e| e.key).eq(entries.iter().map(|e| e.key));
+        let (page, hashes) = match before.filter(keys_stay) {
             Some(before) => before.with_nodes(entries)?,
             None => Page::new(self.level, entries)?,
         };
@@ -344,6 +344,12 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
             .insert((self.level, page.first_key().to_vec()), Some(Arc::new(page)));
         Ok(node)
     }
+}
+
+/// The first key of a page, and its height.
+fn first(page: &Page) -> (&[u8], u8) {
+    let first = page.entry(0);
+    (first.key, first.height)
 }
 
 /// How many of `edits` come before the page that begins with `next`.
@@ -360,16 +366,16 @@ fn begins_run(level: u8, (key, height): (&[u8], u8), edits: &[Edit]) -> bool {
 }
 
 /// The entries of a window after its edits.
-struct Merged {
-    entries: Vec<PageEntry>,
+struct Merged<'w> {
+    entries: Vec<PageEntry<'w>>,
     /// Where pages began before, as indices of `entries`.
     old_cuts: Vec<usize>,
     /// Where keys came or went: the first and the last index.
     moved: Option<(usize, usize)>,
 }
 
-impl Merged {
-    fn of(window: &Window<'_>) -> Merged {
+impl<'w> Merged<'w> {
+    fn of(window: &'w Window<'_>) -> Merged<'w> {
         let mut merged = Merged {
             entries: Vec::new(),
             old_cuts: Vec::new(),
@@ -377,28 +383,29 @@ impl Merged {
         };
         let mut edits = window.edits.iter().peekable();
         for page in &window.pages {
-            for (index, entry) in page.entries().iter().enumerate() {
-                while let Some((_, edit)) = edits.next_if(|(key, _)| *key < entry.key) {
-                    merged.insert(edit.as_ref());
+            merged.entries.reserve(page.len() + 1);
+            for (index, entry) in page.entries().enumerate() {
+                while let Some(edit) = edits.next_if(|(key, _)| **key < *entry.key) {
+                    merged.insert(edit);
                 }
                 if index == 0 {
                     merged.old_cuts.push(merged.entries.len());
                 }
-                match edits.next_if(|(key, _)| *key == entry.key) {
+                match edits.next_if(|(key, _)| **key == *entry.key) {
                     Some((_, None)) => merged.moves(),
-                    Some((_, Some(edit))) => merged.entries.push(edit.clone()),
-                    None => merged.entries.push(entry.clone()),
+                    Some((key, Some(head))) => merged.entries.push(head.under(key)),
+                    None => merged.entries.push(entry),
                 }
             }
         }
-        edits.for_each(|(_, edit)| merged.insert(edit.as_ref()));
+        edits.for_each(|edit| merged.insert(edit));
         merged
     }
 
-    fn insert(&mut self, entry: Option<&PageEntry>) {
-        if let Some(entry) = entry {
+    fn insert(&mut self, (key, head): &'w Edit) {
+        if let Some(head) = head {
             self.moves();
-            self.entries.push(entry.clone());
+            self.entries.push(head.under(key));
         }
     }
 

@@ -95,7 +95,7 @@ fn pages_and_proofs_stay_small_whatever_the_keys() {
         let pages = pages(&forest);
         let mut next = pages.after(0, None).unwrap();
         while let Some(page) = next {
-            assert!(page.entries().len() <= PAGE_LEN_MAX, "{name}");
+            assert!(page.len() <= PAGE_LEN_MAX, "{name}");
             next = pages.after(0, Some(page.first_key())).unwrap();
         }
         // A sibling takes 36 bytes; a tree of halves would have as many as the logarithm.

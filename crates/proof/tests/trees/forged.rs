@@ -161,7 +161,7 @@ fn made_up(forest: &Forest, shown: &Shown) -> Vec<u8> {
     let pages = forest.tree(&[]).unwrap().unwrap();
     let top = pages.top_level().unwrap().unwrap();
     let page = pages.after(top, None).unwrap().unwrap();
-    let (node, bytes) = nodes(pages, &page, (0, page.entries().len()), shown);
+    let (node, bytes) = nodes(pages, &page, (0, page.len()), shown);
     assert_eq!(Node::root(Some(&node)), forest.root());
     [
         vec![1],
@@ -192,13 +192,10 @@ fn nodes(
     (from, to): (usize, usize),
     shown: &Shown,
 ) -> (Node, Option<Vec<u8>>) {
-    let entry = &page.entries()[from];
+    let entry = page.entry(from);
     if to - from > 1 {
         let middle = from + (to - from) / 2;
-        let count: u64 = page.entries()[from..middle]
-            .iter()
-            .map(|entry| entry.node.count)
-            .sum();
+        let count: u64 = (from..middle).map(|index| page.entry(index).node.count).sum();
         let (left_shown, right_shown) = shown.split_at(count as usize);
         let (left, left_bytes) = nodes(pages, page, (from, middle), left_shown);
         let (right, right_bytes) = nodes(pages, page, (middle, to), right_shown);
@@ -212,22 +209,22 @@ fn nodes(
         return (node, Some(bytes.concat()));
     }
     if page.level() > 0 {
-        let Ok(Some(below)) = pages.page(page.level() - 1, &entry.key) else {
+        let Ok(Some(below)) = pages.page(page.level() - 1, entry.key) else {
             panic!("a page is missing")
         };
-        let (node, bytes) = nodes(pages, &below, (0, below.entries().len()), shown);
+        let (node, bytes) = nodes(pages, &below, (0, below.len()), shown);
         assert_eq!(node, entry.node);
         return (node, bytes);
     }
-    let Ok(Some(value)) = pages.value(&entry.key) else {
+    let Ok(Some(value)) = pages.value(entry.key) else {
         panic!("a value is missing")
     };
     let node = Node::leaf(
-        &entry.key,
+        entry.key,
         &value_hash(&value),
         Element::decode(&value).unwrap().sum(),
     );
-    let key = [&[entry.key.len() as u8], &entry.key[..]].concat();
+    let key = [&[entry.key.len() as u8], entry.key].concat();
     let bytes = match shown[0] {
         0 => None,
         1 => {

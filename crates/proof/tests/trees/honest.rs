@@ -257,9 +257,9 @@ fn pages_are_checked_against_the_page_above() {
                 .all(|at| Page::decode(&bytes[..at]).is_err())
         );
         if level == 0 {
-            let entries = page.entries().iter();
+            let entries = page.entries();
             let leaves_of_page: Vec<_> = entries
-                .map(|e| (e.key.clone(), pages.value(&e.key).unwrap().unwrap()))
+                .map(|e| (e.key.to_vec(), pages.value(e.key).unwrap().unwrap()))
                 .collect();
             assert_eq!(Page::from_leaves(leaves_of_page.clone()).as_ref(), Some(&*page));
             for at in 0..leaves_of_page.len() {
@@ -276,7 +276,7 @@ fn pages_are_checked_against_the_page_above() {
             Page::decode_untrusted(&bytes, level, &node).as_ref(),
             Some(&*page)
         );
-        let nodes = |page: &Page| page.entries().iter().map(|entry| entry.node).collect::<Vec<_>>();
+        let nodes = |page: &Page| page.entries().map(|entry| entry.node).collect::<Vec<_>>();
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
@@ -288,8 +288,7 @@ fn pages_are_checked_against_the_page_above() {
         }
         wanted.extend(
             page.entries()
-                .iter()
-                .map(|entry| (level - 1, entry.key.clone(), entry.node)),
+                .map(|entry| (level - 1, entry.key.to_vec(), entry.node)),
         );
     }
     assert_eq!(leaves, model.len());

@@ -8,16 +8,20 @@ use crate::hash::Hash;
 use crate::node::Node;
 use crate::prove::page::height;
 
-fn entry(key: Vec<u8>) -> PageEntry {
-    PageEntry {
-        height: height(&key),
-        key,
-        node: Node {
-            hash: Hash([0; 32]),
-            count: 1,
-            sum: 0,
-        },
-    }
+/// The entries of ascending keys.
+fn entries(keys: &[Vec<u8>]) -> Vec<PageEntry<'_>> {
+    let node = Node {
+        hash: Hash([0; 32]),
+        count: 1,
+        sum: 0,
+    };
+    keys.iter()
+        .map(|key| PageEntry {
+            key,
+            height: height(key),
+            node,
+        })
+        .collect()
 }
 
 fn random(n: u64) -> Vec<u8> {
@@ -45,10 +49,10 @@ fn families(len: u64) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     ]
 }
 
-fn sorted(mut keys: Vec<Vec<u8>>) -> Vec<PageEntry> {
+fn sorted(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     keys.sort();
     keys.dedup();
-    keys.into_iter().map(entry).collect()
+    keys
 }
 
 fn distances(cuts: &[usize], len: usize) -> impl Iterator<Item = usize> {
@@ -60,7 +64,8 @@ fn distances(cuts: &[usize], len: usize) -> impl Iterator<Item = usize> {
 #[test]
 fn pages_of_a_long_run_have_8_to_27_entries_whatever_the_keys() {
     for (name, keys) in families(1000) {
-        let run = sorted(keys);
+        let keys = sorted(keys);
+        let run = entries(&keys);
         for len in (65..140).chain([run.len()]) {
             let cuts = thinned(&run[..len]);
             assert_eq!(cuts[0], 0);
@@ -74,7 +79,8 @@ fn pages_of_a_long_run_have_8_to_27_entries_whatever_the_keys() {
 
 #[test]
 fn no_page_is_longer_than_64_and_most_are_near_16() {
-    let entries = sorted((0..100_000).map(random).collect());
+    let keys = sorted((0..100_000).map(random).collect());
+    let entries = entries(&keys);
     let cuts = cuts(0, &entries);
     assert!(distances(&cuts, entries.len()).all(|distance| distance <= PAGE_LEN_MAX));
     let mean = entries.len() / cuts.len();
@@ -85,7 +91,7 @@ fn no_page_is_longer_than_64_and_most_are_near_16() {
 fn every_second_or_third_key_is_kept() {
     for (name, keys) in families(200) {
         let run = sorted(keys);
-        let keys: Vec<&[u8]> = run.iter().map(|entry| &entry.key[..]).collect();
+        let keys: Vec<&[u8]> = run.iter().map(|key| &key[..]).collect();
         for len in 2..keys.len() {
             assert!(
                 distances(&thin(&keys[..len]), len).all(|d| d == 2 || d == 3),
@@ -100,17 +106,17 @@ proptest! {
     fn a_change_is_felt_nearby_only(family in 0usize..5, at in 250usize..650, insert: bool, seed: u8) {
         let mut run = sorted(families(900).swap_remove(family).1);
         prop_assume!(at < run.len().saturating_sub(220));
-        let before: Vec<Vec<u8>> = thinned(&run).into_iter().map(|cut| run[cut].key.clone()).collect();
-        let key = run[at].key.clone();
+        let before: Vec<Vec<u8>> = thinned(&entries(&run)).into_iter().map(|cut| run[cut].clone()).collect();
+        let key = run[at].clone();
         if insert {
-            run.insert(at + 1, entry([&key[..], &[0, seed]].concat()));
-            prop_assume!(run.is_sorted_by(|a, b| a.key < b.key));
+            run.insert(at + 1, [&key[..], &[0, seed]].concat());
+            prop_assume!(run.is_sorted_by(|a, b| a < b));
         } else {
             run.remove(at);
         }
-        let near = run[at - FELT_BEFORE].key.clone()..=run[at + FELT_AFTER].key.clone();
+        let near = run[at - FELT_BEFORE].clone()..=run[at + FELT_AFTER].clone();
         let far = |keys: Vec<Vec<u8>>| -> Vec<Vec<u8>> { keys.into_iter().filter(|key| !near.contains(key)).collect() };
-        let after = thinned(&run).into_iter().map(|cut| run[cut].key.clone()).collect();
+        let after = thinned(&entries(&run)).into_iter().map(|cut| run[cut].clone()).collect();
         prop_assert_eq!(far(before), far(after));
     }
 }
