@@ -60,8 +60,8 @@ fn main() {
     updates(&forest);
 }
 
-/// Means over many queries, so that no page stays in a cache close by for free; the best of some rounds, because other
-/// programs run too.
+/// Means over many queries, so that no page stays in a cache close by for free; the best of some rounds,
+/// because other programs run too.
 fn report(what: &str, forest: &Forest, query: impl Fn(u32) -> Query) {
     let queries: Vec<Query> = (0..500).map(query).collect();
     let root = forest.root();

@@ -9,7 +9,8 @@ pub use crate::layer::Totals;
 /// The proven answer to a [`Query`](crate::Query).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// There is no subtree at the path: its first `depth` segments lead to one, in which the next is absent or no subtree.
+    /// There is no subtree at the path: its first `depth` segments lead to one, in which the next is absent
+    /// or no subtree.
     NoSubtree {
         /// How many segments lead to a subtree.
         depth: usize,

@@ -1,7 +1,7 @@
 //! Reading and writing bytes of which each meaning has one form.
 //!
-//! Numbers are LEB128, seven bits a byte and the least significant first, without a needless last byte; signed ones are
-//! zigzag first (0, -1, 1, -2, …). Byte strings are a length and that many bytes.
+//! Numbers are LEB128, seven bits a byte and the least significant first, without a needless last byte;
+//! signed ones are zigzag first (0, -1, 1, -2, …). Byte strings are a length and that many bytes.
 
 use alloc::vec::Vec;
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::codec::{self, Fault, Malformed, Reader};
-use crate::hash::Hash;
+use crate::hash::{HASH_LEN, Hash};
 
 /// What a key of a tree holds. Its encoding is the value that the tree binds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,8 @@ pub enum Element {
 pub enum Reference {
     /// From the outermost tree.
     Absolute(Vec<Vec<u8>>),
-    /// From the tree that holds the reference, after `up` steps outwards: 0 with one segment is another key beside it.
+    /// From the tree that holds the reference, after `up` steps outwards: 0 with one segment is another key
+    /// beside it.
     Relative {
         /// Steps outwards.
         up: u64,
@@ -47,8 +48,8 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The path and key that a reference held in the tree at `path` leads to, or `None` if it leads out of the outermost
-    /// tree or names no key.
+    /// The path and key that a reference held in the tree at `path` leads to, or `None` if it leads out of
+    /// the outermost tree or names no key.
     ///
     /// ```
     /// use weald_proof::Reference;
@@ -90,7 +91,8 @@ const ABSOLUTE: u8 = 5;
 const RELATIVE: u8 = 6;
 
 impl Element {
-    /// Its bytes: a tag, then the fields; an item's bytes come without a length, because nothing follows them.
+    /// Its bytes: a tag, then the fields; an item's bytes come without a length, because nothing follows
+    /// them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -134,7 +136,8 @@ impl Element {
         out
     }
 
-    /// Reads what [`encode`](Element::encode) wrote, and nothing else: no two byte strings give the same element.
+    /// Reads what [`encode`](Element::encode) wrote, and nothing else: no two byte strings give the same
+    /// element.
     pub fn decode(bytes: &[u8]) -> Result<Element, Malformed> {
         let mut reader = Reader::new(bytes);
         let element = match reader.byte()? {
@@ -162,6 +165,23 @@ impl Element {
         };
         reader.end()?;
         Ok(element)
+    }
+
+    /// The [`sum`](Element::sum) of an encoded element, which is read no further than that takes: without an
+    /// allocation, so that bytes of unknown origin can be hashed before they are decoded.
+    pub(crate) fn sum_of(bytes: &[u8]) -> Result<i128, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let sum = match reader.byte()? {
+            SUM_ITEM => reader.i128()?,
+            SUM_TREE => {
+                reader.take(HASH_LEN)?;
+                reader.i128()?
+            }
+            ITEM | TREE | COUNT_TREE | ABSOLUTE | RELATIVE => return Ok(0),
+            _ => return Err(reader.fault(0, Fault::Unknown)),
+        };
+        reader.end()?;
+        Ok(sum)
     }
 
     /// What it adds to the sum of its tree.
@@ -248,6 +268,7 @@ mod tests {
             let bytes = element.encode();
             assert_eq!(bytes.len(), len, "{element:?}");
             assert_eq!(Element::decode(&bytes), Ok(element.clone()));
+            assert_eq!(Element::sum_of(&bytes), Ok(element.sum()));
             if !matches!(element, Element::Item(_)) {
                 let longer = [&bytes[..], &[0]].concat();
                 assert_ne!(Element::decode(&longer), Ok(element.clone()));

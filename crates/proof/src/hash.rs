@@ -1,10 +1,11 @@
 //! Hashes, and the domains that keep them apart.
 //!
-//! Every hash in a tree is BLAKE3 in its keyed mode, and the key is the name of what is hashed: 32 bytes of ASCII. So
-//! a leaf can never pass for an inner node, nor a root for a value, whatever bytes they hold. An inner node's key is a shorter
-//! name and the numbers that the node binds, which leaves its message at 64 bytes, one block, and the hash at half the
-//! price. BLAKE3 takes a key where a later block takes the outcome of the one before, so two keys are no easier to bring
-//! together than two messages, and none of this needs the key to be secret.
+//! Every hash in a tree is BLAKE3 in its keyed mode, and the key is the name of what is hashed: 32 bytes of
+//! ASCII. So a leaf can never pass for an inner node, nor a root for a value, whatever bytes they hold. An
+//! inner node's key is a shorter name and the numbers that the node binds, which leaves its message at 64
+//! bytes, one block, and the hash at half the price. BLAKE3 takes a key where a later block takes the outcome
+//! of the one before, so two keys are no easier to bring together than two messages, and none of this needs
+//! the key to be secret.
 
 use core::fmt;
 

@@ -1,7 +1,7 @@
 //! One tree of a proof: its leaves as far as they are shown, and what lies between them.
 //!
-//! A layer is written from the root down, left before right. Which of its parts are left out is said by the inner node
-//! above them, and one with both children left out cannot be written: it is left out itself.
+//! A layer is written from the root down, left before right. Which of its parts are left out is said by the
+//! inner node above them, and one with both children left out cannot be written: it is left out itself.
 //!
 //! ```text
 //! layer  = EMPTY | UNSEEN hidden | node
@@ -45,8 +45,30 @@ pub(crate) enum Part<'p> {
 pub(crate) struct Leaf<'p> {
     pub(crate) key: &'p [u8],
     /// `None` if only its hash is shown.
-    pub(crate) element: Option<Element>,
+    pub(crate) value: Option<Value<'p>>,
     pub(crate) sum: i128,
+}
+
+/// An encoded element. It is decoded only after all hashes were found right: elements can take far more room
+/// than their bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Value<'p> {
+    bytes: &'p [u8],
+    /// Where it is in the proof.
+    at: usize,
+}
+
+impl Value<'_> {
+    pub(crate) fn element(&self) -> Result<Element, Error> {
+        Element::decode(self.bytes).map_err(|fault| self.fault(fault).into())
+    }
+
+    fn fault(&self, fault: Malformed) -> Malformed {
+        Malformed {
+            at: self.at + fault.at,
+            ..fault
+        }
+    }
 }
 
 /// How many entries, and their sum.
@@ -110,7 +132,8 @@ impl<'p> Walk<'_, 'p> {
         }
     }
 
-    /// The node that `token` begins, in a page of at most that level, with at most `depth` inner nodes down to a leaf.
+    /// The node that `token` begins, in a page of at most that level, with at most `depth` inner nodes down
+    /// to a leaf.
     fn node(&mut self, token: u8, level_max: u8, depth: usize) -> Result<Node, Error> {
         let at = self.reader.at() - 1;
         let shape = token & SHAPE;
@@ -163,20 +186,18 @@ impl<'p> Walk<'_, 'p> {
         if before.is_some_and(|before| before >= key) {
             return Err(self.reader.fault(at, Fault::Order).into());
         }
-        let (element, hash, sum) = if token == VALUE {
-            let value = self.reader.bytes()?;
-            let start = self.reader.at() - value.len();
-            let shifted = |fault: Malformed| Malformed {
-                at: start + fault.at,
-                ..fault
+        let (value, hash, sum) = if token == VALUE {
+            let bytes = self.reader.bytes()?;
+            let value = Value {
+                bytes,
+                at: self.reader.at() - bytes.len(),
             };
-            let element = Element::decode(value).map_err(shifted)?;
-            let sum = element.sum();
-            (Some(element), value_hash(value), sum)
+            let sum = Element::sum_of(bytes).map_err(|fault| value.fault(fault))?;
+            (Some(value), value_hash(bytes), sum)
         } else {
             (None, Hash(self.reader.array()?), self.reader.i128()?)
         };
-        self.parts.push(Part::Leaf(Leaf { key, element, sum }));
+        self.parts.push(Part::Leaf(Leaf { key, value, sum }));
         Ok(Node::leaf(key, &hash, sum))
     }
 }

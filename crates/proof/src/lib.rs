@@ -1,17 +1,18 @@
 //! Trees that can be proven: an answer, a proof of some hundred bytes, and a root hash to check it against.
 //!
-//! The holder of the data [`prove`]s; whoever knows the root hash [`verify`]s, with neither storage nor trust in the
-//! holder. Provable are: that a key is there, with its element; that it is not; all entries of ranges, in either direction,
-//! with limit and offset; counts, sums and ranks; and all of it through trees within trees. What is hashed and how, and the
-//! grammar of proofs, is written in `docs/tree.md`.
+//! The holder of the data [`prove`]s; whoever knows the root hash [`verify`]s, with neither storage nor trust
+//! in the holder. Provable are: that a key is there, with its element; that it is not; all entries of ranges,
+//! in either direction, with limit and offset; counts, sums and ranks; and all of it through trees within
+//! trees. What is hashed and how, and the grammar of proofs, is written in `docs/tree.md`.
 //!
-//! - The root hash is a pure function of the contents. No order of writes, no batch size and no chance is in it.
-//! - For each tree and query exactly one proof is accepted; everything else is refused with a typed [`Error`], in time and
-//!   memory in proportion to the proof.
+//! - The root hash is a pure function of the contents. No order of writes, no batch size and no chance is in
+//!   it.
+//! - For each tree and query exactly one proof is accepted; everything else is refused with a typed
+//!   [`Error`], in time and memory in proportion to the proof.
 //! - Nobody can choose keys that make proofs or updates large: see `docs/tree.md` for the bounds.
 //!
-//! The price: a holder keeps some 110 bytes of pages for each entry beside the keys' own, and a proof shows the neighbours of a
-//! range, with their keys.
+//! The price: a holder keeps some 75 bytes and the key once more for each entry, and a proof shows the
+//! neighbours of a range, with their keys.
 //!
 //! Without the default feature `prove` this is a verifier: `no_std`, BLAKE3 its only dependency.
 //!

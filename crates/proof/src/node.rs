@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use crate::hash::{self, HASH_LEN, Hash};
 
-/// Page levels of a tree are below this. The rule that cuts pages keeps every tree of fewer than 2^64 entries within it.
+/// Page levels of a tree are below this. The rule that cuts pages keeps every tree of fewer than 2^64 entries
+/// within it.
 pub const LEVELS_MAX: u8 = 32;
 
 /// Inner nodes between the root of a tree and a leaf: six in a page of at most 64 entries.
@@ -12,8 +13,8 @@ pub const DEPTH_MAX: usize = 6 * LEVELS_MAX as usize;
 
 /// A leaf, a node inside a page, or a page (which is its topmost node).
 ///
-/// The three together bind everything below: the hash of an inner node binds what its left child counts and sums up to, and
-/// the difference is the right child's. A root hash binds all three of the topmost node.
+/// The three together bind everything below: the hash of an inner node binds what its left child counts and
+/// sums up to, and the difference is the right child's. A root hash binds all three of the topmost node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Of the key and value of a leaf, or of two nodes.
@@ -82,8 +83,9 @@ pub fn value_hash(value: &[u8]) -> Hash {
 
 /// The 32 bytes that a subtree's keys are prefixed by: the hash of its path.
 ///
-/// Each segment is written as its length, its bytes and its generation, so no two paths meet. A generation is 0 until
-/// the subtree is dropped, and one more each time: what an earlier one held, at any depth, is then out of reach.
+/// Each segment is written as its length, its bytes and its generation, so no two paths meet. A generation is
+/// 0 until the subtree is dropped, and one more each time: what an earlier one held, at any depth, is then
+/// out of reach.
 ///
 /// ```
 /// use weald_proof::prefix;

@@ -21,7 +21,8 @@ pub struct Query {
 pub enum Ask {
     /// Its entries in some ranges.
     Entries(Select),
-    /// How many entries there are in a range, and their sum. The rank of a key is the count of what comes before it.
+    /// How many entries there are in a range, and their sum. The rank of a key is the count of what comes
+    /// before it.
     Totals(Range),
 }
 
@@ -49,8 +50,8 @@ pub enum Direction {
     Descending,
 }
 
-/// Keys from `start` to before `end`, as bytes compare. Any other kind of bound can be written so, because the next
-/// key after `k` is `k` followed by a zero byte.
+/// Keys from `start` to before `end`, as bytes compare. Any other kind of bound can be written so, because
+/// the next key after `k` is `k` followed by a zero byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first key that may lie in it; empty for no bound.
@@ -221,7 +222,8 @@ impl Ask {
         }
     }
 
-    /// The first range that has something after every key up to `key`, `None` standing for the lower end of all keys.
+    /// The first range that has something after every key up to `key`, `None` standing for the lower end of
+    /// all keys.
     fn range_after(&self, key: Option<&[u8]>) -> Option<&Range> {
         let ranges = self.ranges();
         let passed = |range: &Range| match (key, range.end.as_deref()) {

@@ -1,16 +1,17 @@
 //! Whether the leaves that a layer shows answer what was asked: all that must be seen is, and nothing else.
 //!
-//! Parts are met in the direction of the query. Between each leaf and the next (or the end of the tree) lies an interval
-//! of keys, and perhaps a gap, which stands for entries in it that are left out:
+//! Parts are met in the direction of the query. Between each leaf and the next (or the end of the tree) lies
+//! an interval of keys, and perhaps a gap, which stands for entries in it that are left out:
 //!
-//! - no gap: the tree has nothing there. If the query asks about the interval, both leaves were needed to show it.
+//! - no gap: the tree has nothing there. If the query asks about the interval, both leaves were needed to
+//!   show it.
 //! - a gap, and the query doesn't ask about the interval: fine.
-//! - a gap, and both its ends are inside the one range: its entries are in the range, and are counted, not seen. That is
-//!   how an offset is passed over and totals are proven.
+//! - a gap, and both its ends are inside the one range: its entries are in the range, and are counted, not
+//!   seen. That is how an offset is passed over and totals are proven.
 //! - any other gap hides something that was asked for.
 //!
-//! A range is entered and left, when entries are only counted, over a leaf inside it at each end, unless it has no bound
-//! there. So for each tree and query there is exactly one proof.
+//! A range is entered and left, when entries are only counted, over a leaf inside it at each end, unless it
+//! has no bound there. So for each tree and query there is exactly one proof.
 
 use alloc::vec::Vec;
 
@@ -20,7 +21,7 @@ use crate::query::{Ask, Direction, Range};
 
 /// What a layer answers.
 pub(crate) struct Selection<'l, 'p> {
-    /// The entries asked for, each with its element, in the direction of the query.
+    /// The entries asked for, each with its value, in the direction of the query.
     pub(crate) entries: Vec<&'l Leaf<'p>>,
     /// Of the entries that were only counted.
     pub(crate) counted: Totals,
@@ -129,7 +130,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         }
         let asked_between = self.interval(Some(leaf))?;
         let inside = self.ask.contains(leaf.key);
-        self.last_unexplained = match (&leaf.element, inside) {
+        self.last_unexplained = match (&leaf.value, inside) {
             (Some(_), true) if self.offset_left == 0 => {
                 self.taken.entries.push(leaf);
                 self.full = self.ask.limit() == Some(self.taken.entries.len() as u64);
@@ -155,8 +156,8 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         Ok(())
     }
 
-    /// Judges what lies between the last leaf and `next`, or the end of the tree. Says whether both were needed to show
-    /// that nothing does.
+    /// Judges what lies between the last leaf and `next`, or the end of the tree. Says whether both were
+    /// needed to show that nothing does.
     fn interval(&mut self, next: Option<&Leaf<'_>>) -> Result<bool, Error> {
         let (last_key, next_key) = (self.last.map(|leaf| leaf.key), next.map(|leaf| leaf.key));
         let (low, high) = if self.ascending {
@@ -173,7 +174,8 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         let next_inside = next.map_or(self.open_far, |leaf| self.ask.contains(leaf.key));
 
         if self.last_unexplained {
-            // A counted leaf is the last in its range if what follows is outside; the others border on something asked for.
+            // A counted leaf is the last in its range if what follows is outside; the others border on
+            // something asked for.
             let explained = if last_inside { !next_inside } else { asked && empty };
             if !explained {
                 return Err(Error::Unneeded {

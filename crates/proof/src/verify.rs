@@ -1,7 +1,8 @@
 //! From a proof and a root hash to an answer.
 //!
-//! A proof is a version and one layer after another. The query says which tree each layer is of: those on its path, the
-//! one asked about, and then, for a query below, those of each entry found, in order. The proof has no say in it.
+//! A proof is a version and one layer after another. The query says which tree each layer is of: those on its
+//! path, the one asked about, and then, for a query below, those of each entry found, in order. The proof has
+//! no say in it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,15 +19,16 @@ use crate::selection::Selection;
 /// The first byte of a proof.
 pub const PROOF_VERSION: u8 = 1;
 
-/// Longer proofs are refused unread. Verifying takes time and memory in proportion to the proof: at most some thirty
-/// times its bytes.
+/// Longer proofs are refused unread. Verifying takes time and memory in proportion to the proof: at most some
+/// forty times its bytes.
 pub const PROOF_LEN_MAX: usize = 1 << 26;
 
 /// What `proof` proves in answer to `query` about the tree whose root hash is `root`.
 ///
-/// The answer is exactly the one that the tree gives: an honest proof of it exists, no other bytes are accepted, and no
-/// proof of another answer can be made without breaking BLAKE3. That holds for a root made by an honest builder, one that
-/// keeps keys in order; whoever can choose the root can prove anything, so take it from someone you trust.
+/// The answer is exactly the one that the tree gives: an honest proof of it exists, no other bytes are
+/// accepted, and no proof of another answer can be made without breaking BLAKE3. That holds for a root made
+/// by an honest builder, one that keeps keys in order; whoever can choose the root can prove anything, so
+/// take it from someone you trust.
 ///
 /// ```
 /// # #[cfg(feature = "prove")] {
@@ -104,13 +106,15 @@ fn entries(
         return Err(Error::Totals { at: reader.at() });
     }
     let Selection { entries, counted } = Selection::of(&layer, ask)?;
-    let entries = entries.iter().filter_map(|leaf| {
-        let element = leaf.element.clone()?;
-        Some(Entry {
-            key: leaf.key.to_vec(),
-            element,
-            below: None,
-        })
-    });
-    Ok((entries.collect(), counted))
+    let mut found = Vec::with_capacity(entries.len());
+    for leaf in entries {
+        if let Some(value) = &leaf.value {
+            found.push(Entry {
+                key: leaf.key.to_vec(),
+                element: value.element()?,
+                below: None,
+            });
+        }
+    }
+    Ok((found, counted))
 }

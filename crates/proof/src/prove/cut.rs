@@ -1,16 +1,17 @@
 //! Where pages begin: a pure function of the keys, that nobody can steer far.
 //!
-//! On level l a key whose height is above l begins a page, which is one key in sixteen by chance, and settles where an
-//! ordinary page is cut without a look at its neighbours. But heights can be chosen, by trying keys until their hashes
-//! please. A run of more than [`PAGE_LEN_MAX`] keys without a high one is therefore *thinned*: a rule without chance
-//! keeps every second or third key of it, three times over, so that what begins a page is 8 to 27 keys apart, whatever
-//! the keys.
+//! On level l a key whose height is above l begins a page, which is one key in sixteen by chance, and settles
+//! where an ordinary page is cut without a look at its neighbours. But heights can be chosen, by trying keys
+//! until their hashes please. A run of more than [`PAGE_LEN_MAX`] keys without a high one is therefore
+//! *thinned*: a rule without chance keeps every second or third key of it, three times over, so that what
+//! begins a page is 8 to 27 keys apart, whatever the keys.
 //!
-//! Thinning is deterministic coin tossing, after Cole and Vishkin. Each key is labelled with the first bit in which it
-//! differs from the key before. Neighbours never have the same label: at that bit the one key ascends from 0 to 1, and the
-//! next would have to as well. Replacing each label by the lowest bit in which it differs from the one before, and that
-//! bit's value, keeps neighbours different and makes labels small: below 6 after four times. Local maxima of such labels
-//! are 2 to 10 apart; what lies between is cut in twos, the last one a three if need be.
+//! Thinning is deterministic coin tossing, after Cole and Vishkin. Each key is labelled with the first bit in
+//! which it differs from the key before. Neighbours never have the same label: at that bit the one key
+//! ascends from 0 to 1, and the next would have to as well. Replacing each label by the lowest bit in which
+//! it differs from the one before, and that bit's value, keeps neighbours different and makes labels small:
+//! below 6 after four times. Local maxima of such labels are 2 to 10 apart; what lies between is cut in twos,
+//! the last one a three if need be.
 //!
 //! A label depends on six keys, so a change is felt nearby only: that is what bounds the work of an update.
 
@@ -24,7 +25,8 @@ pub(crate) const FELT_BEFORE: usize = 26;
 /// Beyond so many entries after it, too.
 pub(crate) const FELT_AFTER: usize = 208;
 
-/// Where pages begin in a whole level, or in a part of it that begins and ends where pages do for their height's sake.
+/// Where pages begin in a whole level, or in a part of it that begins and ends where pages do for their
+/// height's sake.
 pub(crate) fn cuts(level: u8, entries: &[PageEntry<'_>]) -> Vec<usize> {
     let mut cuts = Vec::new();
     for (from, to) in runs(level, entries) {
@@ -67,7 +69,8 @@ const REDUCTIONS: usize = 4;
 
 /// Every second or third of two keys or more.
 fn thin(keys: &[&[u8]]) -> Vec<usize> {
-    // labels[i] belongs to key i + 1 + the times that labels were reduced, because it took as many keys before.
+    // labels[i] belongs to key i + 1 + the times that labels were reduced, because it took as many keys
+    // before.
     let mut labels: Vec<u64> = keys
         .windows(2)
         .map(|pair| first_difference(pair[0], pair[1]))
@@ -99,7 +102,8 @@ fn thin(keys: &[&[u8]]) -> Vec<usize> {
     kept
 }
 
-/// The first bit in which two ascending keys differ, counting nine for each byte: the first says that there is a byte.
+/// The first bit in which two ascending keys differ, counting nine for each byte: the first says that there
+/// is a byte.
 fn first_difference(before: &[u8], key: &[u8]) -> u64 {
     let same = before.iter().zip(key).take_while(|(a, b)| a == b).count();
     let bit = match (before.get(same), key.get(same)) {

@@ -75,8 +75,9 @@ impl Forest {
         self.apply(path, BTreeMap::from([(key.to_vec(), Some(element))]))
     }
 
-    /// Sets or removes (where there is `None`) elements of the tree at `path`, and brings the hashes up to date. Subtrees
-    /// whose elements go, go too; an element that is a subtree begins empty, whatever root it says.
+    /// Sets or removes (where there is `None`) elements of the tree at `path`, and brings the hashes up to
+    /// date. Subtrees whose elements go, go too; an element that is a subtree begins empty, whatever root it
+    /// says.
     pub fn apply(
         &mut self,
         path: &[&[u8]],

@@ -1,6 +1,7 @@
 //! The side that holds the data: pages, where they are cut, updates, and the making of proofs.
 //!
-//! Storage supplies [`Pages`] and [`Trees`]; nothing here keeps anything. [`Forest`] is such a storage, in memory.
+//! Storage supplies [`Pages`] and [`Trees`]; nothing here keeps anything. [`Forest`] is such a storage, in
+//! memory.
 
 mod cut;
 mod finger;

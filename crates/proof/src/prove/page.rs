@@ -1,7 +1,8 @@
 //! A page: a run of entries at one level of a tree, and the binary tree of hashes over them.
 //!
-//! The binary tree halves: a node over n entries has the first ⌊n/2⌋ on its left and the others on its right. Each inner
-//! node falls between two entries, so the one that splits before entry `i` is kept at `inner[i - 1]`:
+//! The binary tree halves: a node over n entries has the first ⌊n/2⌋ on its left and the others on its right.
+//! Each inner node falls between two entries, so the one that splits before entry `i` is kept at `inner[i -
+//! 1]`:
 //!
 //! ```text
 //! entries    0   1   2   3   4
@@ -232,9 +233,9 @@ impl Page {
         out
     }
 
-    /// Reads what [`encode`](Page::encode) wrote. The hashes inside are taken as they are, the store having checked the
-    /// bytes; for pages from someone else there are
-    /// [`from_leaves`](Page::from_leaves) and [`decode_untrusted`](Page::decode_untrusted).
+    /// Reads what [`encode`](Page::encode) wrote. The hashes inside are taken as they are, the store having
+    /// checked the bytes; for pages from someone else there are [`from_leaves`](Page::from_leaves) and
+    /// [`decode_untrusted`](Page::decode_untrusted).
     pub fn decode(bytes: &[u8]) -> Result<Page, Malformed> {
         let mut reader = Reader::new(bytes);
         let (level, len) = (reader.byte()?, usize::from(reader.byte()?));
@@ -298,12 +299,13 @@ impl Page {
             .map(|(page, _)| page)
     }
 
-    /// Reads a page above level 0 that must be the one of that node, from a source that is not trusted: for a replica that
-    /// fetches a tree page by page, each named by the one above. `None` if it is another page or none at all.
+    /// Reads a page above level 0 that must be the one of that node, from a source that is not trusted: for a
+    /// replica that fetches a tree page by page, each named by the one above. `None` if it is another page or
+    /// none at all.
     ///
-    /// What is bound are the nodes of the pages below. Keys are for finding the way: once the pages below have come, their
-    /// first keys tell whether they were right. Where pages are cut is not checked: an update over all leaves, made anew,
-    /// gives the right pages.
+    /// What is bound are the nodes of the pages below. Keys are for finding the way: once the pages below
+    /// have come, their first keys tell whether they were right. Where pages are cut is not checked: an
+    /// update over all leaves, made anew, gives the right pages.
     #[must_use]
     pub fn decode_untrusted(bytes: &[u8], level: u8, node: &Node) -> Option<Page> {
         let page = Page::decode(bytes).ok()?;

@@ -167,7 +167,8 @@ impl<P: Pages> Descent<'_, P> {
         Ok(page.entry(index).key.to_vec())
     }
 
-    /// Goes down to a leaf page, into the child before the index that `past` gives for each page and its first rank.
+    /// Goes down to a leaf page, into the child before the index that `past` gives for each page and its
+    /// first rank.
     fn leaf_page(&mut self, past: impl Fn(&Page, u64) -> usize) -> Proven<(u64, Arc<Page>), P::Error> {
         let (mut first, mut page) = (0, self.top.clone());
         while page.level() > 0 {
@@ -295,7 +296,8 @@ struct Emission<'a, P> {
 }
 
 impl<P: Pages> Emission<'_, P> {
-    /// Writes a page whose first leaf has rank `first`; `shown` are the leaves to show below it, at least one.
+    /// Writes a page whose first leaf has rank `first`; `shown` are the leaves to show below it, at least
+    /// one.
     fn page(&mut self, page: &Page, first: u64, shown: &[(u64, bool)]) -> Proven<(), P::Error> {
         let mut ends = Vec::with_capacity(page.len());
         let mut end = first;

@@ -1,9 +1,9 @@
 //! Changing a tree: from changed entries to changed pages, level by level.
 //!
-//! The pages of a level are the entries of the next, so every level is rewritten alike. On each, a change is looked at in a
-//! *window* of pages around it, wide enough that cuts outside don't feel it: as a rule the one page whose run it falls in,
-//! in a run that had to be thinned some hundreds of entries to each side. What comes out does not depend on what was there
-//! before, other than the entries.
+//! The pages of a level are the entries of the next, so every level is rewritten alike. On each, a change is
+//! looked at in a *window* of pages around it, wide enough that cuts outside don't feel it: as a rule the one
+//! page whose run it falls in, in a run that had to be thinned some hundreds of entries to each side. What
+//! comes out does not depend on what was there before, other than the entries.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -90,8 +90,8 @@ impl Head {
 
 /// The pages that change when each of those keys is set to its element, or removed where there is `None`.
 ///
-/// The work is in proportion to the number of edits and the logarithm of the number of entries, whatever the keys. The same
-/// contents give the same pages, whatever the order in which they came, and in what batches.
+/// The work is in proportion to the number of edits and the logarithm of the number of entries, whatever the
+/// keys. The same contents give the same pages, whatever the order in which they came, and in what batches.
 pub fn update<P: Pages>(
     pages: &P,
     edits: &BTreeMap<Vec<u8>, Option<Element>>,
@@ -212,7 +212,8 @@ struct Window<'a> {
     cut_right: bool,
 }
 
-/// Entries to read to the left of a change in a long run, so that what is decided there is decided as from its start.
+/// Entries to read to the left of a change in a long run, so that what is decided there is decided as from
+/// its start.
 const CONTEXT: usize = FELT_BEFORE + FELT_AFTER + PAGE_LEN_MAX;
 
 impl<'a, P: Pages> Rewrite<'a, '_, P> {
@@ -240,7 +241,8 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         let (page, is_first) = (place.page.clone(), place.is_first);
         let next = place.next.as_ref().map(|(key, height)| (&key[..], *height));
         let here = edits_before(edits, next);
-        // Without a look at its neighbours, if no later window reaches back into the page, and it begins where it did.
+        // Without a look at its neighbours, if no later window reaches back into the page, and it begins
+        // where it did.
         let ends = next.is_none_or(|next| begins_run(self.level, next, edits));
         let begins = is_first || begins_run(self.level, first(&page), edits);
         let replaces = |edit: &Edit| edit.1.is_some() && page.find(&edit.0).1;
@@ -272,7 +274,8 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         Ok(())
     }
 
-    /// Goes on until a run begins, or so long after the last edit that the window of a later one won't reach back.
+    /// Goes on until a run begins, or so long after the last edit that the window of a later one won't reach
+    /// back.
     fn extend_right(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
         let mut context = 0;
         let mut taken = 0;
@@ -418,8 +421,8 @@ impl<'w> Merged<'w> {
         let Some((first, last)) = self.moved else {
             return self.old_cuts.clone();
         };
-        // In a run that goes on outside, cuts far from all changes are those that were: here too little is known of it to
-        // tell them anew.
+        // In a run that goes on outside, cuts far from all changes are those that were: here too little is
+        // known of it to tell them anew.
         let from = if window.cut_left {
             first.saturating_sub(FELT_BEFORE)
         } else {

@@ -156,7 +156,8 @@ fn a_proof_of_another_query_or_tree_is_refused_whole_and_in_parts() {
 /// Which leaves a made-up proof shows: not at all, by key, or with the value.
 type Shown = [u8];
 
-/// A proof of a single tree that shows what it likes, but truly: written after `docs/tree.md`, apart from the prover.
+/// A proof of a single tree that shows what it likes, but truly: written after `docs/tree.md`, apart from the
+/// prover.
 fn made_up(forest: &Forest, shown: &Shown) -> Vec<u8> {
     let pages = forest.tree(&[]).unwrap().unwrap();
     let top = pages.top_level().unwrap().unwrap();
@@ -236,7 +237,8 @@ fn nodes(
     (node, bytes)
 }
 
-/// Every query of one range whose bounds are at, between and beyond the keys, in every combination of the rest.
+/// Every query of one range whose bounds are at, between and beyond the keys, in every combination of the
+/// rest.
 fn every_query() -> Vec<Query> {
     let bounds = [
         &b""[..],
@@ -280,8 +282,8 @@ fn every_query() -> Vec<Query> {
     queries
 }
 
-/// All that a prover can choose without breaking a hash: what to show and what to leave out. For every tree of up to four
-/// keys, every such choice and every query, only the honest choice is accepted.
+/// All that a prover can choose without breaking a hash: what to show and what to leave out. For every tree
+/// of up to four keys, every such choice and every query, only the honest choice is accepted.
 #[test]
 fn a_proof_that_shows_too_much_or_too_little_is_refused() {
     let queries = every_query();
@@ -390,7 +392,8 @@ fn hostile_bytes_are_refused_at_once() {
     );
 }
 
-/// A holder whose element says more than its subtree holds is caught, even with a root hash that binds the lie.
+/// A holder whose element says more than its subtree holds is caught, even with a root hash that binds the
+/// lie.
 #[test]
 fn an_element_that_disagrees_with_its_subtree_is_refused() {
     let (forest, _) = nested();

@@ -1,7 +1,8 @@
 //! Proofs of earlier builds stay readable, and hashes stay what they are.
 //!
-//! Each file in `golden/` holds what one query gave when it was made: root hash, proof and answer. They are never changed: a
-//! proof format of another version gets files of its own beside them. `WEALD_GOLDEN=write` adds files that are missing.
+//! Each file in `golden/` holds what one query gave when it was made: root hash, proof and answer. They are
+//! never changed: a proof format of another version gets files of its own beside them. `WEALD_GOLDEN=write`
+//! adds files that are missing.
 
 use std::fs;
 use std::path::Path;
