@@ -32,7 +32,8 @@ pub enum Element {
     Reference(Reference),
 }
 
-/// Where a [`Element::Reference`] points. The last segment is the key, those before it the path of its tree.
+/// Where a [`Element::Reference`] points. The last segment is the key, those before it the path of its tree;
+/// there must be one at least, or what is encoded can't be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// From the outermost tree.

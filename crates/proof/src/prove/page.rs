@@ -206,8 +206,9 @@ impl Page {
             sum: 0,
         };
         for slot in &self.slots[from..to] {
-            node.count += slot.node.count;
-            node.sum += slot.node.sum;
+            // Whole nodes were joined without overflow; on the way there, in another order, there may be one.
+            node.count = node.count.wrapping_add(slot.node.count);
+            node.sum = node.sum.wrapping_add(slot.node.sum);
         }
         node
     }
@@ -243,7 +244,7 @@ impl Page {
             return Err(reader.fault(0, Fault::Bounds));
         }
         let mut page = Page::with_capacity(level, len);
-        let (mut last, mut count, mut sum) = (None, 0u64, 0i128);
+        let (mut last, mut count) = (None, 0u64);
         for _ in 0..len {
             let at = reader.at();
             let entry = page_entry(&mut reader, level)?;
@@ -252,9 +253,6 @@ impl Page {
             }
             count = count
                 .checked_add(entry.node.count)
-                .ok_or(reader.fault(at, Fault::Bounds))?;
-            sum = sum
-                .checked_add(entry.node.sum)
                 .ok_or(reader.fault(at, Fault::Bounds))?;
             last = Some(entry.key);
             page.push(entry);
@@ -304,8 +302,9 @@ impl Page {
     /// none at all.
     ///
     /// What is bound are the nodes of the pages below. Keys are for finding the way: once the pages below
-    /// have come, their first keys tell whether they were right. Where pages are cut is not checked: an
-    /// update over all leaves, made anew, gives the right pages.
+    /// have come, their first keys tell whether they were right. A page of one entry has the hash of that
+    /// entry, so only the page below tells whether there is such a page at all. Where pages are cut is not
+    /// checked: an update over all leaves, made anew, gives the right pages.
     #[must_use]
     pub fn decode_untrusted(bytes: &[u8], level: u8, node: &Node) -> Option<Page> {
         let page = Page::decode(bytes).ok()?;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use weald_proof::{
-    Direction, Element, Error, Fault, Forest, Hash, Malformed, Node, PROOF_LEN_MAX, Pages, Query, Range,
-    Trees, prove, value_hash, verify,
+    Direction, Element, Error, Fault, Forest, Hash, Malformed, MemoryPages, Node, PROOF_LEN_MAX, Page, Pages,
+    Query, Range, Trees, UpdateError, prove, update, value_hash, verify,
 };
 
 use crate::model::{self, Model, answer, forest_of, random_key};
@@ -415,6 +415,56 @@ fn an_element_that_disagrees_with_its_subtree_is_refused() {
     }
 }
 
+/// Bytes that look like elements, or like pages of small keys and wild numbers.
+fn encodings() -> impl Strategy<Value = Vec<u8>> {
+    let entry = (
+        0u8..9,
+        any::<[u8; 32]>(),
+        any::<i128>().prop_map(|sum| Element::SumTree {
+            root: Hash([0; 32]),
+            sum,
+        }),
+    );
+    let page = (1u8..3, proptest::collection::vec(entry, 1..8)).prop_map(|(level, entries)| {
+        let mut bytes = vec![level, entries.len() as u8];
+        for (index, (height, hash, sum)) in entries.iter().enumerate() {
+            bytes.extend([1, index as u8, *height]);
+            bytes.extend(hash);
+            bytes.push(9);
+            bytes.extend(&sum.encode()[33..]);
+        }
+        bytes.extend(vec![7; 32 * (entries.len() - 1)]);
+        bytes
+    });
+    let element = (0u8..8, proptest::collection::vec(any::<u8>(), 0..60))
+        .prop_map(|(tag, rest)| [vec![tag], rest].concat());
+    let segments =
+        (5u8..7, proptest::collection::vec(0u8..4, 0..12)).prop_map(|(tag, rest)| [vec![tag], rest].concat());
+    prop_oneof![page, element, segments]
+}
+
+#[test]
+fn sums_too_large_are_refused_and_those_that_cancel_out_are_not() {
+    let tree = |sum| {
+        Some(Element::SumTree {
+            root: Hash([0; 32]),
+            sum,
+        })
+    };
+    let update = |sums: &[i128]| {
+        let edits = sums
+            .iter()
+            .enumerate()
+            .map(|(n, sum)| (vec![n as u8], tree(*sum)))
+            .collect();
+        update(&MemoryPages::default(), &edits).map(|changes| changes.top.unwrap().sum)
+    };
+    assert_eq!(update(&[i128::MAX, -1, 1]), Ok(i128::MAX));
+    assert_eq!(update(&[i128::MAX, 0, 1, -1]), Ok(i128::MAX));
+    assert_eq!(update(&[i128::MAX, 1]), Err(UpdateError::Overflow));
+    assert_eq!(update(&[0, i128::MIN, -1, 0]), Err(UpdateError::Overflow));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
@@ -445,6 +495,19 @@ proptest! {
     fn noise_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), query in model::query()) {
         let forest = forest_of(&small());
         prop_assert!(verify(&bytes, &forest.root(), &query).is_err());
+    }
+
+    #[test]
+    fn bytes_that_can_be_read_are_what_would_be_written(bytes in encodings()) {
+        if let Ok(element) = Element::decode(&bytes) {
+            prop_assert_eq!(element.encode(), &bytes[..]);
+        }
+        if let Ok(page) = Page::decode(&bytes) {
+            prop_assert_eq!(page.encode(), &bytes[..]);
+            // A page of one entry is its entry, whatever that is.
+            let trusted = Page::decode_untrusted(&bytes, page.level(), &page.top());
+            prop_assert!(page.len() == 1 || trusted.is_none(), "hashes of noise");
+        }
     }
 
     #[test]
