@@ -1,17 +1,23 @@
-//! Ctrl-C: what is half made is taken away before the process ends as it would have anyhow.
+//! Ctrl-C: work that asks is told to stop, what is half made is taken away, and the process ends as it would have anyhow.
 //!
 //! The database itself needs nothing of the kind: what was not committed is gone when it is opened again.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 /// Files and directories that nobody wants if the process ends now.
 static UNWANTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// How much work asks whether it shall stop.
+static ASKING: AtomicU32 = AtomicU32::new(0);
+/// The signal that came; 0 before.
+static CAME: AtomicI32 = AtomicI32::new(0);
 static WATCH: Once = Once::new();
 
 /// A file or directory that goes if the process is interrupted. Dropping this only forgets it.
@@ -19,8 +25,7 @@ pub(crate) struct Unwanted(PathBuf);
 
 impl Unwanted {
     pub(crate) fn new(path: &Path) -> Unwanted {
-        // Without the thread an interrupted command leaves the file, which the next one like it writes over.
-        WATCH.call_once(|| drop(watch()));
+        watch();
         list().push(path.to_owned());
         Unwanted(path.to_owned())
     }
@@ -32,18 +37,57 @@ impl Drop for Unwanted {
     }
 }
 
-fn list() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+/// Held by work that asks [`has_come`] now and then, and cleans up behind itself. A second signal does not wait for it.
+pub(crate) struct Asking(());
+
+impl Asking {
+    pub(crate) fn new() -> Asking {
+        watch();
+        ASKING.fetch_add(1, Ordering::SeqCst);
+        Asking(())
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether the process was asked to end.
+pub(crate) fn has_come() -> bool {
+    CAME.load(Ordering::SeqCst) != 0
+}
+
+/// Ends the process by the signal that came, so that a shell sees what happened; returns if none did.
+pub(crate) fn die() {
+    match CAME.load(Ordering::SeqCst) {
+        0 => {}
+        signal => drop(emulate_default_handler(signal)),
+    }
+}
+
+fn list() -> MutexGuard<'static, Vec<PathBuf>> {
     UNWANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch() -> io::Result<()> {
+/// Without the thread an interrupted command leaves its file, which the next one like it writes over.
+fn watch() {
+    WATCH.call_once(|| drop(start()));
+}
+
+fn start() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
+                let is_first = CAME.swap(signal, Ordering::SeqCst) == 0;
+                if is_first && ASKING.load(Ordering::SeqCst) > 0 {
+                    continue;
+                }
                 list().iter().for_each(|path| remove(path));
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
+                let _ = emulate_default_handler(signal);
             }
         })?;
     Ok(())

@@ -19,6 +19,7 @@ mod json;
 mod output;
 mod place;
 mod progress;
+mod replace;
 mod text;
 
 use std::ffi::OsString;

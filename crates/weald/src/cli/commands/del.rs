@@ -64,6 +64,8 @@ impl Del {
             let mut out = Output::new();
             out.json(false, |object| object.number("deleted", deleted))?;
             out.finish()?;
+        } else if deleted == 0 {
+            return Err(Failure::Refused("there was nothing to delete".to_owned()));
         }
         Ok(Outcome::of(deleted > 0))
     }

@@ -10,7 +10,7 @@ use crate::cli::Outcome;
 use crate::cli::args::In;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
-use crate::cli::{input, place};
+use crate::cli::{input, place, text};
 
 /// Write a key's value to standard output
 ///
@@ -37,7 +37,10 @@ impl Get {
         let tx = open.db.read().map_err(&failed)?;
         let bucket = self.place.path().read(&tx).map_err(&failed)?;
         let Some(mut value) = bucket.get_reader(&key).map_err(&failed)? else {
-            return Ok(Outcome::No);
+            return Err(Failure::Refused(format!(
+                "there is no key {}",
+                text::escape(&key)
+            )));
         };
         let mut out = Output::new();
         if self.json {

@@ -75,6 +75,11 @@ impl Set {
             let mut out = Output::new();
             out.json(false, |object| object.truth("set", set))?;
             out.finish()?;
+        } else if !set {
+            let key = text::escape(&key);
+            return Err(Failure::Refused(format!(
+                "the key {key} is there already: leave out --if-absent to set it anyhow"
+            )));
         }
         Ok(Outcome::of(set))
     }
