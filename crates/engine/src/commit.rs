@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::gate::GateGuard;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::merge::merge;
-use crate::op::{Entry, Op};
+use crate::op::{Entry, LargeRef, Op};
 use crate::options::SyncPolicy;
 use crate::roots::Roots;
 use crate::stage::{Sorted, Stage, Staged};
@@ -34,13 +34,13 @@ impl Core {
     pub(crate) fn commit(
         &self,
         gate: GateGuard<'_>,
-        base: Base,
+        base: Base<'_>,
         stage: &mut Stage,
         policy: SyncPolicy,
     ) -> Result<Committed> {
         self.check_writable()?;
         self.throttle()?;
-        let small = !base.spilled && (stage.bytes() as u64) < self.options.bulk_bytes;
+        let small = base.spilled.is_none() && (stage.bytes() as u64) < self.options.bulk_bytes;
         match &self.wal {
             Some(wal) if small => {
                 let batch = encode(&stage.finish())?;
@@ -116,7 +116,7 @@ impl Core {
     }
 
     /// Commits by a checkpoint: the pages go to the file at once, and the log does not know of it.
-    fn commit_directly(&self, base: Base, stage: &mut Stage) -> Result<Committed> {
+    fn commit_directly(&self, base: Base<'_>, stage: &mut Stage) -> Result<Committed> {
         let bulk = stage.bytes() as u64 >= self.options.bulk_bytes;
         let mut state = self.state();
         let before = state.head;
@@ -126,6 +126,9 @@ impl Core {
         roots.txid = txid;
         roots.lsn = before.lsn;
         state.head = roots;
+        // Before the checkpoint, which would count as free what belongs to nobody.
+        self.settle_large(stage);
+        self.own_spilled(base.spilled);
         self.enqueue(roots, None);
         drop(state);
         let done = self.checkpoint();
@@ -135,15 +138,33 @@ impl Core {
             let mut state = self.state();
             state.head = before;
             self.store.take_back(txid, &created);
+            self.unsettle_large(stage, base.spilled);
             return Err(e);
         }
-        self.settle_large(stage);
         self.publish();
         // What the commit freed is not needed by the last checkpoint any more, as it is that checkpoint.
         self.reclaim_all();
         self.counters.commits.add(1);
         self.counters.direct_commits.add(1);
         Ok(Committed { txid, lsn: roots.lsn })
+    }
+
+    /// Takes trees that hold what the newest state holds, but in other pages, for the next commit. The log need not know of it: what it has
+    /// comes to the same on top of the pages before.
+    pub(crate) fn commit_moved(&self, state: &mut State, pages: Apply<'_>, mut roots: Roots) -> Result<()> {
+        roots.txid = pages.txid();
+        pages.finish(&mut state.dirty)?;
+        state.head = roots;
+        self.enqueue(roots, None);
+        Ok(())
+    }
+
+    /// Waits until all commits so far are visible.
+    pub(crate) fn settle_all(&self) -> Result<()> {
+        while let (Some(until), Some(wal)) = (self.publish(), &self.wal) {
+            wal.flush(until).map_err(|e| self.log_failure(e))?;
+        }
+        Ok(())
     }
 
     /// Merges what is staged into pages of commit `txid`, which nobody sees yet.
@@ -172,6 +193,26 @@ impl Core {
         let mut space = self.store.space();
         for large in stage.large_values() {
             space.own(run_of(large, self.store.page_size()));
+        }
+    }
+
+    /// What a transaction spilled belongs to the commit now.
+    fn own_spilled(&self, large: Option<&[LargeRef]>) {
+        let Some(large) = large else { return };
+        let mut space = self.store.space();
+        for large in large {
+            space.own(run_of(*large, self.store.page_size()));
+        }
+        space.own_spilled();
+    }
+
+    /// The commit did not come about: the runs belong to the transaction again, which gives them back.
+    fn unsettle_large(&self, stage: &Stage, spilled: Option<&[LargeRef]>) {
+        let superseded: Vec<LargeRef> = stage.superseded_large_values().collect();
+        let mut space = self.store.space();
+        let kept = stage.large_values().filter(|large| !superseded.contains(large));
+        for large in kept.chain(spilled.unwrap_or_default().iter().copied()) {
+            space.unown(run_of(large, self.store.page_size()));
         }
     }
 
@@ -257,10 +298,11 @@ impl Core {
 
 /// What a commit stands on.
 #[derive(Clone, Copy)]
-pub(crate) struct Base {
+pub(crate) struct Base<'s> {
     pub(crate) roots: Roots,
-    /// Whether the transaction has pages of its own already, which the log knows nothing of.
-    pub(crate) spilled: bool,
+    /// The large values among what the transaction has put into pages of its own already, which the log knows nothing of; `None` where it
+    /// has no such pages.
+    pub(crate) spilled: Option<&'s [LargeRef]>,
 }
 
 /// The log's form of what is staged: drops and ranges of a tree before its points, as they are applied.

@@ -53,6 +53,26 @@ pub(crate) fn merge(pages: &mut Apply<'_>, roots: &Roots, staged: &Sorted<'_>) -
     merger.finish(pages)
 }
 
+/// Gives trees that hold what they held other pages to begin with.
+pub(crate) fn replace_roots(
+    pages: &mut Apply<'_>,
+    roots: &Roots,
+    records: BTreeMap<TreeId, TreeRecord>,
+) -> Result<Roots> {
+    let mut merger = Merger {
+        roots: *roots,
+        records: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+    };
+    for (tree, record) in records {
+        match merger.roots.fixed_mut(tree) {
+            Some(fixed) => *fixed = record,
+            None => drop(merger.records.insert(tree.0.to_be_bytes(), Some(record))),
+        }
+    }
+    merger.finish(pages)
+}
+
 struct Merger {
     roots: Roots,
     /// The trees whose record in the catalog changes; `None` for one that goes.

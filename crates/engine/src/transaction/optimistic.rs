@@ -111,7 +111,7 @@ impl<'db> OptimisticTx<'db> {
             gate,
             Base {
                 roots: head,
-                spilled: false,
+                spilled: None,
             },
             &mut draft.stage,
             policy,

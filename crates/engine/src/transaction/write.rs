@@ -61,9 +61,10 @@ impl<'db> WriteTx<'db> {
         }
         let roots = draft.roots;
         draft.resolve_merges(&roots)?;
+        let spilled = draft.spilled_large();
         let base = Base {
             roots,
-            spilled: draft.has_spilled(),
+            spilled: spilled.as_deref(),
         };
         let committed = core.commit(gate, base, &mut draft.stage, policy)?;
         draft.stage.clear();
@@ -85,6 +86,11 @@ impl<'db> WriteTx<'db> {
         } else {
             Ok(())
         }
+    }
+
+    /// What the transaction is made of, for those who know trees by their ids.
+    pub(crate) fn draft_mut(&mut self) -> &mut Draft<'db> {
+        &mut self.draft
     }
 
     /// Forgets all that was written. Dropping the transaction does the same.
