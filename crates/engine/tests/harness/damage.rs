@@ -42,14 +42,20 @@ impl Image {
                 let key = format!("key {:04}", round * 17 + n * 3).into_bytes();
                 tx.put(&key, &rng.bytes(len)).unwrap();
             }
-            tx.delete_range(format!("key {:04}", round * 20)..format!("key {:04}", round * 20 + 4)).unwrap();
-            tx.put_with_ttl(b"mortal", &[round as u8], std::time::Duration::from_secs(100_000)).unwrap();
+            tx.delete_range(format!("key {:04}", round * 20)..format!("key {:04}", round * 20 + 4))
+                .unwrap();
+            tx.put_with_ttl(b"mortal", &[round as u8], std::time::Duration::from_secs(100_000))
+                .unwrap();
             if round % 3 == 0 {
                 tx.put(b"large", &rng.bytes(10_000 + round as usize)).unwrap();
                 let mut bucket = tx.create_bucket_if_absent(b"bucket").unwrap();
                 bucket.put(&[round as u8; 8], b"in a bucket").unwrap();
                 bucket.next_sequence().unwrap();
-                bucket.create_bucket_if_absent(&[b'a' + round as u8]).unwrap().put(b"", b"").unwrap();
+                bucket
+                    .create_bucket_if_absent(&[b'a' + round as u8])
+                    .unwrap()
+                    .put(b"", b"")
+                    .unwrap();
             }
             tx.commit_with(SyncPolicy::Immediate).unwrap();
             models.push(dump(&db.read().unwrap()).unwrap());
@@ -63,8 +69,16 @@ impl Image {
             db.close().unwrap();
             disk
         };
-        let files = disk.files().into_iter().filter(|path| !path.to_string_lossy().ends_with("-lock"));
-        let files = files.map(|path| (path.to_string_lossy().into_owned(), disk.read_file(&path).unwrap()));
+        let files = disk
+            .files()
+            .into_iter()
+            .filter(|path| !path.to_string_lossy().ends_with("-lock"));
+        let files = files.map(|path| {
+            (
+                path.to_string_lossy().into_owned(),
+                disk.read_file(&path).unwrap(),
+            )
+        });
         Image {
             files: files.collect(),
             models,
@@ -101,7 +115,10 @@ impl Image {
         match dump(&tx) {
             Ok(found) if found == self.models[last] => Ok(true),
             Ok(found) if may_cut && found == self.models[last - 1] => Ok(true),
-            Ok(found) => Err(format!("wrong contents: {}", found.difference(&self.models[last]))),
+            Ok(found) => Err(format!(
+                "wrong contents: {}",
+                found.difference(&self.models[last])
+            )),
             Err(e) => {
                 typed(&e)?;
                 self.check_each(&tx, last, may_cut)?;
@@ -222,7 +239,12 @@ fn a_file_that_was_cut_gives_the_right_answer_or_a_typed_error() {
 #[test]
 fn a_log_that_is_missing_is_noticed() {
     let image = Image::new(PageSize::Size4K, true);
-    let mut logs: Vec<&String> = image.files.iter().map(|(path, _)| path).filter(|path| *path != PATH).collect();
+    let mut logs: Vec<&String> = image
+        .files
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|path| *path != PATH)
+        .collect();
     logs.sort();
     let live: Vec<_> = logs.iter().filter(|path| path.ends_with(".wal")).collect();
     assert!(live.len() > 1);
@@ -235,7 +257,10 @@ fn a_log_that_is_missing_is_noticed() {
             Ok(db) => {
                 let found = dump(&db.read().unwrap()).unwrap();
                 let is_last = n + 1 == live.len();
-                assert!(image.models.last() == Some(&found) || is_last, "without {path}: not noticed");
+                assert!(
+                    image.models.last() == Some(&found) || is_last,
+                    "without {path}: not noticed"
+                );
                 assert!(image.models.contains(&found), "without {path}: half a commit");
             }
         }

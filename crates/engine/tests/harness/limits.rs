@@ -35,11 +35,24 @@ fn a_reader_that_stays_holds_one_version_and_the_file_shrinks_afterwards() {
         }
     }
     db.checkpoint().unwrap();
-    assert!(len() <= first * 3, "the file grew from {first} to {} bytes", len());
+    assert!(
+        len() <= first * 3,
+        "the file grew from {first} to {} bytes",
+        len()
+    );
     let stats = db.stats();
     assert!(stats.readers > 0 && stats.oldest_reader_commits > 50, "{stats:?}");
-    assert!(stats.pending_bytes > first / 2, "what the reader costs shows: {stats:?}");
-    assert_eq!(reader.iter().filter(|pair| pair.as_ref().unwrap().1 == [0; 200]).count() as u64, KEYS);
+    assert!(
+        stats.pending_bytes > first / 2,
+        "what the reader costs shows: {stats:?}"
+    );
+    assert_eq!(
+        reader
+            .iter()
+            .filter(|pair| pair.as_ref().unwrap().1 == [0; 200])
+            .count() as u64,
+        KEYS
+    );
     drop(reader);
     let mut tx = db.write().unwrap();
     tx.delete_range(&100u64.to_be_bytes()[..]..).unwrap();
@@ -52,7 +65,11 @@ fn a_reader_that_stays_holds_one_version_and_the_file_shrinks_afterwards() {
     let stats = db.stats();
     assert!(stats.pending_bytes < 100_000, "{stats:?}");
     db.close().unwrap();
-    assert!(len() < first / 3, "the file is {} bytes long, and was {first} with 100 times as much in it", len());
+    assert!(
+        len() < first / 3,
+        "the file is {} bytes long, and was {first} with 100 times as much in it",
+        len()
+    );
 }
 
 /// No test of its own: what the process with little memory does.
@@ -68,7 +85,10 @@ fn small_process() {
     for from in (0..BIG).step_by(1000) {
         let tx = db.read().unwrap();
         let part = tx.range(from.to_be_bytes()..(from + 1000).to_be_bytes());
-        assert_eq!(part.filter(|pair| pair.as_ref().unwrap().1.len() == 2000).count(), 1000);
+        assert_eq!(
+            part.filter(|pair| pair.as_ref().unwrap().1.len() == 2000).count(),
+            1000
+        );
         assert_eq!(tx.iter().rev().take(100).count(), 100);
     }
     let mut rng = Rng::new(5);
@@ -100,7 +120,10 @@ fn a_database_larger_than_the_address_space_that_is_allowed() {
     db.close().unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() > BIG * 2000);
     let output = Command::new("sh")
-        .args(["-c", "ulimit -v 90000; exec \"$0\" --exact limits::small_process --nocapture --test-threads=1"])
+        .args([
+            "-c",
+            "ulimit -v 90000; exec \"$0\" --exact limits::small_process --nocapture --test-threads=1",
+        ])
         .arg(std::env::current_exe().unwrap())
         .env("WEALD_SMALL", &path)
         .env("MALLOC_ARENA_MAX", "1")
@@ -130,7 +153,8 @@ fn keys_of_every_length() {
             for value in [0, 1, page.bytes() / 4 - 40, page.bytes() / 4, page.bytes()] {
                 let mut key = vec![b'l'; len.saturating_sub(8)];
                 key.extend((value as u64).to_be_bytes());
-                tx.put_with_ttl(&key, &vec![1; value], std::time::Duration::from_secs(1000)).unwrap();
+                tx.put_with_ttl(&key, &vec![1; value], std::time::Duration::from_secs(1000))
+                    .unwrap();
             }
         }
         let long = tx.put(&vec![b'k'; max + 1], b"");
@@ -140,7 +164,11 @@ fn keys_of_every_length() {
         let db = Database::open_with_options(&path, options).unwrap();
         let tx = db.read().unwrap();
         for &len in &lengths {
-            assert_eq!(tx.get(&vec![b'k'; len]).unwrap().as_deref(), Some(&len.to_le_bytes()[..]), "{len}");
+            assert_eq!(
+                tx.get(&vec![b'k'; len]).unwrap().as_deref(),
+                Some(&len.to_le_bytes()[..]),
+                "{len}"
+            );
         }
         assert_eq!(tx.iter().map(Result::unwrap).count() as u64, tx.len().unwrap());
         assert_eq!(tx.get(&vec![b'k'; max + 1]).unwrap(), None);
@@ -189,7 +217,11 @@ impl Write for Compared {
 
 #[test]
 fn values_of_any_size_are_streamed() {
-    let dir = if is_exhaustive() { tempfile::tempdir().unwrap() } else { directory() };
+    let dir = if is_exhaustive() {
+        tempfile::tempdir().unwrap()
+    } else {
+        directory()
+    };
     let path = dir.path().join("db");
     let mut lengths = vec![0, 1, 1000, 4096, 65_536, 1 << 20, (1 << 20) + 1, 64 << 20];
     if is_exhaustive() {
@@ -216,6 +248,9 @@ fn values_of_any_size_are_streamed() {
         assert_eq!(tx.get_ref(b"short").unwrap(), None);
         tx.put(b"value", b"small").unwrap();
         tx.commit().unwrap();
+        // What is written next goes where the value was.
+        db.checkpoint().unwrap();
+        db.put(b"value", b"smaller").unwrap();
         db.close().unwrap();
         let len = std::fs::metadata(&path).unwrap().len();
         assert!(len < 1 << 20, "{len} bytes are left");
@@ -283,5 +318,8 @@ fn a_file_that_another_cuts_while_it_is_mapped_is_an_error_and_no_crash() {
     let all: Result<Vec<_>, _> = tx.iter().collect();
     assert!(matches!(all, Err(Error::Corrupt(_) | Error::Io(_))));
     let large = tx.get(b"~large");
-    assert!(matches!(large, Err(Error::Corrupt(_) | Error::Io(_))), "{large:?}");
+    assert!(
+        matches!(large, Err(Error::Corrupt(_) | Error::Io(_))),
+        "{large:?}"
+    );
 }

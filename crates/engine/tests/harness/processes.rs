@@ -40,7 +40,11 @@ fn commit(db: &Database, n: u64) -> Result<(), Error> {
         tx.delete_range(&from[..]..&KEYS.to_be_bytes()[..])?;
     }
     tx.put(b"~n", &n.to_le_bytes())?;
-    let policy = if n.is_multiple_of(3) { SyncPolicy::None } else { SyncPolicy::Immediate };
+    let policy = if n.is_multiple_of(3) {
+        SyncPolicy::None
+    } else {
+        SyncPolicy::Immediate
+    };
     tx.commit_with(policy)?;
     Ok(())
 }
@@ -83,7 +87,12 @@ fn writer_process() {
 
 fn start(path: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "processes::writer_process", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "processes::writer_process",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("WEALD_WRITER", path)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -94,7 +103,10 @@ fn start(path: &Path) -> Child {
 /// The last commit that a writer, which is dead by now, said was done.
 fn last_done(output: &str) -> Option<u64> {
     let whole = &output[..output.rfind('\n')?];
-    whole.lines().rev().find_map(|line| line.strip_prefix("done ")?.parse().ok())
+    whole
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("done ")?.parse().ok())
 }
 
 #[test]
@@ -120,7 +132,11 @@ fn a_killed_writer_leaves_all_that_it_acknowledged() {
             output.read_to_string(&mut rest).unwrap();
             rest
         });
-        std::thread::sleep(Duration::from_micros(rng.below(if round % 4 == 3 { 15_000 } else { 80_000 })));
+        std::thread::sleep(Duration::from_micros(rng.below(if round % 4 == 3 {
+            15_000
+        } else {
+            80_000
+        })));
         writer.kill().unwrap();
         writer.wait().unwrap();
         acknowledged = last_done(&reader.join().unwrap()).unwrap_or(acknowledged);
@@ -129,7 +145,10 @@ fn a_killed_writer_leaves_all_that_it_acknowledged() {
             let db = Database::open_with_options(&path, options()).unwrap();
             assert!(began.elapsed() < Duration::from_secs(10));
             let n = state(&db);
-            assert!(n >= acknowledged, "commit {acknowledged} was acknowledged, and the last is {n}");
+            assert!(
+                n >= acknowledged,
+                "commit {acknowledged} was acknowledged, and the last is {n}"
+            );
             if rng.one_in(2) {
                 db.close().unwrap();
             }
@@ -137,7 +156,10 @@ fn a_killed_writer_leaves_all_that_it_acknowledged() {
     }
     let db = Database::open_with_options(&path, options()).unwrap();
     assert!(state(&db) >= acknowledged);
-    assert!(acknowledged > 20, "the writers did next to nothing: {acknowledged}");
+    assert!(
+        acknowledged > 20,
+        "the writers did next to nothing: {acknowledged}"
+    );
 }
 
 #[test]
