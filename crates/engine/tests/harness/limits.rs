@@ -103,7 +103,7 @@ fn small_process() {
     println!("\nall is well");
 }
 
-const BIG: u64 = 60_000;
+const BIG: u64 = 120_000;
 
 #[test]
 fn a_database_larger_than_the_address_space_that_is_allowed() {
@@ -122,7 +122,7 @@ fn a_database_larger_than_the_address_space_that_is_allowed() {
     let output = Command::new("sh")
         .args([
             "-c",
-            "ulimit -v 90000; exec \"$0\" --exact limits::small_process --nocapture --test-threads=1",
+            "ulimit -v 200000; exec \"$0\" --exact limits::small_process --nocapture --test-threads=1",
         ])
         .arg(std::env::current_exe().unwrap())
         .env("WEALD_SMALL", &path)
