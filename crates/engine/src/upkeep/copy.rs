@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::Core;
 use crate::error::Result;
-use crate::ids::{TreeId, TxId};
+use crate::ids::TreeId;
 use crate::op::{Entry, Value};
 use crate::options::DatabaseOptions;
 use crate::store::{PageStore, Snapshot};
@@ -69,7 +69,6 @@ impl<'c> TreeWriter<'c> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Copied {
     pub(crate) keys: u64,
-    pub(crate) txid: TxId,
 }
 
 /// Copies the newest visible state of a database into a new one at `path`, whose pages are full.
@@ -87,10 +86,7 @@ pub(crate) fn compact_to(
     let fixed = [TreeId::NAMES, TreeId::ATTRIBUTES, TreeId::ROOT];
     let record = |tree: TreeId| view.roots.fixed[tree.0 as usize];
     meter.set_total(fixed.map(|tree| record(tree).len).iter().sum());
-    let mut copied = Copied {
-        keys: 0,
-        txid: view.roots.txid,
-    };
+    let mut copied = Copied { keys: 0 };
     let mut writer = TreeWriter::new(&to);
     for tree in fixed {
         copied.keys += copy_tree(&view.pages, tree, record(tree).root, &mut writer, meter)?;
