@@ -226,3 +226,6 @@ fn check_log(core: &Core, wal: &Wal, meta: &Meta, report: &mut CheckReport) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

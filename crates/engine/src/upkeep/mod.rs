@@ -38,7 +38,7 @@ pub use load::LoadOptions;
 pub use progress::{Progress, Unit};
 pub use repair::RepairReport;
 pub use report::{CheckReport, Place, Problem};
-pub use restore::RestoreInfo;
+pub use restore::{RestoreInfo, RestoreOptions};
 
 use crate::db::Database;
 use crate::error::Result;
@@ -95,7 +95,7 @@ impl Database {
         options: DatabaseOptions,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckReport> {
-        let vfs = restore::vfs_of(&options);
+        let vfs = restore::or_disk(options.vfs.clone());
         let mut meter = Meter::new(Unit::Pages, None, &mut progress);
         check::check_file(path.as_ref(), &vfs, options, &mut meter)
     }
@@ -167,7 +167,7 @@ impl Database {
     /// Writes a full backup of the newest state to `sink`, beside readers and writers. It begins with a checkpoint.
     ///
     /// ```
-    /// use weald_engine::{Database, DatabaseOptions};
+    /// use weald_engine::{Database, RestoreOptions};
     ///
     /// let dir = tempfile::tempdir()?;
     /// let db = Database::open(dir.path().join("my.weald"))?;
@@ -180,7 +180,7 @@ impl Database {
     /// db.backup_with(&mut later, Some(&info.point), |_| std::ops::ControlFlow::Continue(()))?;
     ///
     /// let path = dir.path().join("restored.weald");
-    /// Database::restore(&mut [&mut &full[..], &mut &later[..]], &path, DatabaseOptions::new(), false)?;
+    /// Database::restore(&mut [&mut &full[..], &mut &later[..]], &path, RestoreOptions::new())?;
     /// assert_eq!(Database::open(&path)?.get(b"key")?.as_deref(), Some(&b"2"[..]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -233,30 +233,40 @@ impl Database {
     /// Makes a database at `path` from a full backup and the incremental ones after it, in order. Each must stand on the one before;
     /// gaps, other databases' backups, and damaged or cut ones are refused. What they make up is checked like [`check`](Self::check) does.
     ///
-    /// The file has its name only when all that is done. With `overwrite` it takes the place of a database of that name, which nobody may have open; without,
-    /// one that has the name already is never touched. A restored database is one of its own: incremental backups of it begin with a full one.
+    /// The file has its name only when all that is done. One that has the name already is never touched, unless the options say that it
+    /// is to be replaced; then nobody may have it open. A restored database is one of its own: incremental backups of it begin with a full one.
     ///
-    /// See [`backup`](Self::backup) for an example.
+    /// ```
+    /// use weald_engine::{Database, RestoreOptions};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Database::open(dir.path().join("my.weald"))?;
+    /// db.put(b"key", b"value")?;
+    /// let mut backup = Vec::new();
+    /// db.backup(&mut backup)?;
+    ///
+    /// let path = dir.path().join("restored.weald");
+    /// Database::restore(&mut [&mut &backup[..]], &path, RestoreOptions::new())?;
+    /// assert_eq!(Database::open(&path)?.get(b"key")?.as_deref(), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restore(
         backups: &mut [&mut dyn Read],
         path: impl AsRef<Path>,
-        options: DatabaseOptions,
-        overwrite: bool,
+        options: RestoreOptions,
     ) -> Result<RestoreInfo> {
-        Database::restore_with(backups, path, options, overwrite, go_on)
+        Database::restore_with(backups, path, options, go_on)
     }
 
     /// [`restore`](Self::restore), telling how far it is. Cancelled, it leaves nothing.
     pub fn restore_with(
         backups: &mut [&mut dyn Read],
         path: impl AsRef<Path>,
-        options: DatabaseOptions,
-        overwrite: bool,
+        options: RestoreOptions,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<RestoreInfo> {
-        let vfs = restore::vfs_of(&options);
         let mut meter = Meter::new(Unit::Bytes, None, &mut progress);
-        restore::restore(backups, path.as_ref(), vfs, overwrite, &mut meter)
+        restore::restore(backups, path.as_ref(), options, &mut meter)
     }
 
     /// Writes everything that is visible now to `sink`, in a format that does not depend on how it is stored: buckets, keys, values,
@@ -348,7 +358,7 @@ impl Database {
         options: DatabaseOptions,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<RepairReport> {
-        let vfs = restore::vfs_of(&options);
+        let vfs = restore::or_disk(options.vfs.clone());
         let mut meter = Meter::new(Unit::Pages, None, &mut progress);
         repair::repair(from.as_ref(), to.as_ref(), &vfs, options, &mut meter)
     }

@@ -178,7 +178,9 @@ fn free_pages(raw: &RawFile, size: PageSize, report: &mut RepairReport) -> Resul
     let mut free = PageSet::default();
     for extent in space.survey(meta.roots.txid).free {
         let stop = (extent.start + extent.len).min(file.pages());
-        (extent.start..stop).for_each(|id| drop(free.insert(id)));
+        for id in extent.start..stop {
+            free.insert(id);
+        }
     }
     Ok(Some(free))
 }

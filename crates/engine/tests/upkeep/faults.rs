@@ -1,11 +1,10 @@
 //! Calls that fail, and power that is cut, at every operation: whatever was to be made is there whole or not at all, and what was there stays.
 
 use std::io::Read;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use weald_engine::{Database, DatabaseOptions, Error, LoadOptions, Writable};
+use weald_engine::{Database, DatabaseOptions, Error, LoadOptions, RestoreOptions, Writable};
 use weald_vfs::{Call, Fault, FaultKind, SimDisk, SimOptions, Vfs};
 
 use super::support::*;
@@ -37,29 +36,20 @@ fn disk(wal: bool) -> SimDisk {
 }
 
 /// Something that makes [`TARGET`] from a database.
-type Make = fn(&Database, &DatabaseOptions) -> Result<(), Error>;
+type Make = fn(&Database, &SimDisk, &DatabaseOptions) -> Result<(), Error>;
 
-fn on(_: weald_engine::Progress) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
-fn copy(db: &Database, options: &DatabaseOptions) -> Result<(), Error> {
+fn copy(db: &Database, _: &SimDisk, options: &DatabaseOptions) -> Result<(), Error> {
     db.compact_to(TARGET, options.clone()).map(drop)
 }
 
-fn restore(db: &Database, options: &DatabaseOptions) -> Result<(), Error> {
+fn restore(db: &Database, disk: &SimDisk, _: &DatabaseOptions) -> Result<(), Error> {
     let mut backup = Vec::new();
     db.backup(&mut backup)?;
-    Database::restore(
-        &mut [&mut &backup[..] as &mut dyn Read],
-        TARGET,
-        options.clone(),
-        false,
-    )
-    .map(drop)
+    let options = RestoreOptions::new().vfs(Arc::new(disk.clone()));
+    Database::restore(&mut [&mut &backup[..] as &mut dyn Read], TARGET, options).map(drop)
 }
 
-fn repair(_: &Database, options: &DatabaseOptions) -> Result<(), Error> {
+fn repair(_: &Database, _: &SimDisk, options: &DatabaseOptions) -> Result<(), Error> {
     Database::repair("/copy", TARGET, options.clone()).map(drop)
 }
 
@@ -92,7 +82,7 @@ fn what_is_made_is_whole_or_absent_after_every_crash() {
                 db.compact_to("/copy", options(&disk, wal)).unwrap();
             }
             disk.crash_after(disk.operations() + index);
-            let result = make(&db, &options(&disk, wal));
+            let result = make(&db, &disk, &options(&disk, wal));
             std::mem::forget(db);
             for seed in 0..3 {
                 made += u64::from(check_target(&disk.after_crash(seed), &expected, wal));
@@ -130,7 +120,7 @@ fn a_call_that_fails_is_an_error_and_leaves_nothing() {
                         db.compact_to("/copy", options(&disk, wal)).unwrap();
                     }
                     disk.inject(Fault::new(call, kind).after(skip));
-                    let result = make(&db, &options(&disk, wal));
+                    let result = make(&db, &disk, &options(&disk, wal));
                     disk.clear_faults();
                     let there = check_target(&disk, &expected, wal);
                     assert!(!disk.exists(Path::new("/target-part")).unwrap());
