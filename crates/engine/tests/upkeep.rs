@@ -5,5 +5,7 @@ mod upkeep {
     pub(crate) mod check;
     pub(crate) mod compact;
     pub(crate) mod dump;
+    pub(crate) mod faults;
+    pub(crate) mod repair;
     pub(crate) mod support;
 }

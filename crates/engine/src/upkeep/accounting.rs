@@ -30,6 +30,13 @@ impl PageSet {
         absent
     }
 
+    pub(crate) fn contains(&self, page: u64) -> bool {
+        let within = page % CHUNK;
+        self.chunks
+            .get(&(page / CHUNK))
+            .is_some_and(|chunk| chunk[within as usize / 64] & 1 << (within % 64) != 0)
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -205,7 +212,7 @@ mod tests {
     #[test]
     fn gaps_and_overlaps_are_named() {
         let mut used = PageSet::default();
-        (2..10).for_each(|page| assert!(used.insert(page)));
+        assert!((2..10).all(|page| used.insert(page)));
         let survey = Survey {
             end: 20,
             free: vec![extent(12, 3)],
