@@ -129,6 +129,15 @@ impl Filters {
         set.in_making.is_empty() && set.loading.is_empty() && self.wanted().is_empty()
     }
 
+    /// The share of absent keys that go on to the tree.
+    pub(crate) fn false_positive_rate(&self, tree: TreeId) -> f64 {
+        self.set
+            .load()
+            .in_use
+            .get(&tree)
+            .map_or(1.0, |filter| filter.false_positive_rate())
+    }
+
     /// Bytes of memory that the filters take.
     pub(crate) fn bytes(&self) -> u64 {
         let set = self.set.load();
