@@ -2,6 +2,15 @@
 
 use weald_engine::{Database, Readable, Writable};
 
+/// Sees that every page is in use once or free, and that everything that is said of the contents is so.
+pub(crate) fn check_sound(db: &Database) -> Result<(), String> {
+    let report = db.check().map_err(|e| format!("the check failed: {e}"))?;
+    match report.problems.first() {
+        None => Ok(()),
+        Some(_) => Err(format!("the check found {:?}", report.problems)),
+    }
+}
+
 /// Deletes everything, and sees that all pages are free then. `mortal` keys with a time to live may be in the index of expiry times still.
 pub(crate) fn check_empties(db: &Database, mortal: u64) -> Result<(), String> {
     let failed = |e: weald_engine::Error| format!("emptying failed: {e}");
@@ -16,6 +25,7 @@ pub(crate) fn check_empties(db: &Database, mortal: u64) -> Result<(), String> {
         db.put(b"last", &[n]).map_err(failed)?;
         db.checkpoint().map_err(failed)?;
     }
+    check_sound(db)?;
     let stats = db.stats();
     let used = (stats.file_bytes - stats.free_bytes - stats.pending_bytes) / stats.page_size;
     // The meta pages, a leaf, the sequence numbers, two lists of free pages, and the index.

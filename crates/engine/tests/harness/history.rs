@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weald_engine::{Database, DatabaseOptions, Error, PageSize, SyncPolicy};
 use weald_vfs::Vfs;
 
+use crate::accounting::check_sound;
 use crate::compare::{check, dump};
 use crate::generate::{Generator, options, page_size};
 use crate::model::Model;
@@ -25,6 +26,7 @@ pub(crate) enum Step {
     Checkpoint,
     Flush,
     Collect,
+    Compact,
     Reopen,
 }
 
@@ -67,6 +69,7 @@ impl Script {
                 0 => Step::Checkpoint,
                 1 => Step::Flush,
                 2 if g.rng.one_in(3) => Step::Collect,
+                2 => Step::Compact,
                 3 => Step::Reopen,
                 kind => {
                     let mut draft = Ideal::new(&ideal.model, key_max);
@@ -180,6 +183,7 @@ impl Script {
                 played.durable = played.committed;
             }
             Step::Collect => drop(db.collect_expired()?),
+            Step::Compact => drop(db.compact()?),
             Step::Reopen => unreachable!("the caller has the handle"),
         }
         Ok(())
@@ -202,7 +206,7 @@ impl Script {
         })
     }
 
-    /// Writes to a database that has state `place`, opens it once more, and sees that everything is there.
+    /// Checks a database that has state `place`, writes to it, opens it once more, and sees that everything is there.
     pub(crate) fn go_on(
         &self,
         db: Database,
@@ -211,6 +215,7 @@ impl Script {
         seed: u64,
     ) -> Result<(), String> {
         let failed = |what: &'static str| move |e: Error| format!("{what} failed: {e}");
+        check_sound(&db)?;
         let key_max = db.key_len_max();
         let mut g = Generator::new(seed, 30, key_max, 20_000);
         let mut model = Model::clone(&self.models[place]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weald_engine::{Database, DatabaseOptions, Error, OptimisticTx, PageSize, ReadTx, SyncPolicy};
 use weald_vfs::{SimDisk, SimOptions};
 
-use crate::accounting::check_empties;
+use crate::accounting::{check_empties, check_sound};
 use crate::compare::check;
 use crate::generate::{Generator, options, page_size};
 use crate::model::Model;
@@ -105,6 +105,7 @@ impl History {
             assert_eq!(db.key_len_max(), self.key_max);
             self.session(&db, events);
             check(&db.read().unwrap(), &self.model, &mut self.g.rng).expect("before closing");
+            check_sound(&db).expect("before closing");
             self.end(db, wal);
         }
         let (options, _) = self.options();
@@ -197,6 +198,8 @@ impl History {
                 }
                 24 => db.flush().expect("a flush"),
                 25 if self.g.rng.one_in(3) => self.collect(db),
+                26 if self.g.rng.one_in(3) => check_sound(db).expect("in between"),
+                27 if self.g.rng.one_in(3) => drop(db.compact().expect("compaction")),
                 26 => {
                     let stats = db.stats();
                     assert!(
