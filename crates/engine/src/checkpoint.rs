@@ -289,10 +289,14 @@ impl Core {
         old: &Meta,
     ) -> Result<()> {
         let file = &self.store.file;
-        if capture.end < old.end && capture.end < file.pages() {
-            // Under the lock, so that nobody takes pages past the end and writes to them meanwhile.
+        if capture.end < old.end {
+            // Under the lock, so that nobody takes pages past the end and writes to them meanwhile. What was taken before lies before the
+            // end, though the file may not have been measured since it was written.
             let space = self.store.space();
-            file.cut(space.end().max(capture.end).min(file.pages()))?;
+            let end = space.end().max(capture.end);
+            if end < file.pages() {
+                file.cut(end)?;
+            }
         }
         file.measure()?;
         self.store.written(pages);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use weald_vfs::{File, Mapping, WriteOp};
 
@@ -68,6 +68,8 @@ impl PageFile {
 
     /// Looks how long the file is, after it grew or was cut.
     pub(crate) fn measure(&self) -> Result<()> {
+        // One at a time: a length that was read before another's counts for less.
+        let _growing = self.growing();
         let len = self
             .file
             .len()
@@ -76,12 +78,15 @@ impl PageFile {
         self.cover(len)
     }
 
-    /// Makes a mapping that spans `len` bytes, if there is none. Where it can't be had, pages are read by system calls.
+    fn growing(&self) -> MutexGuard<'_, ()> {
+        self.growing.lock().expect("no panic while the file is measured")
+    }
+
+    /// Makes a mapping that spans `len` bytes, if there is none. The caller holds `growing`. Where it can't be had, pages are read by system calls.
     fn cover(&self, len: u64) -> Result<()> {
         if !self.is_mapped() {
             return Ok(());
         }
-        let _growing = self.growing.lock().expect("no panic while a mapping is made");
         let newest = self.newest_map.load(Ordering::Acquire);
         let spans = self.maps[newest].get().map_or(0, |map| map.capacity());
         if spans >= len.max(1) {
@@ -154,6 +159,7 @@ impl PageFile {
 
     /// Cuts the file after `pages` pages.
     pub(crate) fn cut(&self, pages: u64) -> Result<()> {
+        let _growing = self.growing();
         self.pages.store(pages, Ordering::Release);
         let len = pages * self.page_size as u64;
         self.file

@@ -25,3 +25,4 @@ mod model_test;
 mod op;
 mod processes;
 mod seed;
+mod stress;
