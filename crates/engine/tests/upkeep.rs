@@ -1,11 +1,11 @@
 //! Checks, compaction, copies, dumps, backups and repairs: on every kind of database, and on damaged bytes.
 
 mod upkeep {
-    pub mod backup;
-    pub mod check;
-    pub mod compact;
-    pub mod dump;
-    pub mod faults;
-    pub mod repair;
-    pub mod support;
+    mod backup;
+    mod check;
+    mod compact;
+    mod dump;
+    mod faults;
+    mod repair;
+    mod support;
 }
