@@ -8,6 +8,7 @@ mod core;
 mod db;
 mod error;
 mod expiry;
+mod filters;
 mod free_list;
 mod gate;
 mod ids;
@@ -33,7 +34,7 @@ pub use db::Database;
 pub use error::{Corruption, Error, IoError, Result, TooLarge};
 pub use ids::{Lsn, TxId};
 pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
-pub use stats::{LogStats, Stats};
+pub use stats::{LogStats, StagingChunks, Stats};
 pub use transaction::{
     Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable,
     WriteTx,

@@ -32,9 +32,9 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use apply::{Applied, Change, apply};
-pub(crate) use check::{Met, Totals, check};
-pub(crate) use cursor::{Cursor, Item};
+pub(crate) use apply::{Applied, apply};
+pub(crate) use check::{Met, check};
+pub(crate) use cursor::Cursor;
 pub(crate) use diff::diff;
 pub(crate) use drop::{delete_range, drop_tree};
 pub(crate) use get::{count, estimate, get, get_many};

@@ -185,7 +185,7 @@ fn step(core: &Core, at: &mut Position, bound: u64, fill: usize) -> Result<(u64,
         // Branches on the way may have been built anew, which is not worth a commit.
         return Ok((0, looked));
     }
-    let roots = replace_roots(&mut pages, &roots, records)?;
+    let roots = replace_roots(&mut pages, &core.filters, &roots, records)?;
     core.commit_moved(&mut state, pages, roots)?;
     drop(state);
     drop(gate);
