@@ -145,7 +145,8 @@ impl Image {
             match pair {
                 Ok((key, value)) => {
                     let is = |model: &Model| model.pairs.get(key).is_some_and(|v| *v.bytes == *value);
-                    if !is(&self.models[last]) && !(may_cut && is(&self.models[last - 1])) {
+                    let right = is(&self.models[last]) || may_cut && is(&self.models[last - 1]);
+                    if !right {
                         return Err(format!("a wrong pair with key {}", key.escape_ascii()));
                     }
                 }

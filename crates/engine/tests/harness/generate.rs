@@ -190,7 +190,8 @@ impl Generator {
             29..=32 => {
                 let operand_len = self.rng.below(300) as usize;
                 let operand = self.rng.bytes(operand_len);
-                Do::Merge(key, *self.rng.pick(&OPERATORS), operand)
+                let operator = OPERATORS[self.rng.below(3) as usize];
+                Do::Merge(key, operator, operand)
             }
             33..=38 => Do::Delete(self.good_key()),
             39..=42 => Do::Discard(key),

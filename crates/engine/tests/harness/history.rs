@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weald_engine::{Database, DatabaseOptions, Error, PageSize, SyncPolicy};
+use weald_engine::{Database, DatabaseOptions, Error, SyncPolicy};
 use weald_vfs::Vfs;
 
 use crate::accounting::check_sound;
@@ -34,7 +34,6 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     pub(crate) options: DatabaseOptions,
     pub(crate) logged: bool,
-    pub(crate) page: PageSize,
     pub(crate) steps: Vec<Step>,
     /// The state after each commit; the first one is empty.
     pub(crate) models: Vec<Arc<Model>>,
@@ -105,7 +104,6 @@ impl Script {
             logged: !format!("{options:?}").contains("wal: false"),
             // Optimistic transactions stay in memory, and must fit.
             options: options.transaction_bytes_max(4 << 20),
-            page,
             steps: list,
             models,
         }

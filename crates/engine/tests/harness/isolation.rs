@@ -8,6 +8,10 @@ use weald_vfs::Memory;
 
 use crate::seed::Rng;
 
+/// What a transaction reads, or does.
+type Read<'a> = &'a dyn Fn(&OptimisticTx<'_>);
+type Work<'a> = &'a dyn Fn(&mut OptimisticTx<'_>);
+
 fn database(pairs: &[(&[u8], &[u8])]) -> Database {
     let db = Database::in_memory().unwrap();
     let mut tx = db.write().unwrap();
@@ -99,7 +103,7 @@ const FIVE: &[(&[u8], &[u8])] = &[
 #[test]
 fn phantoms_are_noticed() {
     let put_bb = |db: &Database| drop(db.put(b"bb", b"2").unwrap());
-    let scans: &[(&str, &dyn Fn(&OptimisticTx<'_>))] = &[
+    let scans: &[(&str, Read<'_>)] = &[
         ("an empty range", &|tx| {
             assert_eq!(tx.range("b0".."bz").count(), 0)
         }),
@@ -153,7 +157,7 @@ fn phantoms_are_noticed() {
 
 #[test]
 fn what_an_iterator_did_not_come_to_does_not_count() {
-    let cases: &[(&str, &dyn Fn(&OptimisticTx<'_>))] = &[
+    let cases: &[(&str, Read<'_>)] = &[
         ("not begun", &|tx| drop(tx.iter())),
         ("the first", &|tx| drop(tx.first().unwrap())),
         ("two from the front", &|tx| drop(tx.iter().take(2).count())),
@@ -190,7 +194,7 @@ fn what_an_iterator_did_not_come_to_does_not_count() {
 
 #[test]
 fn a_bucket_that_goes_away_is_a_conflict() {
-    let cases: &[(&str, &dyn Fn(&mut OptimisticTx<'_>))] = &[
+    let cases: &[(&str, Work<'_>)] = &[
         ("a read of a key", &|tx| {
             drop(tx.bucket(b"b").unwrap().get(b"k").unwrap());
         }),
@@ -205,7 +209,7 @@ fn a_bucket_that_goes_away_is_a_conflict() {
         }),
         ("a list", &|tx| assert_eq!(tx.buckets().unwrap().len(), 1)),
         ("a bucket within", &|tx| {
-            drop(tx.bucket_mut(b"b").unwrap().create_bucket(b"c").unwrap());
+            tx.bucket_mut(b"b").unwrap().create_bucket(b"c").unwrap();
         }),
     ];
     for (what, work) in cases {
@@ -234,7 +238,7 @@ fn under_snapshot_isolation_a_write_to_a_bucket_that_goes_away_is_a_conflict() {
         let mut tx = db.optimistic_with(Isolation::Snapshot).unwrap();
         let mut bucket = tx.bucket_mut(b"b").unwrap();
         if within {
-            drop(bucket.create_bucket(b"c").unwrap());
+            bucket.create_bucket(b"c").unwrap();
         } else {
             bucket.put(b"k", b"v").unwrap();
         }
@@ -251,7 +255,7 @@ fn under_snapshot_isolation_a_write_to_a_bucket_that_goes_away_is_a_conflict() {
     let mut tx = db.optimistic_with(Isolation::Snapshot).unwrap();
     tx.delete_bucket(b"b").unwrap();
     let mut other = db.write().unwrap();
-    drop(other.bucket_mut(b"b").unwrap().create_bucket(b"c").unwrap());
+    other.bucket_mut(b"b").unwrap().create_bucket(b"c").unwrap();
     other.commit().unwrap();
     assert!(!committed(tx), "a bucket was created in one that is deleted");
 }
