@@ -1,7 +1,6 @@
 //! Checks, compaction, copies, dumps, backups and repairs: on every kind of database, and on damaged bytes.
 
 mod upkeep {
-<<<<<<< HEAD
     pub(crate) mod backup;
     pub(crate) mod check;
     pub(crate) mod compact;
@@ -9,13 +8,4 @@ mod upkeep {
     pub(crate) mod faults;
     pub(crate) mod repair;
     pub(crate) mod support;
-=======
-    mod backup;
-    mod check;
-    mod compact;
-    mod dump;
-    mod faults;
-    mod repair;
-    mod support;
->>>>>>> upkeep
 }

@@ -61,6 +61,7 @@ pub(crate) struct Space {
     unowned: BTreeMap<u64, u64>,
     /// Pages that the one open transaction has spilled to: a crash frees these too.
     spilled: Vec<Extent>,
+    takes_first: bool,
     /// One more than the last page in use.
     end: u64,
 }
@@ -80,6 +81,7 @@ impl Space {
             scan_at: SCAN_MIN,
             unowned: BTreeMap::new(),
             spilled: Vec::new(),
+            takes_first: false,
             end,
         };
         let extents = || free.iter().filter(|extent| extent.len > 0);
@@ -113,7 +115,7 @@ impl Space {
         match self.next_extent() {
             Some((start, len)) => {
                 // Some at once, as each change of the extents has its price.
-                let taken = len.min(TAKE);
+                let taken = if self.takes_first { 1 } else { len.min(TAKE) };
                 self.remove(start, len);
                 if len > taken {
                     self.insert(start + taken, len - taken);
@@ -135,7 +137,7 @@ impl Space {
         const LONG: u64 = 16;
         let mut near = self.by_start.iter().take(NEAR).map(|(&start, &len)| (start, len));
         let first = near.next()?;
-        if first.1 >= LONG {
+        if self.takes_first || first.1 >= LONG {
             return Some(first);
         }
         let long = near.find(|(_, len)| *len >= LONG);
@@ -354,7 +356,13 @@ impl Space {
         Some(Extent { start, len })
     }
 
-    /// Whether there is a free page below `bound`; the next ones that are taken are the first ones of the file.
+    /// Whether single pages are taken from the very beginning of the file, however scattered they are: to empty its end.
+    pub(crate) fn take_first(&mut self, on: bool) {
+        self.settle();
+        self.takes_first = on;
+    }
+
+    /// Whether there is a free page below `bound`.
     pub(crate) fn has_free_below(&mut self, bound: u64) -> bool {
         self.settle();
         self.by_start
