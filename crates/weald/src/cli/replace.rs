@@ -51,17 +51,17 @@ impl Nascent {
                 temporary: None,
             });
         }
-        refuse_existing(path, force)?;
         if path.is_dir() {
             return Err(Failure::Usage(format!(
                 "{} is a directory: name a file",
                 path.display()
             )));
         }
+        refuse_existing(path, force)?;
         // What a link leads to is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut name = path.clone().into_os_string();
-        name.push(".part");
+        name.push("-part");
         let name = PathBuf::from(name);
         let file = claim(&name)?;
         let temporary = Temporary {
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 
         // Left by a process that was killed.
-        fs::write(dir.path().join("out.part"), b"a longer text than the next").unwrap();
+        fs::write(dir.path().join("out-part"), b"a longer text than the next").unwrap();
         let mut whole = Nascent::new(&path, false).unwrap();
         whole.write_all(b"whole").unwrap();
         whole.finish().unwrap();

@@ -1,8 +1,12 @@
 //! The commands, a file each.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod bucket;
+pub(crate) mod check;
+pub(crate) mod compact;
 pub(crate) mod del;
+pub(crate) mod dump;
 pub(crate) mod get;
 mod overview;
 pub(crate) mod scan;
@@ -27,6 +31,12 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Scan(scan) => scan.run(db),
         Command::Bucket(bucket) => bucket.run(db),
         Command::Stats(stats) => stats.run(db),
+        Command::Check(check) => check.run(db),
+        Command::Compact(compact) => compact.run(db),
+        Command::Backup(backup) => backup.run(db),
+        Command::Restore(restore) => restore.run(db),
+        Command::Dump(dump) => dump.run(db),
+        Command::Load(load) => load.run(db),
         Command::Bench(bench) => bench.run(db),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -66,6 +66,7 @@ impl Bench {
                 "{:<34}{:>12}{:>14}{:>10}{:>10}{:>10}",
                 "work", "operations", "per second", "p50", "p99", "max"
             ))?;
+            out.flush()?;
         }
         let floor = directory.path().join("flush");
         self.show(&mut out, "write 4 KiB and flush, no database", |_| {
@@ -110,8 +111,7 @@ impl Bench {
         name: &str,
         work: impl FnOnce(&Bench) -> Result<Measured>,
     ) -> Result<()> {
-        let progress = Progress::spinner();
-        progress.say(name);
+        let progress = Progress::new(name);
         let measured = work(self)?;
         drop(progress);
         let rate = measured.per_second();
