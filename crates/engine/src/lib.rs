@@ -40,6 +40,6 @@ pub use transaction::{
 };
 pub use upkeep::{
     BackupInfo, BackupPoint, CheckReport, CompactInfo, DumpInfo, LoadOptions, Place, Problem, Progress,
-    RestoreInfo, Unit,
+    RepairReport, RestoreInfo, RestoreOptions, Unit,
 };
 pub use values::ValueReader;

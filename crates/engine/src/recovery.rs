@@ -212,7 +212,7 @@ fn read_meta(path: &Path, file: &dyn File) -> Result<Meta> {
     })
 }
 
-fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
+pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     let damaged = |what: &str| Error::corrupt(file.path(), None, what);
     let blob = meta.free;
     let size = file.page_size() as u64;

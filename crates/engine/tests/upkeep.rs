@@ -5,5 +5,7 @@ mod upkeep {
     pub mod check;
     pub mod compact;
     pub mod dump;
+    pub mod faults;
+    pub mod repair;
     pub mod support;
 }
