@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::bucket::BucketPath;
-use crate::cli::commands::{backup, bench, bucket, check, compact, del, dump, get, scan, set, shell, stats};
+use crate::cli::commands::{
+    backup, bench, bucket, check, compact, del, dump, get, repair, scan, set, shell, stats,
+};
 
 /// What the exit code says, in the help of the program.
 const EXIT_CODES: &str = "\
@@ -54,6 +56,7 @@ pub(crate) enum Command {
     Bucket(bucket::Bucket),
     Stats(stats::Stats),
     Check(check::Check),
+    Repair(repair::Repair),
     Compact(compact::Compact),
     Backup(backup::Backup),
     Restore(backup::Restore),

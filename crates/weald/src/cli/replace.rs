@@ -40,6 +40,17 @@ pub(crate) fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a path that is taken.
+pub(crate) fn refuse_taken(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(Failure::Refused(format!(
+            "{} exists already: name another file",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 impl Nascent {
     pub(crate) fn new(path: &Path, force: bool) -> Result<Nascent> {
         let failed = |e| Failure::file("write", path)(e);

@@ -79,6 +79,39 @@ fn damage_is_named_with_its_place() {
 }
 
 #[test]
+fn a_repair_saves_what_is_readable() {
+    let place = filled(1000);
+    let text = place.text(&["repair", "copy.weald"]);
+    assert!(text.contains("nothing is lost"), "{text}");
+    assert_eq!(contents(&place, "copy.weald"), contents(&place, "my.weald"));
+    assert!(
+        place
+            .refused(1, &["repair", "copy.weald"])
+            .contains("exists already")
+    );
+
+    let mut bytes = fs::read(place.db()).unwrap();
+    let found = bytes.windows(12).rposition(|w| w == b"key 00000500").unwrap();
+    bytes[found] ^= 1;
+    fs::write(place.db(), &bytes).unwrap();
+    let answer = place.run(&["repair", "saved.weald"]);
+    let text = String::from_utf8(answer.out).unwrap();
+    assert_eq!((answer.code, &answer.err[..]), (Some(1), ""));
+    assert!(text.contains(&format!("lost: page {}", found / 4096)), "{text}");
+    let answer = place.run(&["repair", "again.weald", "--json"]);
+    let report = crate::program::lines(&answer.out).pop().unwrap();
+    assert_eq!(
+        (answer.code, &report["complete"], &report["losses"]),
+        (Some(1), &json!(false), &json!(1))
+    );
+    assert!(fs::read(place.db()).unwrap() == bytes);
+    assert!(place.text(&["check", "-d", "saved.weald"]).starts_with("sound"));
+    let (saved, whole) = (contents(&place, "saved.weald"), contents(&place, "copy.weald"));
+    assert!(saved.lines().count() > 900);
+    assert!(saved.lines().all(|line| whole.contains(line)));
+}
+
+#[test]
 fn a_backup_and_those_after_it_bring_everything_back() {
     let place = filled(1000);
     place.ok(&["backup", "monday"]);
@@ -261,6 +294,7 @@ fn wrong_files_are_told_in_a_line() {
         Some(2)
     );
     assert_eq!(place.files(), ["my.weald"]);
+    place.ok(&["backup", "good"]);
     let _open = Database::open(place.db()).unwrap();
     for args in [
         &["check"][..],
@@ -273,6 +307,9 @@ fn wrong_files_are_told_in_a_line() {
         let complaint = place.refused(3, args);
         assert!(complaint.contains(&std::process::id().to_string()), "{complaint}");
     }
+    for args in [&["repair", "x"][..], &["restore", "good", "--force"]] {
+        assert!(place.refused(3, args).contains("in use"));
+    }
     assert!(!place.files().contains(&"x".to_owned()));
 }
 
@@ -280,7 +317,7 @@ fn wrong_files_are_told_in_a_line() {
 fn long_streams_need_little_memory() {
     let place = Place::new();
     place.feed_ok(&["set", "large"], &noise(20_000_000));
-    const ENOUGH: u32 = 12;
+    const ENOUGH: u32 = 16;
     for args in [
         &["dump", "dump"][..],
         &["backup", "backup"],
@@ -342,8 +379,9 @@ fn a_killed_dump_or_backup_leaves_no_file_of_that_name() {
     let place = filled(50_000);
     for make in ["dump", "backup"] {
         kill_often(&place, &[make, "out"], None, |done, name| {
-            assert_eq!(place.path("out").exists(), done, "{name}");
-            if done {
+            // One that was killed may have done all of its work before.
+            assert!(!done || place.path("out").exists(), "{name}");
+            if place.path("out").exists() {
                 place.ok(&[
                     if make == "dump" { "load" } else { "restore" },
                     "out",

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use weald::{BackupPoint, Database, DatabaseOptions};
+use weald::{BackupPoint, Database, RestoreOptions};
 
 use crate::cli::Outcome;
 use crate::cli::failure::{Failure, Result};
@@ -108,8 +108,8 @@ impl Restore {
         let mut readers: Vec<&mut dyn Read> =
             sources.iter_mut().map(|source| source as &mut dyn Read).collect();
         let progress = Progress::new("restoring");
-        let options = DatabaseOptions::new();
-        let info = Database::restore_with(&mut readers, path, options, self.force, progress.follow(total))
+        let options = RestoreOptions::new().overwrite(self.force);
+        let info = Database::restore_with(&mut readers, path, options, progress.follow(total))
             .map_err(|e| Failure::Database(path.to_owned(), Box::new(e)))?;
         drop(progress);
         let mut out = Output::new();

@@ -9,7 +9,7 @@ use crate::cli::Outcome;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::{place, text};
+use crate::cli::{place, replace, text};
 
 /// Make the file smaller, or write a smaller copy
 ///
@@ -68,6 +68,7 @@ impl Compact {
     }
 
     fn copy(&self, db: Option<&Path>, to: &Path) -> Result<()> {
+        replace::refuse_taken(to)?;
         let open = place::read(db)?;
         let now = PageSize::from_bytes(open.db.stats().page_size).unwrap_or_default();
         let options = DatabaseOptions::new().page_size(self.page_size.unwrap_or(now));

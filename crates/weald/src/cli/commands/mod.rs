@@ -9,6 +9,7 @@ pub(crate) mod del;
 pub(crate) mod dump;
 pub(crate) mod get;
 mod overview;
+pub(crate) mod repair;
 pub(crate) mod scan;
 pub(crate) mod set;
 pub(crate) mod shell;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Bucket(bucket) => bucket.run(db),
         Command::Stats(stats) => stats.run(db),
         Command::Check(check) => check.run(db),
+        Command::Repair(repair) => repair.run(db),
         Command::Compact(compact) => compact.run(db),
         Command::Backup(backup) => backup.run(db),
         Command::Restore(restore) => restore.run(db),
