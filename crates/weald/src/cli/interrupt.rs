@@ -28,10 +28,13 @@ const STEP: Duration = Duration::from_millis(10);
 pub(crate) struct Unwanted(PathBuf);
 
 impl Unwanted {
-    pub(crate) fn new(path: &Path) -> Unwanted {
+    /// Makes it with `make`. A signal waits until that is done, so there is no moment in which it is there and nobody knows of it.
+    pub(crate) fn made<T, E>(path: &Path, make: impl FnOnce() -> Result<T, E>) -> Result<(T, Unwanted), E> {
         watch();
-        list().push(path.to_owned());
-        Unwanted(path.to_owned())
+        let mut list = list();
+        let made = make()?;
+        list.push(path.to_owned());
+        Ok((made, Unwanted(path.to_owned())))
     }
 }
 
@@ -92,7 +95,9 @@ fn start() -> io::Result<()> {
                     std::thread::sleep(STEP);
                     waited += STEP;
                 }
-                list().iter().for_each(|path| remove(path));
+                // Held to the end, so that nothing is made any more.
+                let list = list();
+                list.iter().for_each(|path| remove(path));
                 let _ = emulate_default_handler(signal);
             }
         })?;

@@ -74,9 +74,9 @@ impl Nascent {
         let mut name = path.clone().into_os_string();
         name.push("-part");
         let name = PathBuf::from(name);
-        let file = claim(&name)?;
+        let (file, unwanted) = Unwanted::made(&name, || claim(&name))?;
         let temporary = Temporary {
-            _unwanted: Unwanted::new(&name),
+            _unwanted: unwanted,
             path: name,
         };
         file.set_len(0).map_err(Failure::file("write", &temporary.path))?;
