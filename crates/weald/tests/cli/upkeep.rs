@@ -12,8 +12,7 @@ use crate::program::{Place, feed, limited, noise, signal};
 
 /// A database with a bit of everything: `keys` keys of 100 bytes, a bucket in a bucket, a large value and one that expires.
 fn filled(keys: u32) -> Place {
-    let place = Place::new();
-    let db = Database::open(place.db()).unwrap();
+    let db = Database::in_memory().unwrap();
     let mut tx = db.write().unwrap();
     for n in 0..keys {
         tx.put(format!("key {n:08}").as_bytes(), &noise(100)).unwrap();
@@ -26,8 +25,7 @@ fn filled(keys: u32) -> Place {
         .put_with_ttl(b"short", b"lived", Duration::from_secs(3600))
         .unwrap();
     tx.commit().unwrap();
-    db.close().unwrap();
-    place
+    Place::with(&db)
 }
 
 /// Everything in a database, as text.
@@ -347,6 +345,12 @@ fn a_closed_pipe_ends_a_dump_without_a_word() {
     }
 }
 
+/// Removes a database with the log that a killed process has left.
+fn remove(place: &Place, db: &str) {
+    fs::remove_file(place.path(db)).unwrap();
+    let _ = fs::remove_dir_all(place.path(&format!("{db}-wal")));
+}
+
 /// At how many moments of its run a command is killed.
 const STEPS: u32 = 6;
 
@@ -426,7 +430,7 @@ fn a_killed_load_leaves_all_or_nothing() {
             "{name}: {keys}, a whole one has {all}"
         );
         assert_eq!(place.text(&["get", "mine", "-d", "other.weald"]), "stays");
-        fs::remove_file(place.path("other.weald")).unwrap();
+        remove(&place, "other.weald");
         place.ok(&["set", "mine", "stays", "-d", "other.weald"]);
     });
 }
