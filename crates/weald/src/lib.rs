@@ -44,3 +44,6 @@
 
 #[cfg(feature = "engine")]
 pub use weald_engine::*;
+/// The file systems that a database can live on, for [`DatabaseOptions::vfs`].
+#[cfg(feature = "engine")]
+pub use weald_vfs as vfs;

@@ -13,3 +13,5 @@ mod mistakes;
 mod pairs;
 #[path = "cli/telling.rs"]
 mod telling;
+#[path = "cli/upkeep.rs"]
+mod upkeep;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::bucket::BucketPath;
-use crate::cli::commands::{bench, bucket, del, get, scan, set, shell, stats};
+use crate::cli::commands::{
+    backup, bench, bucket, check, compact, del, dump, get, repair, scan, set, shell, stats,
+};
 
 /// What the exit code says, in the help of the program.
 const EXIT_CODES: &str = "\
@@ -14,7 +16,7 @@ Exit codes:
   1  the answer is no: not found, there already, problems found
   2  the command line is wrong, or asks for more than a database takes
   3  another process has the database open
-  4  the file is damaged, or is no database that this version reads
+  4  a file is damaged, or is none that this version reads
   5  the disk, a file, or standard input or output failed
 
 Keys and values are bytes. As arguments they are taken as they are, or as hexadecimal digits with --hex.
@@ -53,6 +55,13 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     Bucket(bucket::Bucket),
     Stats(stats::Stats),
+    Check(check::Check),
+    Repair(repair::Repair),
+    Compact(compact::Compact),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Dump(dump::Dump),
+    Load(dump::Load),
     Bench(bench::Bench),
     Completions(shell::Completions),
     Man(shell::Man),

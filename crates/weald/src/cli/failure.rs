@@ -38,6 +38,11 @@ impl Failure {
         }
     }
 
+    /// Whether somebody pressed Ctrl-C.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Failure::Database(_, e) if matches!(**e, Error::Cancelled))
+    }
+
     /// A failed write to standard output.
     pub(crate) fn output(e: io::Error) -> Failure {
         if e.kind() == io::ErrorKind::BrokenPipe {
@@ -56,13 +61,16 @@ impl Failure {
 
 fn of_engine(e: &Error) -> u8 {
     match e {
-        Error::BucketNotFound { .. } | Error::BucketExists { .. } => 1,
+        Error::BucketNotFound { .. } | Error::BucketExists { .. } | Error::Exists { .. } => 1,
         Error::InvalidOptions { .. }
         | Error::InvalidBucketName { .. }
         | Error::TooLarge(_)
         | Error::PageSizeMismatch { .. } => 2,
         Error::Locked { .. } => 3,
-        Error::Corrupt(_) | Error::NotADatabase { .. } | Error::UnsupportedFormat { .. } => 4,
+        Error::Corrupt(_)
+        | Error::NotADatabase { .. }
+        | Error::UnsupportedFormat { .. }
+        | Error::BadStream { .. } => 4,
         _ => 5,
     }
 }
@@ -93,7 +101,11 @@ impl std::fmt::Display for Engine<'_> {
         let Engine(e, path) = self;
         let says_where = matches!(
             e,
-            Error::Io(_) | Error::Corrupt(_) | Error::NotADatabase { .. } | Error::DiskFull { .. }
+            Error::Io(_)
+                | Error::Corrupt(_)
+                | Error::NotADatabase { .. }
+                | Error::DiskFull { .. }
+                | Error::Exists { .. }
         );
         if says_where {
             write!(f, "{e}")
@@ -108,6 +120,7 @@ fn advice(e: &Error) -> Option<&'static str> {
     match e {
         Error::Locked { .. } => Some("end that process, or wait for it"),
         Error::Corrupt(_) => Some("'weald check' tells the extent, 'weald repair' saves what is readable"),
+        Error::Exists { .. } => Some("name another file, or remove it first"),
         Error::NotADatabase { .. } => Some("name another file with --db"),
         Error::BucketNotFound { .. } => {
             Some("'weald bucket list' shows what there is, 'weald bucket create' makes one")

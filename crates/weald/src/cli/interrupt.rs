@@ -20,14 +20,21 @@ static ASKING: AtomicU32 = AtomicU32::new(0);
 static CAME: AtomicI32 = AtomicI32::new(0);
 static WATCH: Once = Once::new();
 
+/// How long such work is waited for: it may be stuck in a read from a pipe.
+const PATIENCE: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(10);
+
 /// A file or directory that goes if the process is interrupted. Dropping this only forgets it.
 pub(crate) struct Unwanted(PathBuf);
 
 impl Unwanted {
-    pub(crate) fn new(path: &Path) -> Unwanted {
+    /// Makes it with `make`. A signal waits until that is done, so there is no moment in which it is there and nobody knows of it.
+    pub(crate) fn made<T, E>(path: &Path, make: impl FnOnce() -> Result<T, E>) -> Result<(T, Unwanted), E> {
         watch();
-        list().push(path.to_owned());
-        Unwanted(path.to_owned())
+        let mut list = list();
+        let made = make()?;
+        list.push(path.to_owned());
+        Ok((made, Unwanted(path.to_owned())))
     }
 }
 
@@ -37,7 +44,7 @@ impl Drop for Unwanted {
     }
 }
 
-/// Held by work that asks [`has_come`] now and then, and cleans up behind itself. A second signal does not wait for it.
+/// Held by work that asks [`has_come`] now and then, and cleans up behind itself. It gets a moment for that.
 pub(crate) struct Asking(());
 
 impl Asking {
@@ -82,11 +89,15 @@ fn start() -> io::Result<()> {
         .name("interrupt".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                let is_first = CAME.swap(signal, Ordering::SeqCst) == 0;
-                if is_first && ASKING.load(Ordering::SeqCst) > 0 {
-                    continue;
+                CAME.store(signal, Ordering::SeqCst);
+                let mut waited = Duration::ZERO;
+                while ASKING.load(Ordering::SeqCst) > 0 && waited < PATIENCE {
+                    std::thread::sleep(STEP);
+                    waited += STEP;
                 }
-                list().iter().for_each(|path| remove(path));
+                // Held to the end, so that nothing is made any more.
+                let list = list();
+                list.iter().for_each(|path| remove(path));
                 let _ = emulate_default_handler(signal);
             }
         })?;

@@ -5,7 +5,8 @@
 //!               │    ──► bucket    which bucket in it
 //!               │    ──► input     where a value comes from
 //!               │    ──► output    where the answer goes: text, json
-//!               │    ──► replace   files that appear whole or not at all
+//!               │    ──► stream    where dumps and backups come from and go to; replace: files that appear whole or not at all
+//!               │    ──► progress  how far long work is, and interrupt: what Ctrl-C means to it
 //!               └──► failure       one line, and an exit code
 //! ```
 
@@ -20,6 +21,7 @@ mod output;
 mod place;
 mod progress;
 mod replace;
+mod stream;
 mod text;
 
 use std::ffi::OsString;
@@ -70,6 +72,9 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(Failure::Closed.exit_code())
         }
         Err(failure) => {
+            if failure.is_cancelled() {
+                interrupt::die();
+            }
             let _ = writeln!(std::io::stderr(), "weald: {failure}");
             ExitCode::from(failure.exit_code())
         }

@@ -67,6 +67,21 @@ impl Output {
         self.out.write_all(self.line.as_bytes()).map_err(Failure::output)
     }
 
+    /// Writes the beginning of bytes in a readable form, and how many there are, for a person who wants to see what is there.
+    pub(crate) fn glimpse(&mut self, bytes: &[u8], hex: bool) -> Result<()> {
+        const GLIMPSE: usize = 200;
+        if bytes.len() <= GLIMPSE {
+            return self.readable(bytes, hex);
+        }
+        // Not within a character, so that its first bytes don't look like damage.
+        let cut = (GLIMPSE - 3..=GLIMPSE)
+            .rev()
+            .find(|cut| bytes[*cut] & 0xc0 != 0x80)
+            .unwrap_or(GLIMPSE);
+        self.readable(&bytes[..cut], hex)?;
+        self.raw(format!("… ({} bytes)", text::count(bytes.len() as u64)).as_bytes())
+    }
+
     /// Hands on what there is, for those who wait for it.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(Failure::output)

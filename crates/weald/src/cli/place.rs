@@ -9,6 +9,8 @@ use crate::cli::failure::{Failure, Result};
 
 /// A database that is open, with its path for messages.
 pub(crate) struct Open {
+    // Dropped before the database is, so that it is gone before others can open it.
+    fresh: Fresh,
     pub(crate) db: Database,
     path: PathBuf,
 }
@@ -19,10 +21,31 @@ impl Open {
         |e| Failure::Database(self.path.clone(), Box::new(e))
     }
 
+    /// Lets it stay even if what it was made for fails.
+    pub(crate) fn keep(&mut self) {
+        self.fresh.path = None;
+    }
+
     /// Closes it, with all its data in the one file.
     pub(crate) fn close(self) -> Result<()> {
-        let Open { db, path } = self;
+        let Open { mut fresh, db, path } = self;
+        fresh.path = None;
         db.close().map_err(|e| Failure::Database(path, Box::new(e)))
+    }
+}
+
+/// A database that this process has made, and that goes again if nothing was ever put into it.
+#[derive(Default)]
+struct Fresh {
+    path: Option<PathBuf>,
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // An empty database that stays does no harm.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -70,9 +93,11 @@ pub(crate) fn write_or_create(db: Option<&Path>) -> Result<Open> {
     if path.is_dir() {
         return existing(db).and_then(|path| open(path, DatabaseOptions::new()));
     }
-    let is_fresh = !path.exists();
-    let open = open(path, DatabaseOptions::new())?;
-    if is_fresh {
+    let was_absent = !path.exists();
+    let mut open = open(path, DatabaseOptions::new())?;
+    // Another process may have made it in between, and put something into it. From now on it can't.
+    if was_absent && open.db.stats().txid.0 == 0 {
+        open.fresh.path = Some(path.to_owned());
         let _ = writeln!(std::io::stderr(), "weald: made the database {}", path.display());
     }
     Ok(open)
@@ -81,6 +106,7 @@ pub(crate) fn write_or_create(db: Option<&Path>) -> Result<Open> {
 fn open(path: &Path, options: DatabaseOptions) -> Result<Open> {
     match Database::open_with_options(path, options) {
         Ok(db) => Ok(Open {
+            fresh: Fresh::default(),
             db,
             path: path.to_owned(),
         }),

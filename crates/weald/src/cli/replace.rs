@@ -40,6 +40,17 @@ pub(crate) fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a path that is taken.
+pub(crate) fn refuse_taken(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(Failure::Refused(format!(
+            "{} exists already: name another file",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 impl Nascent {
     pub(crate) fn new(path: &Path, force: bool) -> Result<Nascent> {
         let failed = |e| Failure::file("write", path)(e);
@@ -51,21 +62,21 @@ impl Nascent {
                 temporary: None,
             });
         }
-        refuse_existing(path, force)?;
         if path.is_dir() {
             return Err(Failure::Usage(format!(
                 "{} is a directory: name a file",
                 path.display()
             )));
         }
+        refuse_existing(path, force)?;
         // What a link leads to is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut name = path.clone().into_os_string();
-        name.push(".part");
+        name.push("-part");
         let name = PathBuf::from(name);
-        let file = claim(&name)?;
+        let (file, unwanted) = Unwanted::made(&name, || claim(&name))?;
         let temporary = Temporary {
-            _unwanted: Unwanted::new(&name),
+            _unwanted: unwanted,
             path: name,
         };
         file.set_len(0).map_err(Failure::file("write", &temporary.path))?;
@@ -141,7 +152,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 
         // Left by a process that was killed.
-        fs::write(dir.path().join("out.part"), b"a longer text than the next").unwrap();
+        fs::write(dir.path().join("out-part"), b"a longer text than the next").unwrap();
         let mut whole = Nascent::new(&path, false).unwrap();
         whole.write_all(b"whole").unwrap();
         whole.finish().unwrap();

@@ -111,6 +111,12 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
+/// A number of things: 1 key, 2 keys.
+pub(crate) fn counted(n: u64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(n))
+}
+
 /// Reads a duration: `500ms`, `30s`, `5m`, `2h`, `7d`; a number alone is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

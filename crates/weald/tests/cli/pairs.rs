@@ -105,7 +105,7 @@ fn twenty_megabytes_go_through_in_a_few() {
     let value = noise(20_000_000);
     std::fs::write(place.path("value"), &value).unwrap();
     // Enough for the program and its database, but not for the value.
-    const ENOUGH: u32 = 12;
+    const ENOUGH: u32 = 16;
     for args in [&["set", "k", "--file", "value"][..], &["set", "k2"]] {
         let answer = feed(limited(&place, ENOUGH, args), &value);
         assert_eq!(answer.code, Some(0), "{}", answer.err);

@@ -27,6 +27,16 @@ impl Place {
         }
     }
 
+    /// With a database that holds what `db` does. Another process makes it: a lock that this one has let go of stays with the children
+    /// that other tests are just starting.
+    pub(crate) fn with(db: &weald::Database) -> Place {
+        let place = Place::new();
+        let mut dump = Vec::new();
+        db.dump(&mut dump).unwrap();
+        place.feed_ok(&["load"], &dump);
+        place
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }

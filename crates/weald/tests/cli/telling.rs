@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::program::{Place, feed, lines, program};
 
 /// Every command, as it is called.
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 20] = [
     &["get"],
     &["set"],
     &["del"],
@@ -16,6 +16,13 @@ const COMMANDS: [&[&str]; 13] = [
     &["bucket", "rename"],
     &["bucket", "list"],
     &["stats"],
+    &["check"],
+    &["repair"],
+    &["compact"],
+    &["backup"],
+    &["restore"],
+    &["dump"],
+    &["load"],
     &["bench"],
     &["completions"],
     &["man"],

@@ -194,8 +194,7 @@ impl List {
             });
         }
         if out.is_terminal() {
-            let noun = if keys == 1 { "key" } else { "keys" };
-            out.line(format_args!("{path}\t{} {noun}", text::count(keys)))
+            out.line(format_args!("{path}\t{}", text::counted(keys, "key")))
         } else {
             out.line(format_args!("{path}\t{keys}"))
         }

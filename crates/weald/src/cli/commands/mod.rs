@@ -1,10 +1,15 @@
 //! The commands, a file each.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod bucket;
+pub(crate) mod check;
+pub(crate) mod compact;
 pub(crate) mod del;
+pub(crate) mod dump;
 pub(crate) mod get;
 mod overview;
+pub(crate) mod repair;
 pub(crate) mod scan;
 pub(crate) mod set;
 pub(crate) mod shell;
@@ -27,6 +32,13 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Scan(scan) => scan.run(db),
         Command::Bucket(bucket) => bucket.run(db),
         Command::Stats(stats) => stats.run(db),
+        Command::Check(check) => check.run(db),
+        Command::Repair(repair) => repair.run(db),
+        Command::Compact(compact) => compact.run(db),
+        Command::Backup(backup) => backup.run(db),
+        Command::Restore(restore) => restore.run(db),
+        Command::Dump(dump) => dump.run(db),
+        Command::Load(load) => load.run(db),
         Command::Bench(bench) => bench.run(db),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

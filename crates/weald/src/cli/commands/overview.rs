@@ -16,6 +16,8 @@ Try it:
   weald set  code 1234 --ttl 5m              a key that expires
   weald scan --prefix user: --limit 10       keys and values in order
   weald bucket create users/by-name -p       buckets of keys, as deep as you like
+  weald backup monday                        a backup; with --since monday, only what changed
+  weald check                                is everything as it was written?
   weald stats                                what the database tells of itself
   weald bench                                how fast this machine and this disk are
 

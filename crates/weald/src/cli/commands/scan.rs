@@ -19,7 +19,7 @@ pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// List keys and values in the order of the keys
 ///
 /// A line has a key, a tab and the value, both escaped: readable UTF-8 as it is, anything else as \n, \t, \\ or \xff. So every
-/// line can be taken apart again, whatever the bytes are.
+/// line can be taken apart again, whatever the bytes are. On a terminal only the beginning of a long value is shown.
 #[derive(Args, Debug)]
 pub(crate) struct Scan {
     #[command(flatten)]
@@ -127,7 +127,11 @@ impl Scan {
         out.readable(key, self.hex)?;
         if !self.keys_only {
             out.raw(b"\t")?;
-            out.readable(value, self.hex)?;
+            if out.is_terminal() {
+                out.glimpse(value, self.hex)?;
+            } else {
+                out.readable(value, self.hex)?;
+            }
         }
         out.raw(b"\n")
     }

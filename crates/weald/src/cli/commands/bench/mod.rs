@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use tempfile::TempDir;
 use weald::Database;
 
 use crate::cli::Outcome;
@@ -45,11 +46,8 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
         let place = db.map_or(Path::new("."), input::directory_of);
-        let directory = tempfile::Builder::new()
-            .prefix(".weald-bench-")
-            .tempdir_in(place)
-            .map_err(Failure::file("make a directory in", place))?;
-        let _unwanted = Unwanted::new(directory.path());
+        let scratch = place.join(format!(".weald-bench-{}", std::process::id()));
+        let (directory, _unwanted) = Unwanted::made(&scratch, || scratch_directory(&scratch))?;
         let path = directory.path().join("bench.weald");
         let data = Data::new(self.keys, self.value_bytes as usize);
 
@@ -66,6 +64,7 @@ impl Bench {
                 "{:<34}{:>12}{:>14}{:>10}{:>10}{:>10}",
                 "work", "operations", "per second", "p50", "p99", "max"
             ))?;
+            out.flush()?;
         }
         let floor = directory.path().join("flush");
         self.show(&mut out, "write 4 KiB and flush, no database", |_| {
@@ -110,8 +109,7 @@ impl Bench {
         name: &str,
         work: impl FnOnce(&Bench) -> Result<Measured>,
     ) -> Result<()> {
-        let progress = Progress::spinner();
-        progress.say(name);
+        let progress = Progress::new(name);
         let measured = work(self)?;
         drop(progress);
         let rate = measured.per_second();
@@ -143,6 +141,16 @@ impl Bench {
         }
         out.flush()
     }
+}
+
+/// A directory that is removed when it is dropped.
+fn scratch_directory(path: &Path) -> Result<TempDir> {
+    let (place, name) = (input::directory_of(path), path.file_name().unwrap_or_default());
+    tempfile::Builder::new()
+        .prefix(name)
+        .rand_bytes(0)
+        .tempdir_in(place)
+        .map_err(Failure::file("make a directory in", place))
 }
 
 fn millis(time: Duration) -> String {

@@ -61,7 +61,7 @@ pub(super) fn flushes(path: &Path, time: Duration) -> io::Result<Measured> {
     file.sync_all()?;
     let begun = Instant::now();
     let mut times = Vec::new();
-    while begun.elapsed() < time {
+    while times.is_empty() || begun.elapsed() < time {
         let one = Instant::now();
         file.write_all_at(&block, times.len() as u64 % BLOCKS * 4096)?;
         file.sync_data()?;
@@ -91,7 +91,7 @@ pub(super) fn commits(
     let begun = Instant::now();
     let one_thread = || {
         let mut times = Vec::new();
-        while begun.elapsed() < time {
+        while times.is_empty() || begun.elapsed() < time {
             let one = Instant::now();
             let mut tx = db.write()?;
             for _ in 0..puts {
@@ -121,7 +121,7 @@ pub(super) fn reads(db: &Database, data: &Data, time: Duration, present: bool) -
     let first = if present { 0 } else { data.keys };
     let begun = Instant::now();
     let mut done = 0;
-    while begun.elapsed() < time {
+    while done == 0 || begun.elapsed() < time {
         for n in done..done + BETWEEN_LOOKS_AT_THE_CLOCK {
             let value = tx.get_ref(&data.key(first + mix(n) % data.keys))?;
             assert_eq!(
@@ -141,7 +141,7 @@ pub(super) fn scan(db: &Database, time: Duration) -> weald::Result<Measured> {
     let keys = tx.len()?;
     let begun = Instant::now();
     let mut done = 0;
-    while begun.elapsed() < time {
+    while done == 0 || begun.elapsed() < time {
         let mut seen = 0;
         for pair in tx.iter() {
             pair?;

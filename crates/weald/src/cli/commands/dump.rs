@@ -1,0 +1,104 @@
+//! `weald dump` and `weald load`: keys and values in a format that does not depend on how they are stored.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use weald::{DumpInfo, LoadOptions};
+
+use crate::cli::Outcome;
+use crate::cli::failure::Result;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::stream::{self, Sink};
+use crate::cli::{place, text};
+
+/// Write all buckets, keys and values in a portable format
+///
+/// docs/dump.md describes the format, so that other programs can read it. A file appears only once all of it is there.
+#[derive(Args, Debug)]
+pub(crate) struct Dump {
+    /// The file that is written; standard output where it is left out or -
+    #[arg(value_name = "FILE", default_value = "-", value_hint = clap::ValueHint::FilePath)]
+    to: PathBuf,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Write {"keys":…,"buckets":…,"bytes":…}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Read a dump into the database, and make the database where there is none
+///
+/// Keys that are there are overwritten, others stay. All of it is one transaction, unless --batch says otherwise: a dump that is damaged or
+/// cut changes nothing.
+#[derive(Args, Debug)]
+pub(crate) struct Load {
+    /// The dump; standard input where it is left out or -
+    #[arg(value_name = "FILE", default_value = "-", value_hint = clap::ValueHint::FilePath)]
+    from: PathBuf,
+    /// Commit after each so many MiB, which lets others write in between; what a load that fails has committed stays
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    batch: Option<u64>,
+    /// Write {"keys":…,"buckets":…,"bytes":…}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Dump {
+    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
+        stream::refuse_report(&self.to, self.json)?;
+        let path = place::existing(db)?;
+        let open = place::read(db)?;
+        let mut sink = Sink::new(&self.to, self.force)?;
+        let progress = Progress::new("dumping");
+        let info = sink.write(path, |sink| open.db.dump_with(sink, progress.follow(None)))?;
+        drop(progress);
+        sink.finish()?;
+        if self.to.as_os_str() == "-" {
+            return Ok(Outcome::Done);
+        }
+        tell(&info, self.json)
+    }
+}
+
+impl Load {
+    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
+        let (mut source, total) = stream::source(&self.from)?;
+        let mut open = place::write_or_create(db)?;
+        let mut options = LoadOptions::new();
+        if let Some(mebibytes) = self.batch {
+            open.keep();
+            options = options.batch_bytes(mebibytes << 20);
+        }
+        let progress = Progress::new("loading");
+        let info = open
+            .db
+            .load_with(&mut source, options, progress.follow(total))
+            .map_err(open.failed())?;
+        drop(progress);
+        open.close()?;
+        tell(&info, self.json)
+    }
+}
+
+fn tell(info: &DumpInfo, json: bool) -> Result<Outcome> {
+    let mut out = Output::new();
+    if json {
+        out.json(false, |object| {
+            object
+                .number("keys", info.keys)?
+                .number("buckets", info.buckets)?
+                .number("bytes", info.bytes)
+        })?;
+    } else {
+        out.line(format_args!(
+            "{} and {} of {}",
+            text::counted(info.buckets, "bucket"),
+            text::counted(info.keys, "key"),
+            text::size(info.bytes)
+        ))?;
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
