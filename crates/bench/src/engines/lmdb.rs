@@ -1,5 +1,8 @@
 //! LMDB through heed, with and without a writable map.
-#![expect(unsafe_code, reason = "opening an LMDB environment is unsafe: nobody else may change its files")]
+#![expect(
+    unsafe_code,
+    reason = "opening an LMDB environment is unsafe: nobody else may change its files"
+)]
 
 use std::fs;
 use std::ops::Bound;

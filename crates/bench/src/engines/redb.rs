@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, Table, TableDefinition,
 };
 
 use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
@@ -67,11 +67,7 @@ pub(crate) struct Snapshot {
 impl Reader for Snapshot {
     #[inline]
     fn get(&self, key: &[u8], mut see: impl FnMut(&[u8])) -> Result<bool> {
-        Ok(self
-            .pairs
-            .get(key)?
-            .map(|value| see(value.value()))
-            .is_some())
+        Ok(self.pairs.get(key)?.map(|value| see(value.value())).is_some())
     }
 
     fn scan(&self, from: &[u8], limit: usize, mut see: impl FnMut(&[u8], &[u8])) -> Result<usize> {

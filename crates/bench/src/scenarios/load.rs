@@ -37,7 +37,11 @@ pub(super) fn random<E: Engine>(bench: &Bench<'_>) -> Result<()> {
     bench.rate("remove", half.len() as u64, clock.lap());
     check_removed(bench, &db)?;
     db.close()?;
-    bench.value("disk-removed", measure::disk_bytes(bench.dir())? as f64 / 1e6, None);
+    bench.value(
+        "disk-removed",
+        measure::disk_bytes(bench.dir())? as f64 / 1e6,
+        None,
+    );
 
     let db: E = bench.open(true)?;
     let clock = Clock::start();
@@ -47,7 +51,11 @@ pub(super) fn random<E: Engine>(bench: &Bench<'_>) -> Result<()> {
             bench.milliseconds("compact", clock.lap());
             check_removed(bench, &db)?;
             db.close()?;
-            bench.value("disk-compacted", measure::disk_bytes(bench.dir())? as f64 / 1e6, None);
+            bench.value(
+                "disk-compacted",
+                measure::disk_bytes(bench.dir())? as f64 / 1e6,
+                None,
+            );
         }
     }
     Ok(())
@@ -89,7 +97,11 @@ fn reads<E: Engine>(bench: &Bench<'_>, db: &E) -> Result<()> {
     let clock = Clock::start();
     let reader = db.reader()?;
     let lens = super::repeat(&clock, bench.limit() / 8, 1000, |_| {
-        if reader.len()? == keys { Ok(()) } else { Err("len() is wrong".into()) }
+        if reader.len()? == keys {
+            Ok(())
+        } else {
+            Err("len() is wrong".into())
+        }
     })?;
     bench.rate("len", lens, clock.lap());
 
@@ -103,12 +115,18 @@ fn reads<E: Engine>(bench: &Bench<'_>, db: &E) -> Result<()> {
     let clock = Clock::start();
     let absent = super::repeat(&clock, bench.limit(), keys, |_| {
         let n = rng.below(keys);
-        if reader.get(&workload::absent_key(n), |_| ())? { Err(wrong_read(n)) } else { Ok(()) }
+        if reader.get(&workload::absent_key(n), |_| ())? {
+            Err(wrong_read(n))
+        } else {
+            Ok(())
+        }
     })?;
     bench.rate("get-absent", absent, clock.lap());
 
     let clock = Clock::start();
-    let seeks = super::repeat(&clock, bench.limit(), keys / 4, |_| seek(&reader, rng.below(keys)))?;
+    let seeks = super::repeat(&clock, bench.limit(), keys / 4, |_| {
+        seek(&reader, rng.below(keys))
+    })?;
     bench.rate("seek", seeks, clock.lap());
 
     let clock = Clock::start();
@@ -129,7 +147,11 @@ fn reads<E: Engine>(bench: &Bench<'_>, db: &E) -> Result<()> {
     let reads = in_threads(bench, db, &clock)?;
     bench.rate("get-threads", reads, clock.lap());
     let after = measure::private_bytes()?;
-    bench.value("memory", after.saturating_sub(before.min(4 << 20)) as f64 / 1e6, None);
+    bench.value(
+        "memory",
+        after.saturating_sub(before.min(4 << 20)) as f64 / 1e6,
+        None,
+    );
     Ok(())
 }
 
@@ -151,7 +173,11 @@ fn seek(reader: &impl Reader, n: u64) -> Result<()> {
         }
         lens += value.len();
     })?;
-    if good && seen > 0 && lens == seen * VALUE_BYTES { Ok(()) } else { Err(wrong_read(n)) }
+    if good && seen > 0 && lens == seen * VALUE_BYTES {
+        Ok(())
+    } else {
+        Err(wrong_read(n))
+    }
 }
 
 /// All pairs: that they are in order and that their lengths are right. Returns their number.
@@ -168,7 +194,11 @@ fn scan(reader: &impl Reader) -> Result<u64> {
         }
     })?;
     std::hint::black_box(sum);
-    if good { Ok(seen as u64) } else { Err("the scan is out of order".into()) }
+    if good {
+        Ok(seen as u64)
+    } else {
+        Err("the scan is out of order".into())
+    }
 }
 
 fn in_threads<E: Engine>(bench: &Bench<'_>, db: &E, clock: &Clock) -> Result<u64> {
@@ -182,7 +212,9 @@ fn in_threads<E: Engine>(bench: &Bench<'_>, db: &E, clock: &Clock) -> Result<u64
             })
         };
         let threads: Vec<_> = (0..THREADS).map(|t| scope.spawn(move || work(t))).collect();
-        let counts = threads.into_iter().map(|thread| thread.join().expect("no panic in a thread"));
+        let counts = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic in a thread"));
         counts.sum()
     })
 }

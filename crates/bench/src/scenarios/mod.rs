@@ -57,8 +57,8 @@ impl Bench<'_> {
     }
 
     fn settings(&self, durable: bool) -> Settings {
-        // Room for the data some 16 times over, since a long reader keeps LMDB from using pages again.
-        let map_bytes = (self.keys() * 4096).max(4 << 30);
+        // Room for the data a hundred times over, since a long reader keeps LMDB from using pages again.
+        let map_bytes = (self.keys() * 32_768).max(16 << 30);
         Settings { durable, map_bytes }
     }
 
