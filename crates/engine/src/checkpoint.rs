@@ -19,13 +19,16 @@ use crate::free_list;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::meta::{self, Blob, Meta};
 use crate::roots::Roots;
-use crate::store::{Extent, PageFile};
+use crate::store::{Extent, PageFile, Space};
 use crate::tree::page;
+use crate::wal::Wal;
 
 /// Bytes that are gathered for one batch of writes.
 const BATCH: usize = 1 << 20;
 /// Free runs of at least this many bytes are given back to the file system.
 const HOLE: u64 = 64 << 10;
+/// How many of them one checkpoint gives back at most: on some devices each takes milliseconds.
+const HOLES_MAX: usize = 16;
 
 /// The last durable checkpoint.
 pub(crate) struct Checkpoints {
@@ -91,17 +94,36 @@ struct Capture {
     free: Vec<Extent>,
     /// The run that the list of free pages goes to.
     list: Extent,
+    /// The run that the filters go to; none where that would cost too much.
+    filters: Extent,
     end: u64,
 }
 
 impl Core {
     /// Writes the newest state to the file. Returns at once where the file has it already.
     pub(crate) fn checkpoint(&self) -> Result<CheckpointInfo> {
+        if !self.options.background {
+            self.tend_filters(&|| false)?;
+        }
+        self.checkpoint_with(false)
+    }
+
+    /// With `closing` the filters are written whatever they cost.
+    pub(crate) fn checkpoint_with(&self, closing: bool) -> Result<CheckpointInfo> {
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
+        self.checkpoint_as(&mut checkpoints, closing)
+    }
+
+    /// The same for one who holds the lock of the checkpoints, so that nobody else makes one before or after.
+    pub(crate) fn checkpoint_as(
+        &self,
+        checkpoints: &mut Checkpoints,
+        closing: bool,
+    ) -> Result<CheckpointInfo> {
         self.check_writable()?;
         let began = Instant::now();
-        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
         checkpoints.began = began;
-        let Some(capture) = self.capture(&checkpoints.meta) else {
+        let Some(capture) = self.capture(&checkpoints.meta, closing) else {
             let roots = checkpoints.meta.roots;
             return Ok(CheckpointInfo {
                 txid: roots.txid,
@@ -109,26 +131,18 @@ impl Core {
                 ..CheckpointInfo::default()
             });
         };
-        let written = self
-            .write_pages(&capture)
-            .and_then(|pages| Ok((pages, self.write_list(&capture)?)));
-        let (pages, blob) = match written {
+        let old = checkpoints.meta;
+        let (pages, meta) = match self.write(&capture, &old) {
             Ok(written) => written,
             Err(e) => {
                 self.give_up(capture);
                 return Err(self.poison.set_unless_full(e));
             }
         };
-        let old = checkpoints.meta;
-        let meta = Meta {
-            end: capture.end,
-            free: blob,
-            roots: capture.roots,
-            ..old
-        };
-        self.make_durable(&mut checkpoints, meta)
+        self.make_durable(checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
-        self.adopt(&mut checkpoints, &capture, &pages, &old)?;
+        self.adopt(checkpoints, &capture, &pages, &old)
+            .map_err(|e| self.poison.set(e))?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
             lsn: capture.roots.lsn,
@@ -142,38 +156,60 @@ impl Core {
     }
 
     /// Step 1. `None` where the file is up to date.
-    fn capture(&self, last: &Meta) -> Option<Capture> {
+    fn capture(&self, last: &Meta, closing: bool) -> Option<Capture> {
         let mut state = self.state();
         let mut roots = state.head;
         if let Some(wal) = &self.wal {
             roots.lsn = wal.end();
         }
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        self.store.space().reconsider();
+        self.reclaim(&state);
+        let mut space = self.store.space();
+        space.trim_end();
         let shrinks = space.end() < last.end;
         if roots.txid == last.roots.txid && roots.lsn == last.roots.lsn && !shrinks {
             return None;
         }
         state.under_way = Some(roots.txid);
-        let mut dirty = std::mem::take(&mut state.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
-        space.trim_end();
+        let dirty = std::mem::take(&mut state.dirty);
         let bytes = free_list::bytes_max(space.extents_max());
         let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
+        let filters = self.room_for_filters(&mut space, dirty.len(), closing);
         let mut free = space.free_as_of(roots.txid);
-        // The list of the last checkpoint is of no use once this one is durable.
-        free.push(last.free.extent);
+        // What the last checkpoint has of these is of no use once this one is durable.
+        free.extend([last.free.extent, last.filters.extent]);
         Some(Capture {
             roots,
             dirty,
             free,
             list,
+            filters,
             end: space.end(),
         })
+    }
+
+    /// Filters can be made anew, so a checkpoint takes them along only where they are small beside its pages.
+    fn room_for_filters(&self, space: &mut Space, dirty_pages: usize, closing: bool) -> Extent {
+        let size = self.store.page_size() as u64;
+        let pages = self.filters.encoded_len().div_ceil(size);
+        if pages > 0 && (closing || pages * 8 <= dirty_pages as u64) {
+            space.take_run(pages)
+        } else {
+            Extent { start: 0, len: 0 }
+        }
+    }
+
+    /// Step 2, but for the flushes. Gives the meta page that will say so.
+    fn write(&self, capture: &Capture, old: &Meta) -> Result<(Vec<(PageId, u32)>, Meta)> {
+        let pages = self.write_pages(capture)?;
+        let meta = Meta {
+            end: capture.end,
+            free: self.write_list(capture)?,
+            filters: self.write_filters(capture.filters, capture.roots.txid)?,
+            roots: capture.roots,
+            ..*old
+        };
+        Ok((pages, meta))
     }
 
     /// Step 2, the pages.
@@ -181,7 +217,10 @@ impl Core {
         let size = self.store.page_size();
         let mut written = Vec::with_capacity(capture.dirty.len());
         let mut buffer = vec![0; BATCH];
-        let mut ids = capture.dirty.iter().copied().peekable();
+        let mut ids = capture.dirty.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut ids = ids.into_iter().peekable();
         while ids.peek().is_some() {
             // Neighbours in the file are neighbours in the buffer, and make one operation.
             let mut runs: Vec<(u64, usize, usize)> = Vec::new();
@@ -251,26 +290,18 @@ impl Core {
     ) -> Result<()> {
         let file = &self.store.file;
         if capture.end < old.end && capture.end < file.pages() {
-            // Pages past the end may have been taken anew since, but those are in memory.
-            let end = self
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked")
-                .end();
-            file.cut(end.max(capture.end).min(file.pages()))?;
+            // Under the lock, so that nobody takes pages past the end and writes to them meanwhile.
+            let space = self.store.space();
+            file.cut(space.end().max(capture.end).min(file.pages()))?;
         }
         file.measure()?;
         self.store.written(pages);
         let mut state = self.state();
         state.durable = capture.roots.txid;
         state.under_way = None;
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.give_back(old.free.extent);
+        space.give_back(old.filters.extent);
         space.reconsider();
         drop(space);
         self.reclaim(&state);
@@ -278,8 +309,23 @@ impl Core {
         self.counters.checkpoint_lsn.set(capture.roots.lsn.0);
         if let Some(wal) = &self.wal {
             wal.recycle_before(capture.roots.lsn)?;
+            if wal.end() > capture.roots.lsn {
+                // Others go on meanwhile; where nobody does, the log ends where the checkpoint is.
+                self.note_checkpoint(wal, capture.roots)?;
+            }
         }
         self.punch_holes(checkpoints)
+    }
+
+    /// Notes the checkpoint in the log, for those who read that.
+    fn note_checkpoint(&self, wal: &Wal, roots: Roots) -> Result<()> {
+        // Records are appended by one at a time.
+        let _state = self.state();
+        match wal.append_checkpoint(roots.txid, roots.lsn) {
+            // The note is of use only where there is room for it.
+            Err(Error::DiskFull { .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// The checkpoint failed before anything counted: as if it had not begun.
@@ -287,34 +333,36 @@ impl Core {
         let mut state = self.state();
         state.under_way = None;
         state.dirty.extend(capture.dirty);
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.give_back(capture.list);
+        space.give_back(capture.filters);
     }
 
     /// Gives blocks of long free runs back to the file system, once.
     fn punch_holes(&self, checkpoints: &mut Checkpoints) -> Result<()> {
         let pages = HOLE / self.store.page_size() as u64;
-        let space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
-        let free: Vec<Extent> = space.extents(pages.max(1)).collect();
-        for extent in &free {
-            let known = checkpoints
-                .punched
-                .iter()
-                .any(|p| p.start <= extent.start && p.start + p.len >= extent.start + extent.len);
-            if !known {
+        let space = self.store.space();
+        let mut free: Vec<Extent> = space.extents(pages.max(1)).collect();
+        free.sort_unstable();
+        let punched = std::mem::take(&mut checkpoints.punched);
+        let is_punched = |extent: &Extent| {
+            let before = &punched[..punched.partition_point(|p| p.start <= extent.start)];
+            before
+                .last()
+                .is_some_and(|p| p.start + p.len >= extent.start + extent.len)
+        };
+        let mut left = HOLES_MAX;
+        for extent in free {
+            if !is_punched(&extent) {
+                if left == 0 {
+                    continue;
+                }
+                left -= 1;
                 // Under the lock of the space, so that nobody takes and writes these pages meanwhile.
                 self.store.file.punch(extent.start, extent.len)?;
             }
+            checkpoints.punched.push(extent);
         }
-        checkpoints.punched = free;
         Ok(())
     }
 

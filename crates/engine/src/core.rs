@@ -11,15 +11,17 @@ use weald_vfs::Vfs;
 use crate::background::Wake;
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
+use crate::filters::Filters;
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
+use crate::merge::EXPIRY_PREFIX;
 use crate::options::DatabaseOptions;
 use crate::roots::{Published, Roots};
 use crate::stage::{ArenaPool, Stage};
 use crate::stats::Counters;
 use crate::store::{PageStore, Pin};
 use crate::tree;
-use crate::wal::Wal;
+use crate::wal::{BatchEncoder, Wal};
 
 /// An open database.
 ///
@@ -30,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) database: u128,
     pub(crate) store: PageStore,
+    pub(crate) filters: Filters,
     /// `None` where commits are made durable by checkpoints alone.
     pub(crate) wal: Option<Wal>,
     /// What new readers see.
@@ -37,6 +40,8 @@ pub(crate) struct Core {
     /// Held by whoever writes, from its first read to the end of its commit.
     pub(crate) gate: Gate,
     pub(crate) state: Mutex<State>,
+    /// The buffer of the last commit, for the next one.
+    pub(crate) spare_encoder: Mutex<Option<BatchEncoder>>,
     unpublished: Mutex<VecDeque<Unpublished>>,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     pub(crate) arenas: Arc<ArenaPool>,
@@ -105,6 +110,7 @@ pub(crate) struct Parts {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) database: u128,
     pub(crate) store: PageStore,
+    pub(crate) filters: Filters,
     pub(crate) wal: Option<Wal>,
     pub(crate) head: Roots,
     pub(crate) dirty: Vec<PageId>,
@@ -130,8 +136,10 @@ impl Core {
             vfs: parts.vfs,
             database: parts.database,
             store: parts.store,
+            filters: parts.filters,
             wal: parts.wal,
             gate: Gate::default(),
+            spare_encoder: Mutex::new(None),
             unpublished: Mutex::new(VecDeque::new()),
             checkpoints: Mutex::new(parts.checkpoints),
             arenas,
@@ -176,11 +184,7 @@ impl Core {
 
     /// Puts pages back into use that nobody needs any more, if enough were freed for it to be worth a look.
     pub(crate) fn reclaim(&self, state: &State) {
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         if space.wants_reclaim() {
             let mut checkpoints = vec![state.durable.0];
             checkpoints.extend(state.under_way.map(|txid| txid.0));
@@ -190,14 +194,16 @@ impl Core {
         }
     }
 
+    /// Puts all pages back into use that nobody needs any more.
+    pub(crate) fn reclaim_all(&self) {
+        let state = self.state();
+        self.store.space().reconsider();
+        self.reclaim(&state);
+    }
+
     /// Lines a commit up for readers: behind all earlier ones, and once the log is durable up to `until`.
     pub(crate) fn enqueue(&self, roots: Roots, until: Option<Lsn>) {
         self.unpublished().push_back(Unpublished { until, roots });
-    }
-
-    /// Takes the newest commit back out of the line.
-    pub(crate) fn withdraw(&self, txid: TxId) {
-        self.unpublished().retain(|waiting| waiting.roots.txid != txid);
     }
 
     /// Shows readers what is durable enough. Returns how far the log must be flushed before more can be shown.
@@ -223,11 +229,7 @@ impl Core {
         let mut state = self.state();
         self.reclaim(&state);
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
-        let mut space = self
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
+        let mut space = self.store.space();
         space.spill(created.iter().copied());
         self.counters.spills.add(1);
         Ok((roots, created))
@@ -235,7 +237,8 @@ impl Core {
 
     /// The longest key.
     pub(crate) fn key_max(&self) -> usize {
-        tree::max_key_len(self.store.page_size())
+        // The index of expiry times has each key with a prefix.
+        tree::max_key_len(self.store.page_size()) - EXPIRY_PREFIX
     }
 
     /// What was read through the mapping was not what the file has.
@@ -263,7 +266,9 @@ impl Core {
         if self.options.read_only {
             return Ok(());
         }
-        self.checkpoint()?;
+        self.checkpoint_with(true)?;
+        // The first one freed what the one before it had; without that the file is as short as it can be.
+        self.checkpoint_with(true)?;
         let Some(wal) = &self.wal else { return Ok(()) };
         // First the file says that it needs no log, then the log goes.
         self.note_log(false)?;

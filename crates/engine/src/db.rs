@@ -63,7 +63,8 @@ impl Database {
         let vfs = options.vfs.clone().unwrap_or_else(|| Arc::new(Disk::new()));
         let core = Arc::new(recovery::open(path.as_ref(), vfs, options)?);
         let works = core.options.background && !core.options.read_only;
-        let background = works.then(|| Background::start(&core));
+        let background = works.then(|| Background::start(&core)).transpose();
+        let background = background.map_err(|e| Error::io("start a thread for", &core.path, None, e))?;
         Ok(Database {
             background,
             core,

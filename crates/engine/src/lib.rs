@@ -8,6 +8,7 @@ mod core;
 mod db;
 mod error;
 mod expiry;
+mod filters;
 mod free_list;
 mod gate;
 mod ids;
@@ -23,6 +24,7 @@ mod stats;
 mod store;
 mod transaction;
 mod tree;
+mod upkeep;
 mod values;
 mod wal;
 
@@ -32,9 +34,13 @@ pub use db::Database;
 pub use error::{Corruption, Error, IoError, Result, TooLarge};
 pub use ids::{Lsn, TxId};
 pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
-pub use stats::{LogStats, Stats};
+pub use stats::{LogStats, StagingChunks, Stats};
 pub use transaction::{
     Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable,
     WriteTx,
+};
+pub use upkeep::{
+    BackupInfo, BackupPoint, CheckReport, CompactInfo, DumpInfo, LoadOptions, Place, Problem, Progress,
+    RepairReport, RestoreInfo, RestoreOptions, Unit,
 };
 pub use values::ValueReader;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
+use crate::filters::Filters;
 use crate::ids::TreeId;
 use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
 use crate::stage::{Sorted, SortedTree, Staged};
 use crate::store::Apply;
-use crate::tree::{self, PageRead, PageWrite};
+use crate::tree::{self, PageRead};
 
 /// Bytes of an expiry key before the key itself: the time and the tree.
 pub(crate) const EXPIRY_PREFIX: usize = 16;
@@ -41,8 +42,14 @@ pub(crate) fn record<'p>(pages: &impl PageRead<'p>, roots: &Roots, tree: TreeId)
 /// Merges `staged` into the trees of `roots`, and gives the roots that follow, but for their commit and log position.
 ///
 /// Merge operands must have been resolved before: see `transaction`.
-pub(crate) fn merge(pages: &mut Apply<'_>, roots: &Roots, staged: &Sorted<'_>) -> Result<Roots> {
+pub(crate) fn merge(
+    pages: &mut Apply<'_>,
+    filters: &Filters,
+    roots: &Roots,
+    staged: &Sorted<'_>,
+) -> Result<Roots> {
     let mut merger = Merger {
+        filters,
         roots: *roots,
         records: BTreeMap::new(),
         expiry: BTreeMap::new(),
@@ -53,7 +60,30 @@ pub(crate) fn merge(pages: &mut Apply<'_>, roots: &Roots, staged: &Sorted<'_>) -
     merger.finish(pages)
 }
 
-struct Merger {
+/// Gives trees that hold what they held other pages to begin with.
+pub(crate) fn replace_roots(
+    pages: &mut Apply<'_>,
+    filters: &Filters,
+    roots: &Roots,
+    records: BTreeMap<TreeId, TreeRecord>,
+) -> Result<Roots> {
+    let mut merger = Merger {
+        filters,
+        roots: *roots,
+        records: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+    };
+    for (tree, record) in records {
+        match merger.roots.fixed_mut(tree) {
+            Some(fixed) => *fixed = record,
+            None => drop(merger.records.insert(tree.0.to_be_bytes(), Some(record))),
+        }
+    }
+    merger.finish(pages)
+}
+
+struct Merger<'f> {
+    filters: &'f Filters,
     roots: Roots,
     /// The trees whose record in the catalog changes; `None` for one that goes.
     records: BTreeMap<[u8; 8], Option<TreeRecord>>,
@@ -61,23 +91,32 @@ struct Merger {
     expiry: BTreeMap<Vec<u8>, bool>,
 }
 
-impl Merger {
+impl Merger<'_> {
     fn tree(&mut self, pages: &mut Apply<'_>, staged: &SortedTree<'_>) -> Result<()> {
         let tree = staged.tree;
         let mut record = record(pages, &self.roots, tree)?;
         if staged.dropped {
             tree::drop_tree(pages, record.root, record.large > 0)?;
             self.records.insert(tree.0.to_be_bytes(), None);
+            self.filters.forget(tree);
             return Ok(());
         }
         for (start, end) in staged.ranges() {
             let applied = tree::delete_range(pages, record.root, start, end)?;
             record.take(&applied);
         }
+        let keeper = self.filters.keeper(tree);
         let expiry = &mut self.expiry;
         let next_tree = &mut self.roots.next_tree;
         let points = staged.points().map(|(key, staged)| (key, change(&staged)));
         let applied = tree::apply(pages, record.root, points, |(key, entry), old| {
+            if let Some(keeper) = &keeper {
+                match (old, entry) {
+                    (None, Some(_)) => keeper.insert(key),
+                    (Some(_), None) => keeper.delete(),
+                    _ => {}
+                }
+            }
             if let Some(expires) = old.and_then(|old| old.expires) {
                 expiry.entry(expiry_key(expires, tree, key)).or_insert(false);
             }
@@ -95,6 +134,7 @@ impl Merger {
             }
         })?;
         record.take(&applied);
+        self.filters.note_len(tree, record.len);
         match self.roots.fixed_mut(tree) {
             Some(fixed) => *fixed = record,
             None => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use weald_vfs::Vfs;
 
+use crate::bloom::BITS_PER_KEY;
 use crate::error::{Error, Result};
 
 /// The size of a page, fixed when the database is created.
@@ -133,14 +134,14 @@ impl Default for DatabaseOptions {
             wal: true,
             wal_segment_bytes: 16 << 20,
             overflow_threshold: None,
-            dirty_bytes_max: 64 << 20,
-            checkpoint_wal_bytes: 16 << 20,
+            dirty_bytes_max: 256 << 20,
+            checkpoint_wal_bytes: 64 << 20,
             checkpoint_interval: Duration::from_secs(300),
             cache_bytes: 64 << 20,
-            transaction_bytes_max: 64 << 20,
+            transaction_bytes_max: 256 << 20,
             bulk_bytes: 4 << 20,
             mmap: true,
-            bloom_bits_per_key: 10,
+            bloom_bits_per_key: BITS_PER_KEY,
             background: true,
             expiry_interval: Duration::from_secs(1),
             secure_memory: false,
@@ -152,7 +153,7 @@ impl Default for DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    /// The defaults: 4 KiB pages, every commit durable before it returns, at most 64 MiB of dirty pages.
+    /// The defaults: 4 KiB pages, every commit durable before it returns, at most 256 MiB of changed pages in memory.
     pub fn new() -> DatabaseOptions {
         DatabaseOptions::default()
     }
@@ -170,7 +171,7 @@ impl DatabaseOptions {
     pub fn high_throughput() -> DatabaseOptions {
         DatabaseOptions::new()
             .sync(SyncPolicy::Batched(Duration::from_millis(10)))
-            .dirty_bytes_max(512 << 20)
+            .dirty_bytes_max(1 << 30)
             .checkpoint_wal_bytes(256 << 20)
     }
 
@@ -218,7 +219,7 @@ impl DatabaseOptions {
         self
     }
 
-    /// How much memory changed pages may take before a checkpoint writes them to the file. It begins at half of
+    /// How much memory changed pages may take before a checkpoint writes them to the file. It begins at three quarters of
     /// this, and commits are slowed down as the rest fills up.
     pub fn dirty_bytes_max(mut self, bytes: u64) -> Self {
         self.dirty_bytes_max = bytes;

@@ -11,6 +11,7 @@ use crate::checkpoint::{Checkpoints, write_metas};
 use crate::commit::restage;
 use crate::core::{Core, Parts, now_ms};
 use crate::error::{Error, Result};
+use crate::filters::{self, Filters};
 use crate::free_list;
 use crate::ids::{Lsn, TxId};
 use crate::merge::merge;
@@ -53,14 +54,16 @@ pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> 
     } else {
         None
     };
+    let filters = read_filters(&store.file, &meta, &options);
     let mut dirty = Vec::new();
-    let head = replay.merge_into(&store, meta.roots, &mut dirty)?;
+    let head = replay.merge_into(&store, &filters, meta.roots, &mut dirty)?;
     let core = Core::new(Parts {
         options,
         path: path.to_owned(),
         vfs,
         database: meta.database,
         store,
+        filters,
         wal,
         head,
         dirty,
@@ -156,7 +159,7 @@ fn first_meta(path: &Path, page_size: PageSize) -> Meta {
 }
 
 /// A number that no other database has: from the time, the process, the path, and where memory happened to be.
-fn random_id(path: &Path) -> u128 {
+pub(crate) fn random_id(path: &Path) -> u128 {
     let here = &raw const path as usize;
     let seed = format!(
         "{path:?} {here:x} {} {:?}",
@@ -212,7 +215,7 @@ fn read_meta(path: &Path, file: &dyn File) -> Result<Meta> {
     })
 }
 
-fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
+pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     let damaged = |what: &str| Error::corrupt(file.path(), None, what);
     let blob = meta.free;
     let size = file.page_size() as u64;
@@ -236,6 +239,25 @@ fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     Ok(Space::new(meta.end, free))
 }
 
+/// What the checkpoint has of filters. Without them everything works, only slower, so that damage is no error.
+fn read_filters(file: &PageFile, meta: &Meta, options: &DatabaseOptions) -> Filters {
+    let filters = Filters::new(options.bloom_bits_per_key);
+    let size = file.page_size() as u64;
+    let blob = meta.filters;
+    let within = blob.bytes <= blob.extent.len.saturating_mul(size)
+        && blob
+            .extent
+            .start
+            .checked_add(blob.extent.len)
+            .is_some_and(|stop| stop <= file.pages());
+    if options.bloom_bits_per_key > 0 && within {
+        let start = blob.extent.start * size;
+        let headers = filters::headers(blob.bytes, |buf, at| file.read(buf, start + at));
+        filters.expect(headers.unwrap_or_default(), start);
+    }
+    filters
+}
+
 fn open_log(
     dir: &Path,
     vfs: &Arc<dyn Vfs>,
@@ -256,7 +278,7 @@ fn open_log(
         meta.database,
         from,
         options.read_only,
-        &mut |record| replay.take(&record),
+        &mut |record| replay.take(dir, &record),
     )?;
     if meta.logged && wal.stats().segments == 0 {
         return Err(Error::corrupt(
@@ -287,9 +309,18 @@ impl Replay {
         }
     }
 
-    fn take(&mut self, record: &Record<'_>) -> Result<()> {
+    fn take(&mut self, dir: &Path, record: &Record<'_>) -> Result<()> {
         match *record {
-            Record::Commit { end, txid, batch, .. } => {
+            Record::Commit {
+                lsn,
+                end,
+                txid,
+                batch,
+            } => {
+                if self.last.is_some_and(|(last, _)| txid <= last) {
+                    let what = format!("commit {} comes after a later one", txid.0);
+                    return Err(Error::corrupt(dir, Some(lsn.0), what));
+                }
                 for op in batch.ops() {
                     let op = op?;
                     if let Op::Put {
@@ -308,7 +339,15 @@ impl Replay {
                 self.last = Some((txid, end));
                 self.commits += 1;
             }
-            Record::Checkpoint { .. } => {}
+            Record::Checkpoint { lsn, txid, upto } => {
+                if upto > lsn || self.last.is_some_and(|(last, _)| txid < last && upto == lsn) {
+                    let what = format!(
+                        "a checkpoint of commit {} is said to have what came later",
+                        txid.0
+                    );
+                    return Err(Error::corrupt(dir, Some(lsn.0), what));
+                }
+            }
         }
         Ok(())
     }
@@ -317,6 +356,7 @@ impl Replay {
     fn merge_into(
         &mut self,
         store: &PageStore,
+        filters: &Filters,
         mut base: Roots,
         dirty: &mut Vec<crate::ids::PageId>,
     ) -> Result<Roots> {
@@ -332,7 +372,7 @@ impl Replay {
         };
         let all = runs(&mut self.large.iter().copied());
         {
-            let mut space = store.space.lock().expect("no panic while the space is locked");
+            let mut space = store.space();
             for extent in extents(&all) {
                 if !space.reserve(extent) {
                     let what = "the log says that a large value is in pages that belong to something else";
@@ -343,7 +383,7 @@ impl Replay {
         // The checkpoint's commit number is the base's; the pages are born in the last commit of the log.
         let (pin, _) = store.readers.pin(|| (base.txid, ()));
         let mut pages = Apply::begin(store.snapshot(&pin), txid, false);
-        let mut roots = merge(&mut pages, &base, &self.stage.finish())?;
+        let mut roots = merge(&mut pages, filters, &base, &self.stage.finish())?;
         pages.finish(dirty)?;
         roots.txid = txid;
         roots.lsn = lsn;
@@ -357,7 +397,7 @@ impl Replay {
                 .copied()
                 .filter(|l| !gone.contains(&l.first.to_bits())),
         );
-        let mut space = store.space.lock().expect("no panic while the space is locked");
+        let mut space = store.space();
         let unused: BTreeSet<u64> = all.difference(&live).copied().collect();
         extents(&unused).for_each(|extent| space.give_back(extent));
         Ok(base)

@@ -1,10 +1,10 @@
 //! What the database counts, and what it tells of itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::ids::{Lsn, TxId};
+use crate::ids::{Lsn, TreeId, TxId};
 
 /// A number that goes up, or is set.
 #[derive(Default)]
@@ -24,6 +24,28 @@ impl Counter {
     }
 }
 
+/// A number that many threads count up at once, each mostly on a line of its own.
+#[derive(Default)]
+pub(crate) struct SpreadCounter([Line; SpreadCounter::LINES]);
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Line(AtomicU64);
+
+impl SpreadCounter {
+    const LINES: usize = 8;
+
+    pub(crate) fn add_one(&self) {
+        thread_local!(static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SpreadCounter::LINES);
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        self.0[MINE.with(|mine| *mine)].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|line| line.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
 /// Everything that is counted where it happens.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -37,12 +59,14 @@ pub(crate) struct Counters {
     pub(crate) checkpoint_us: Counter,
     /// Where the log must be replayed from.
     pub(crate) checkpoint_lsn: Counter,
+    /// Where the log ended when its thread was last called.
+    pub(crate) log_tended: Counter,
     pub(crate) replayed_commits: Counter,
     pub(crate) expired: Counter,
 }
 
 /// What a database tells of itself; see [`Database::stats`](crate::Database::stats).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
     /// The newest commit that readers see.
@@ -63,8 +87,20 @@ pub struct Stats {
     pub pool_bytes: u64,
     /// Bytes of pages of the file that are cached, where it is not mapped.
     pub cached_bytes: u64,
+    /// Bytes of memory that the filters of absent keys take.
+    pub filter_bytes: u64,
+    /// Whether every tree that is large enough for a filter has one that is complete.
+    pub filters_ready: bool,
+    /// The share of absent keys of the root bucket that its filter does not recognise; 1 where there is none.
+    pub filter_false_positives: f64,
+    /// Look-ups of absent keys that ended at a filter.
+    pub filter_hits: u64,
     /// Whether the file is read through a mapping.
     pub mapped: bool,
+    /// Bytes of memory that wait for transactions to stage writes in.
+    pub staging_bytes: u64,
+    /// Pieces of such memory that were allocated, used again, and given back to the system.
+    pub staging_chunks: StagingChunks,
     /// Open read and write transactions.
     pub readers: u64,
     /// How many commits ago the oldest of them began.
@@ -91,6 +127,18 @@ pub struct Stats {
     pub expired: u64,
     /// The log; `None` where there is none.
     pub log: Option<LogStats>,
+}
+
+/// How the memory of transactions was used since the database was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StagingChunks {
+    /// Allocated.
+    pub created: u64,
+    /// Taken from those that waited.
+    pub reused: u64,
+    /// Given back to the system.
+    pub freed: u64,
 }
 
 /// What the log tells of itself.
@@ -121,13 +169,10 @@ impl Core {
         let active = self.store.readers.active();
         let oldest = active.iter().map(|reader| reader.snapshot).min();
         let (end, free, pending) = {
-            let space = self
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked");
+            let space = self.store.space();
             (space.end(), space.free_pages(), space.pending_pages())
         };
+        let arenas = self.arenas.stats();
         Stats {
             txid: roots.txid,
             keys: roots.fixed[0].len,
@@ -138,7 +183,17 @@ impl Core {
             dirty_bytes: self.store.dirty_pages() * page,
             pool_bytes: self.store.pool_bytes(),
             cached_bytes: self.store.cached_bytes(),
+            filter_bytes: self.filters.bytes(),
+            filters_ready: self.filters.are_ready(),
+            filter_false_positives: self.filters.false_positive_rate(TreeId::ROOT),
+            filter_hits: self.filters.hits.get(),
             mapped: self.store.file.is_mapped(),
+            staging_bytes: arenas.pooled_bytes as u64,
+            staging_chunks: StagingChunks {
+                created: arenas.created,
+                reused: arenas.reused,
+                freed: arenas.freed,
+            },
             readers: active.len() as u64,
             oldest_reader_commits: oldest.map_or(0, |oldest| roots.txid.0.saturating_sub(oldest)),
             commits: counters.commits.get(),
@@ -156,7 +211,7 @@ impl Core {
                 LogStats {
                     end: wal.end(),
                     durable: wal.durable(),
-                    replay_bytes: wal.end().0.saturating_sub(counters.checkpoint_lsn.get()),
+                    replay_bytes: self.logged_bytes(),
                     appended_bytes: stats.appended_bytes,
                     flushes: stats.flushes,
                     segments: stats.segments,

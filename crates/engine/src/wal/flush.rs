@@ -93,7 +93,7 @@ impl Flusher {
         let first = self.first_failure.get_or_init(|| Arc::new(cause)).clone();
         let mut wake = Vec::new();
         self.lock().group.fail(&mut wake);
-        wake_all(wake);
+        wake_all(&wake);
         Error::Poisoned(first)
     }
 
@@ -146,7 +146,7 @@ impl Flusher {
         }
         self.durable.store(durable.0, Ordering::Release);
         drop(state);
-        wake_all(wake);
+        wake_all(&wake);
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Flusher {
     }
 }
 
-fn wake_all(waiters: Vec<Arc<Waiter>>) {
+fn wake_all(waiters: &[Arc<Waiter>]) {
     waiters.iter().for_each(|w| w.wake());
 }
 

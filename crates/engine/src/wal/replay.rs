@@ -5,6 +5,9 @@
 //!   of a file        from ┴─ frames ─┴─ frames … p ?
 //! ```
 //!
+//! The chain is followed back from the newest segment, and from the newest one before if it breaks off before it reaches `from`:
+//! a segment that nobody flushed can be missing in its midst.
+//!
 //! The frames are read from `from` on until one at `p` is not valid. What was never flushed may be missing in any
 //! pattern, so valid frames after `p` prove nothing by themselves; but each frame and each header says how far the log was durable when it
 //! was written. If one beyond `p` says that it was durable past `p`, then `p` is damage; otherwise it is where the log was torn.
@@ -31,7 +34,6 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) len: u64,
-    pub(super) header: Option<SegmentHeader>,
     file: Arc<dyn File>,
 }
 
@@ -42,7 +44,7 @@ impl Found {
     }
 }
 
-/// A segment of the chain.
+/// A segment as it was found.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) found: Found,
@@ -52,9 +54,13 @@ pub(super) struct Link {
 /// What the directory holds.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    /// The live segments, oldest first.
+    /// The segments of the log, oldest first.
     pub(super) chain: Vec<Link>,
-    /// The files that the chain doesn't lead to.
+    /// Segments begun after those of the chain that don't go on from it, because one in between was never flushed.
+    pub(super) torn: Vec<Link>,
+    /// Files that no segment was begun in.
+    pub(super) blank: Vec<Found>,
+    /// Older segments, which the chain doesn't lead to.
     pub(super) others: Vec<(PathBuf, u64)>,
     pub(super) next_number: u64,
     /// The highest of all segments, live or not.
@@ -64,7 +70,13 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Reads the headers of all log files in `dir`. Other files are left alone; one that belongs to another database is an error.
-    pub(super) fn read(vfs: &dyn Vfs, dir: &Path, database: u128, mode: OpenMode) -> Result<Directory> {
+    pub(super) fn read(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        database: u128,
+        from: Lsn,
+        mode: OpenMode,
+    ) -> Result<Directory> {
         if !vfs.exists(dir).map_err(|e| Error::io("look for", dir, None, e))? {
             return Ok(Directory::default());
         }
@@ -83,36 +95,46 @@ impl Directory {
                 .map_err(|e| Error::io("open", &path, None, e))?;
             let len = file.len().map_err(|e| Error::io("measure", &path, None, e))?;
             match SegmentHeader::read(&*file, &path, len)? {
-                None => directory.others.push((path, len)),
+                None => directory.blank.push(Found { path, len, file }),
                 Some(header) if header.database != database => {
                     return Err(Error::corrupt(&path, Some(16), "it belongs to another database"));
                 }
-                header => begun.push(Found {
-                    path,
-                    len,
-                    header,
-                    file,
-                }),
+                Some(header) => {
+                    let found = Found { path, len, file };
+                    begun.push(Link { found, header });
+                }
             }
         }
-        directory.link(begun);
+        directory.link(begun, from);
         Ok(directory)
     }
 
-    /// Follows the chain back from the newest segment.
-    fn link(&mut self, mut begun: Vec<Found>) {
-        begun.sort_by_key(|f| f.header.map(|h| h.generation));
-        self.generation = begun.last().and_then(|f| f.header).map_or(0, |h| h.generation);
-        for found in begun.into_iter().rev() {
-            let Some(header) = found.header else { continue };
-            match self.chain.last() {
-                Some(next) if next.header.previous != header.salt || header.start > next.header.start => {
-                    self.others.push((found.path, found.len));
+    /// Follows the chain back from the newest segment. If it doesn't reach `from`, a segment that it leads through is not there: it
+    /// was torn, or there is damage, which [`replay`] finds out. Then the newest of the others is where the chain ends.
+    fn link(&mut self, mut begun: Vec<Link>, from: Lsn) {
+        begun.sort_by_key(|l| std::cmp::Reverse(l.header.generation));
+        self.generation = begun.first().map_or(0, |l| l.header.generation);
+        while !begun.is_empty() {
+            let mut rest = Vec::new();
+            for link in begun {
+                match self.chain.last() {
+                    Some(next) if !next.header.goes_on_from(&link.header) => rest.push(link),
+                    _ => self.chain.push(link),
                 }
-                _ => self.chain.push(Link { found, header }),
             }
+            begun = rest;
+            if self
+                .chain
+                .last()
+                .is_some_and(|oldest| oldest.header.start <= from)
+            {
+                break;
+            }
+            self.torn.append(&mut self.chain);
         }
         self.chain.reverse();
+        self.others
+            .extend(begun.into_iter().map(|l| (l.found.path, l.found.len)));
     }
 }
 
@@ -130,64 +152,79 @@ pub(super) struct Tail {
 
 /// Visits the records from `from` on.
 pub(super) fn replay(
-    chain: &[Link],
+    directory: &Directory,
     from: Lsn,
     visit: &mut dyn FnMut(Record<'_>) -> Result<()>,
 ) -> Result<Tail> {
-    let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
-        return Ok(Tail {
-            end: from,
-            durable: from,
-            dead_from: 0,
-            needed_from: 0,
-        });
-    };
-    if from < first.header.start {
-        let what = format!(
-            "the log begins at {}, after the checkpoint at {}",
-            first.header.start.0, from.0
-        );
-        return Err(Error::corrupt(&first.found.path, None, what));
-    }
-    if from > last.found.limit(&last.header) {
+    let Directory { chain, torn, .. } = directory;
+    if let (Some(last), []) = (chain.last(), &**torn)
+        && from > last.found.limit(&last.header)
+    {
         let what = format!("the log ends before the checkpoint at {}", from.0);
         return Err(Error::corrupt(&last.found.path, None, what));
     }
-    let needed_from = chain
-        .iter()
-        .rposition(|l| l.header.start <= from)
-        .expect("the first one does");
-    let mut at = from;
-    let mut durable = from;
+    let needed_from = chain.iter().rposition(|l| l.header.start <= from).unwrap_or(0);
+    let mut tail = Tail {
+        end: from,
+        durable: from,
+        dead_from: chain.len(),
+        needed_from,
+    };
     for (i, link) in chain.iter().enumerate().skip(needed_from) {
-        let mut window = Window::default();
         let next = chain.get(i + 1);
         let limit = next.map_or(link.found.limit(&link.header), |n| n.header.start);
-        durable = durable.max(link.header.durable);
-        while let Some(frame) = read_frame(link, &mut window, at, limit)? {
+        tail.durable = tail.durable.max(link.header.durable);
+        let mut window = Window::default();
+        while let Some(frame) = read_frame(link, &mut window, tail.end, limit)? {
             visit(record(link, &mut window, &frame)?)?;
-            durable = durable.max(frame.durable);
-            at = at.plus(frame.frame_len());
+            tail.durable = tail.durable.max(frame.durable);
+            tail.end = tail.end.plus(frame.frame_len());
         }
-        if next.is_none() || at < limit {
-            let said = promised(&chain[i..], at)?;
-            if said > at {
-                let what = format!(
-                    "the record at position {} is not valid, yet the log was durable up to {}",
-                    at.0, said.0
-                );
-                let place = (at < link.found.limit(&link.header)).then(|| link.header.offset(at));
-                return Err(Error::corrupt(&link.found.path, place, what));
-            }
-            return Ok(Tail {
-                end: at,
-                durable,
-                dead_from: i + 1,
-                needed_from,
-            });
+        if tail.end < limit {
+            tail.dead_from = i + 1;
+            break;
         }
     }
-    unreachable!("the last segment of the chain returns")
+    check_promises(directory, &tail)?;
+    Ok(tail)
+}
+
+/// Fails if anything beyond the end says that the log was durable further than that.
+fn check_promises(directory: &Directory, tail: &Tail) -> Result<()> {
+    let p = tail.end;
+    let mut furthest = p;
+    if let Some(link) = tail.dead_from.checked_sub(1).and_then(|i| directory.chain.get(i)) {
+        furthest = furthest.max(promised(link, p.plus(ALIGN as u64))?);
+    }
+    for link in directory.chain.iter().skip(tail.dead_from).chain(&directory.torn) {
+        furthest = furthest
+            .max(link.header.durable)
+            .max(promised(link, link.header.start)?);
+    }
+    if furthest == p {
+        return Ok(());
+    }
+    let what = format!(
+        "the record at position {} is not valid, yet the log was durable up to {}",
+        p.0, furthest.0
+    );
+    match tail.dead_from.checked_sub(1).and_then(|i| directory.chain.get(i)) {
+        Some(link) => {
+            let place = (p < link.found.limit(&link.header)).then(|| link.header.offset(p));
+            Err(Error::corrupt(&link.found.path, place, what))
+        }
+        None => {
+            let oldest = directory
+                .torn
+                .last()
+                .expect("somebody said that the log was durable");
+            let what = format!(
+                "the log begins at {}, after the checkpoint at {}",
+                oldest.header.start.0, p.0
+            );
+            Err(Error::corrupt(&oldest.found.path, None, what))
+        }
+    }
 }
 
 /// The frame at `at`, if there is a valid one that ends within `limit`.
@@ -238,31 +275,40 @@ fn record<'a>(link: &'a Link, window: &'a mut Window, frame: &FrameHeader) -> Re
     }
 }
 
-/// The furthest position that a header beyond `p` says was durable; `links` begins with the segment that `p` lies in.
+/// The furthest position that a frame's header from `at` on says was durable.
 ///
-/// Frame headers are looked for at every place where one could be, since the lengths after `p` can't be followed. The price is a
+/// Headers are looked for at every place where one could be, since the lengths after a damaged frame can't be followed. The price is a
 /// pass over what is left of the log, paid once when a log is opened.
-fn promised(links: &[Link], p: Lsn) -> Result<Lsn> {
-    let mut furthest = p;
-    for (i, link) in links.iter().enumerate() {
-        let mut at = if i == 0 {
-            p.plus(ALIGN as u64)
-        } else {
-            link.header.start
-        };
-        if i > 0 {
-            furthest = furthest.max(link.header.durable);
+fn promised(link: &Link, mut at: Lsn) -> Result<Lsn> {
+    let mut furthest = Lsn(0);
+    let mut window = Window::default();
+    while let Some(bytes) = window.get(&link.found, link.header.offset(at), FRAME_HEADER)? {
+        let bytes = bytes.try_into().expect("as long as asked for");
+        if let Some(frame) = FrameHeader::decode(bytes, link.header.salt, at) {
+            furthest = furthest.max(frame.durable);
         }
-        let mut window = Window::default();
-        while let Some(bytes) = window.get(&link.found, link.header.offset(at), FRAME_HEADER)? {
-            let bytes = bytes.try_into().expect("as long as asked for");
-            if let Some(frame) = FrameHeader::decode(bytes, link.header.salt, at) {
-                furthest = furthest.max(frame.durable);
-            }
-            at = at.plus(ALIGN as u64);
-        }
+        at = at.plus(ALIGN as u64);
     }
     Ok(furthest)
+}
+
+/// Takes the headers off the segments that were begun behind the tail, so that they are never taken for a part of the log, however
+/// it goes on. Those that have no header are treated so as well: a process that died may have taken it off without
+/// a flush, and then it could come back.
+pub(super) fn erase(directory: &Directory, tail: &Tail) -> Result<()> {
+    let dead = directory
+        .chain
+        .iter()
+        .skip(tail.dead_from)
+        .chain(&directory.torn)
+        .map(|l| &l.found);
+    // No segment is begun in a file before that length is durable.
+    let blank = directory.blank.iter().filter(|f| f.len >= SEGMENT_HEADER);
+    for Found { path, file, .. } in dead.chain(blank) {
+        SegmentHeader::erase(&**file, path)?;
+        file.sync_data().map_err(|e| Error::io("flush", path, None, e))?;
+    }
+    Ok(())
 }
 
 /// Writes again what is not known to be durable, as it was read.

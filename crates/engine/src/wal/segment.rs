@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weald_vfs::{File, OpenMode, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::frame::ALIGN;
 use super::group::LANES;
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
@@ -86,7 +87,7 @@ impl SegmentHeader {
         };
         let sound = header.start <= Lsn::MAX
             && header.durable <= header.start
-            && header.start.0 % 8 == 0
+            && header.start.0.is_multiple_of(ALIGN as u64)
             && (1..=GENERATION_MAX).contains(&header.generation);
         if !sound {
             return Err(Error::corrupt(
@@ -135,6 +136,21 @@ impl SegmentHeader {
             )),
             newest => Ok(newest),
         }
+    }
+
+    /// Makes a file one that no segment was begun in; durable with the next flush.
+    pub(super) fn erase(file: &dyn File, path: &Path) -> Result<()> {
+        for copy in 0..COPIES {
+            let at = copy * COPY_STRIDE;
+            file.write_all_at(&[0; ENCODED], at)
+                .map_err(|e| Error::io("write", path, Some(at), e))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the log leads from `before` to this segment.
+    pub(super) fn goes_on_from(&self, before: &SegmentHeader) -> bool {
+        self.previous == before.salt && before.start <= self.start
     }
 
     /// Where in the file the frame at `lsn` is.

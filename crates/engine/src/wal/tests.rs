@@ -1,6 +1,7 @@
 //! The log as a whole, on files in memory, on files that fail, and on the real disk.
 
 mod concurrency;
+mod crash;
 mod damage;
 mod faults;
 mod segments;

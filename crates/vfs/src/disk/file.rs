@@ -3,30 +3,50 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::batch;
+use super::{Shared, batch, direct};
 use crate::mapping::{WriteMapping, missing_page};
-use crate::{File, Mapping, WriteOp};
+use crate::{File, Mapping, ReadOp, WriteOp};
 
 #[derive(Debug)]
 pub(super) struct DiskFile {
     file: fs::File,
-    /// Where `map_writes` was asked for. The lock makes one copy at a time go in, and none while the file is cut.
+    shared: Arc<Shared>,
+    /// The same file for direct writes, where they are asked for and possible.
+    direct: OnceLock<Option<fs::File>>,
+    direct_refused: AtomicBool,
+    /// Where `map_writes` was asked for. The lock makes one copy at a time go in, and none while the file is
+    /// cut.
     writes: Mutex<Option<WriteMapping>>,
-    /// The length of `writes`, 0 where there is none, so that other writes needn't look behind the lock. It is only a hint:
-    /// what it says is checked again there.
+    /// The length of `writes`, 0 where there is none, so that other writes needn't look behind the lock. It
+    /// is only a hint: what it says is checked again there.
     writes_len: AtomicU64,
 }
 
 impl DiskFile {
-    pub(super) fn new(file: fs::File) -> DiskFile {
+    pub(super) fn new(file: fs::File, shared: Arc<Shared>) -> DiskFile {
         DiskFile {
             file,
+            shared,
+            direct: OnceLock::new(),
+            direct_refused: AtomicBool::new(false),
             writes: Mutex::new(None),
             writes_len: AtomicU64::new(0),
         }
+    }
+
+    /// The file for direct writes. Not while there are mapped writes: the kernel would have to drop pages
+    /// that are being written.
+    fn direct(&self) -> Option<&fs::File> {
+        let wanted = self.shared.direct_writes
+            && !self.direct_refused.load(Ordering::Relaxed)
+            && self.writes_len.load(Ordering::Relaxed) == 0;
+        if !wanted {
+            return None;
+        }
+        self.direct.get_or_init(|| direct::reopen(&self.file)).as_ref()
     }
 
     fn writes(&self) -> MutexGuard<'_, Option<WriteMapping>> {
@@ -89,11 +109,27 @@ impl File for DiskFile {
     }
 
     fn write_batch(&self, ops: &[WriteOp<'_>]) -> io::Result<()> {
-        batch::write(&self.file, ops)
+        let Shared { io, pool, .. } = &*self.shared;
+        let Some(direct) = self.direct() else {
+            return batch::write_buffered(io, &self.file, ops);
+        };
+        if !batch::write_direct(io, &self.file, direct, pool, ops)? {
+            self.direct_refused.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn read_batch(&self, ops: &mut [ReadOp<'_>]) -> io::Result<()> {
+        if self.shared.io.read(&self.file, ops)? {
+            return Ok(());
+        }
+        ops.iter_mut()
+            .try_for_each(|op| self.file.read_exact_at(op.bytes, op.offset))
     }
 
     fn map(&self, capacity: u64) -> io::Result<Option<Arc<Mapping>>> {
-        // Whatever the reason (a limit on addresses, a special file, a file system without mappings), reading still works.
+        // Whatever the reason (a limit on addresses, a special file, a file system without mappings), reading
+        // still works.
         Ok(Mapping::new(&self.file, capacity).ok().map(Arc::new))
     }
 
@@ -134,8 +170,8 @@ mod space {
         write_zeros(file, offset, end)
     }
 
-    /// Reserves the part of the range behind the end of the file by writing it, where the file system knows no other way. What lies before
-    /// the end is left alone: rewriting it could undo a write made meanwhile.
+    /// Reserves the part of the range behind the end of the file by writing it, where the file system knows
+    /// no other way. What lies before the end is left alone: rewriting it could undo a write made meanwhile.
     fn write_zeros(file: &File, offset: u64, end: u64) -> io::Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut at = file.metadata()?.len().max(offset);

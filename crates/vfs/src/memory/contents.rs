@@ -1,7 +1,6 @@
 //! The bytes of a file in memory.
 
 use std::collections::BTreeMap;
-use std::io;
 
 const CHUNK: usize = 16 << 10;
 
@@ -33,18 +32,15 @@ impl Contents {
         total
     }
 
-    pub(super) fn write_at(&mut self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        let end = offset
-            .checked_add(buf.len() as u64)
-            .ok_or(io::ErrorKind::FileTooLarge)?;
+    /// Writes at an offset that a file can have.
+    pub(super) fn write_at(&mut self, buf: &[u8], offset: u64) {
         for (number, inner, outer) in pieces(offset, buf.len()) {
             let source = &buf[outer..][..inner.len()];
             self.chunks.entry(number).or_insert_with(|| Box::new([0; CHUNK]))[inner].copy_from_slice(source);
         }
         if !buf.is_empty() {
-            self.len = self.len.max(end);
+            self.len = self.len.max(offset + buf.len() as u64);
         }
-        Ok(buf.len())
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
@@ -70,7 +66,8 @@ impl Contents {
             let base = number * CHUNK as u64;
             let from = start.saturating_sub(base).min(CHUNK as u64) as usize;
             let to = (end - base).min(CHUNK as u64) as usize;
-            // Bytes beyond the length are zeros anyway, so the last chunk is whole if it is cut at the length.
+            // Bytes beyond the length are zeros anyway, so the last chunk is whole if it is cut at the
+            // length.
             if from == 0 && (to == CHUNK || end == self.len) {
                 self.chunks.remove(&number);
             } else if let Some(chunk) = self.chunks.get_mut(&number) {
@@ -80,7 +77,8 @@ impl Contents {
     }
 }
 
-/// The parts of the chunks that `total` bytes from `offset` on lie in: number, range inside, position in the buffer.
+/// The parts of the chunks that `total` bytes from `offset` on lie in: number, range inside, position in the
+/// buffer.
 fn pieces(offset: u64, total: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {

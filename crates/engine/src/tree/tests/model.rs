@@ -8,7 +8,7 @@ use crate::ids::TxId;
 use crate::op::LargeRef;
 use crate::tree::page::HEADER;
 use crate::tree::{Applied, Cursor, Met, Root, apply, branch, check, delete_range, estimate, get, get_many};
-use crate::tree::{PageRead, count, page, pages};
+use crate::tree::{PageRead, count, drop_tree, page, pages};
 
 pub(super) type Model = BTreeMap<Vec<u8>, Owned>;
 pub(super) type Batch = BTreeMap<Vec<u8>, Option<Owned>>;
@@ -329,5 +329,57 @@ fn random_batches_of_many_seeds() {
     for seed in 1000..1200 {
         let page_size = 4096 << (seed % 5);
         run(seed, page_size, ALL_KEYS[(seed / 5 % 6) as usize], 60);
+    }
+}
+
+#[test]
+fn single_deletes_never_leave_a_page_low() {
+    let mut random = Random(11);
+    let disk = Disk::new(4096);
+    let mut trial = Trial::new(&disk);
+    let load = (0..400u32).map(|i| (i.to_be_bytes().to_vec(), Some(Owned::Inline(vec![1; 100], None))));
+    trial.apply(&load.collect());
+    while !trial.model.is_empty() {
+        let at = random.below(trial.model.len());
+        let key = trial.model.keys().nth(at).expect("inside").clone();
+        trial.apply(&Batch::from([(key, None)]));
+        trial.check_invariants();
+    }
+    assert_eq!(trial.root, Root::EMPTY);
+}
+
+#[test]
+fn a_large_value_that_is_put_again_is_not_released() {
+    let disk = Disk::new(4096);
+    let mut random = Random(12);
+    let large = loop {
+        if let Owned::Large(large, _) = Owned::random(&mut random, 4096, b"a") {
+            break large;
+        }
+    };
+    for other_keys in [0, 500] {
+        let mut first = Batch::from([(b"a".to_vec(), Some(Owned::Large(large, None)))]);
+        let others =
+            (0..other_keys).map(|i: u32| (i.to_be_bytes().to_vec(), Some(Owned::Inline(Vec::new(), None))));
+        first.extend(others);
+        let again = Owned::Large(large, Some(5));
+        let mut root = Root::EMPTY;
+        for batch in [
+            &first,
+            &Batch::from([(b"a".to_vec(), Some(again.clone()))]),
+            &first,
+        ] {
+            let mut writer = disk.writer(1);
+            let changes = batch
+                .iter()
+                .map(|(key, owned)| (&key[..], owned.as_ref().map(Owned::entry)));
+            root = apply(&mut writer, root, changes, |_, _| {})
+                .expect("nothing is damaged")
+                .root;
+            assert_eq!(writer.released_large, []);
+        }
+        let mut writer = disk.writer(2);
+        drop_tree(&mut writer, root, true).expect("nothing is damaged");
+        assert_eq!(writer.released_large, [large]);
     }
 }

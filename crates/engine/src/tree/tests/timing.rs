@@ -8,9 +8,11 @@ use super::shapes::Random;
 use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
 use crate::op::{Entry, LargeRef, Value};
-use crate::tree::{Change, Cursor, PageRead, PageWrite, Root, apply, check, get, get_many, raw};
+use crate::tree::apply::Change;
+use crate::tree::{Cursor, PageRead, PageWrite, Root, apply, check, get, get_many, raw};
 
 const PAGE: usize = 4096;
+const COUNT: usize = 1_000_000;
 /// Pages in one block of memory, as in a pool. Released pages are taken again after `recycle`, when nothing reads the old tree any more.
 struct Pool {
     memory: *mut u8,
@@ -146,26 +148,25 @@ fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Change<'a> {
 
 #[test]
 #[ignore = "timing"]
-fn timing_of_a_million_random_keys() {
-    const COUNT: usize = 1_000_000;
+fn timing_of_reads() {
     let value = [9u8; 150];
     let mut random = Random(1);
-    let mut pool = Pool::new(160_000);
-    let mut view = View(&mut pool);
-    let shuffled = keys(COUNT, &mut random);
-    let mut sorted = shuffled.clone();
-    sorted.sort();
-
-    let mut root = Root::EMPTY;
-    report("bulk build of 1M sorted", COUNT, || {
-        let changes = sorted.iter().map(|key| put(key, &value));
-        root = apply(&mut view, root, changes, |_, _| {}).expect("sound").root;
-    });
-    println!("{:?}", check(&view, root, &mut |_| true));
+    let mut pool = Pool::new(100_000);
+    let view = View(&mut pool);
+    let (sorted, shuffled, root) = million(&mut random, view, &value);
     for _ in 0..2 {
         reads(view, root, &sorted, &shuffled);
     }
+}
 
+#[test]
+#[ignore = "timing"]
+fn timing_of_single_puts() {
+    let value = [9u8; 150];
+    let mut random = Random(2);
+    let mut pool = Pool::new(160_000);
+    let mut view = View(&mut pool);
+    let (sorted, shuffled, mut root) = million(&mut random, view, &value);
     report("one put a commit, random, new", 200_000, || {
         for key in keys(200_000, &mut random) {
             root = apply(&mut view, root, [put(&key, &value)], |_, _| {})
@@ -193,23 +194,46 @@ fn timing_of_a_million_random_keys() {
             unsafe { &mut *view.0 }.recycle();
         }
     });
-    report("1000 random puts a commit, overwriting", 200_000, || {
-        for some in shuffled[..200_000].chunks(1000) {
-            let mut some = some.to_vec();
-            some.sort();
-            root = apply(
-                &mut view,
-                root,
-                some.iter().map(|key| put(key, &value)),
-                |_, _| {},
-            )
-            .expect("sound")
-            .root;
+    let mut root = Root::EMPTY;
+    report("one put a commit, ascending", 200_000, || {
+        for key in &sorted[..200_000] {
+            root = apply(&mut view, root, [put(key, &value)], |_, _| {})
+                .expect("sound")
+                .root;
             // SAFETY: one thread, and no page is held.
             unsafe { &mut *view.0 }.recycle();
         }
     });
     println!("{:?}", check(&view, root, &mut |_| true));
+}
+
+#[test]
+#[ignore = "timing"]
+fn timing_of_batches() {
+    let value = [9u8; 150];
+    let mut random = Random(3);
+    let mut pool = Pool::new(160_000);
+    let mut view = View(&mut pool);
+    let (sorted, shuffled, mut root) = million(&mut random, view, &value);
+    for _ in 0..3 {
+        report("1000 random puts a commit, overwriting", 200_000, || {
+            for some in shuffled[..200_000].chunks(1000) {
+                let mut some = some.to_vec();
+                some.sort();
+                root = apply(
+                    &mut view,
+                    root,
+                    some.iter().map(|key| put(key, &value)),
+                    |_, _| {},
+                )
+                .expect("sound")
+                .root;
+                // SAFETY: one thread, and no page is held.
+                unsafe { &mut *view.0 }.recycle();
+            }
+        });
+        println!("{:?}", check(&view, root, &mut |_| true));
+    }
     report("overwriting all, in one batch", COUNT, || {
         let changes = sorted.iter().map(|key| put(key, &value));
         root = apply(&mut view, root, changes, |_, _| {}).expect("sound").root;
@@ -233,18 +257,20 @@ fn timing_of_a_million_random_keys() {
         }
     });
     println!("{:?}", check(&view, root, &mut |_| true));
+}
 
+/// A million keys, sorted and not, and a tree of them, bulk-built.
+fn million(random: &mut Random, mut view: View, value: &[u8]) -> (Vec<[u8; 24]>, Vec<[u8; 24]>, Root) {
+    let shuffled = keys(COUNT, random);
+    let mut sorted = shuffled.clone();
+    sorted.sort();
     let mut root = Root::EMPTY;
-    report("one put a commit, ascending", 200_000, || {
-        for key in &sorted[..200_000] {
-            root = apply(&mut view, root, [put(key, &value)], |_, _| {})
-                .expect("sound")
-                .root;
-            // SAFETY: one thread, and no page is held.
-            unsafe { &mut *view.0 }.recycle();
-        }
+    report("bulk build of 1M sorted", COUNT, || {
+        let changes = sorted.iter().map(|key| put(key, value));
+        root = apply(&mut view, root, changes, |_, _| {}).expect("sound").root;
     });
     println!("{:?}", check(&view, root, &mut |_| true));
+    (sorted, shuffled, root)
 }
 
 fn reads(view: View, root: Root, sorted: &[[u8; 24]], shuffled: &[[u8; 24]]) {

@@ -1,4 +1,4 @@
-//! Path names as the file systems in memory see them.
+//! What the file systems in memory have in common with each other and with the system: names and limits.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -29,4 +29,12 @@ pub(crate) fn is_root(path: &Path) -> bool {
 /// What the system says to a write through a file opened for reading.
 pub(crate) fn not_writable() -> io::Error {
     io::Error::from_raw_os_error(libc::EBADF)
+}
+
+/// Whether a file may have bytes there: offsets are signed numbers to the system.
+pub(crate) fn check_range(offset: u64, len: u64) -> io::Result<()> {
+    match offset.checked_add(len) {
+        Some(end) if end <= i64::MAX as u64 => Ok(()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
