@@ -114,13 +114,6 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row(
         "load",
-        "memory",
-        "memory beside the page cache after reads",
-        Megabytes,
-        AtMost(64.0),
-    ),
-    row(
-        "load",
         "open",
         "open after a clean close, first read",
         Milliseconds,
@@ -154,6 +147,13 @@ pub(crate) const ROWS: &[Row] = &[
         "compaction: bytes on disk after it",
         Megabytes,
         OfBest(1.1),
+    ),
+    row(
+        "memory",
+        "memory",
+        "memory beside the page cache after reads",
+        Megabytes,
+        AtMost(64.0),
     ),
     row(
         "sorted",

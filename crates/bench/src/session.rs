@@ -88,10 +88,10 @@ impl std::fmt::Display for Short {
 
 fn in_fresh_directory(dir: &Path, task: &Task) -> Result<Vec<Measured>> {
     fs::create_dir(dir)?;
-    let done = if task.scenario == "crash" {
-        kill_and_open(task)
-    } else {
-        measure(task)
+    let done = match task.scenario.as_str() {
+        "crash" => kill_and_open(task),
+        "memory" => measure(task).and_then(|_| measure(&then(task, "memory-reads"))),
+        _ => measure(task),
     };
     fs::remove_dir_all(dir)?;
     done
@@ -131,10 +131,15 @@ fn kill_and_open(task: &Task) -> Result<Vec<Measured>> {
     if !ready {
         return Err(failure(&said));
     }
-    measure(&Task {
-        scenario: "crash-open".to_owned(),
+    measure(&then(task, "crash-open"))
+}
+
+/// What a second process does in the same directory.
+fn then(task: &Task, scenario: &str) -> Task {
+    Task {
+        scenario: scenario.to_owned(),
         ..task.clone()
-    })
+    }
 }
 
 fn failure(said: &str) -> Error {

@@ -7,7 +7,7 @@ use redb::{
     ReadableTableMetadata, Table, TableDefinition,
 };
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
 
 type Bytes = &'static [u8];
 
@@ -49,9 +49,9 @@ impl Engine for Redb {
         Ok(txn.commit()?)
     }
 
-    fn compact(mut self, _: &Path, _: &Settings) -> Result<Compacted<Redb>> {
+    fn compact(mut self, _: &Path, _: &Settings) -> Result<(Self, bool)> {
         self.db.compact()?;
-        Ok(Compacted::Done(self))
+        Ok((self, true))
     }
 
     fn close(self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use weald_engine::{Database, ReadTx, Readable, SyncPolicy, Writable, WriteTx};
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
 
 pub(crate) struct Weald {
     db: Database,
@@ -36,8 +36,9 @@ impl Engine for Weald {
         Ok(())
     }
 
-    fn compact(self, _: &Path, _: &Settings) -> Result<Compacted<Weald>> {
-        Ok(Compacted::NotOffered(self))
+    fn compact(self, _: &Path, _: &Settings) -> Result<(Self, bool)> {
+        self.db.compact()?;
+        Ok((self, true))
     }
 
     fn is_slowest_to_recover(&self) -> bool {
