@@ -11,8 +11,6 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) struct Settings {
     /// Whether a commit is on the disk when it returns. Otherwise it must survive the death of the process, unless the engine can't promise that.
     pub(crate) durable: bool,
-    /// Address space for engines that must know beforehand.
-    pub(crate) map_bytes: u64,
 }
 
 /// An open database.
@@ -29,8 +27,8 @@ pub(crate) trait Engine: Sized + Sync {
     /// Runs `body` in a transaction that writes, and commits it.
     fn write(&self, body: impl FnOnce(&mut dyn Writer) -> Result<()>) -> Result<()>;
 
-    /// Makes the files small; false where the engine can't.
-    fn compact(self, dir: &Path, settings: &Settings) -> Result<Compacted<Self>>;
+    /// Makes the files small. Returns the database, opened again where need be, and false where the engine can't.
+    fn compact(self, dir: &Path, settings: &Settings) -> Result<(Self, bool)>;
 
     /// Whether opening after a crash would take about as long as it can at the default settings.
     fn is_slowest_to_recover(&self) -> bool {
@@ -38,12 +36,6 @@ pub(crate) trait Engine: Sized + Sync {
     }
 
     fn close(self) -> Result<()>;
-}
-
-/// What came of a compaction.
-pub(crate) enum Compacted<E> {
-    Done(E),
-    NotOffered(E),
 }
 
 /// A snapshot of a database.

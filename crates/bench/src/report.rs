@@ -33,7 +33,8 @@ impl Figures {
     }
 
     pub(crate) fn fail(&mut self, scenario: &str, engine: &str, run: u32, why: &str) {
-        self.failures.push(format!("{scenario}, {engine}, run {run}: {why}"));
+        self.failures
+            .push(format!("{scenario}, {engine}, run {run}: {why}"));
     }
 
     fn series(&self, row: &Row, engine: &str) -> Option<&Series> {
@@ -136,7 +137,11 @@ impl Report {
     pub(crate) fn to_markdown(&self) -> String {
         let mut out = String::new();
         for (keys, figures) in &self.sizes {
-            let _ = writeln!(out, "{keys} keys, medians of {} runs; in brackets CPU time per operation\n", self.runs);
+            let _ = writeln!(
+                out,
+                "{keys} keys, medians of {} runs; in brackets CPU time per operation\n",
+                self.runs
+            );
             self.size_to_markdown(figures, &mut out);
             for failure in &figures.failures {
                 let _ = writeln!(out, "\nFailed: {failure}");
@@ -155,7 +160,9 @@ impl Report {
             for engine in &self.engines {
                 let cell = figures.value(row, engine).map_or("–".to_owned(), |value| {
                     let cpu = figures.cpu_us(row, engine);
-                    amount(value) + row.unit.name() + &cpu.map_or(String::new(), |us| format!(" [{}]", time(us)))
+                    amount(value)
+                        + row.unit.name()
+                        + &cpu.map_or(String::new(), |us| format!(" [{}]", time(us)))
                 });
                 let _ = write!(out, " {cell} |");
             }
@@ -190,9 +197,14 @@ impl Report {
         let engines = self.engines.iter().filter_map(|engine| {
             let series = figures.series(row, engine)?;
             let values: Vec<String> = series.values.iter().map(|(_, value)| value.to_string()).collect();
-            let cpu = figures.cpu_us(row, engine).map_or("null".to_owned(), |us| us.to_string());
+            let cpu = figures
+                .cpu_us(row, engine)
+                .map_or("null".to_owned(), |us| us.to_string());
             let values = values.join(", ");
-            Some(format!("{}: {{\"values\": [{values}], \"cpu_us\": {cpu}}}", quoted(engine)))
+            Some(format!(
+                "{}: {{\"values\": [{values}], \"cpu_us\": {cpu}}}",
+                quoted(engine)
+            ))
         });
         let engines: Vec<String> = engines.collect();
         let ratio = figures.ratio(row, &self.engines);
@@ -278,7 +290,10 @@ mod tests {
         let report = report(row, series);
         let figures = &report.sizes[0].1;
         let row = rows::find(row).unwrap();
-        (figures.ratio(row, &report.engines), figures.is_met(row, &report.engines))
+        (
+            figures.ratio(row, &report.engines),
+            figures.is_met(row, &report.engines),
+        )
     }
 
     #[test]
@@ -292,12 +307,19 @@ mod tests {
     fn ratios_are_taken_within_runs_against_the_best_peer() {
         let (ratio, met) = verdict(
             "get",
-            &[("weald", &[130.0, 50.0, 300.0]), ("lmdb", &[100.0, 50.0, 100.0]), ("redb", &[10.0, 10.0, 900.0])],
+            &[
+                ("weald", &[130.0, 50.0, 300.0]),
+                ("lmdb", &[100.0, 50.0, 100.0]),
+                ("redb", &[10.0, 10.0, 900.0]),
+            ],
         );
         assert_eq!((ratio, met), (Some(1.3), Some(true)));
         let (ratio, met) = verdict("open", &[("weald", &[3.0]), ("lmdb", &[2.0]), ("redb", &[4.0])]);
         assert_eq!((ratio, met), (Some(1.5), Some(false)));
-        assert_eq!(verdict("open-crash", &[("weald", &[50.0]), ("lmdb", &[0.1])]).1, Some(true));
+        assert_eq!(
+            verdict("open-crash", &[("weald", &[50.0]), ("lmdb", &[0.1])]).1,
+            Some(true)
+        );
         assert_eq!(verdict("get", &[("weald", &[1.0])]), (None, None));
         assert_eq!(verdict("get", &[("lmdb", &[1.0])]), (None, None));
     }
@@ -316,7 +338,13 @@ mod tests {
     fn json_is_written_with_care() {
         assert_eq!(quoted("a\"b\\c\n"), r#""a\"b\\c\u000a""#);
         let json = report("get", &[("weald", &[2.0]), ("lmdb", &[1.0])]).to_json();
-        assert!(json.contains(r#""weald": {"values": [2], "cpu_us": 0.5}"#), "{json}");
-        assert!(json.contains(r#""ratio": 2, "target": "≥ 1.2", "met": true"#), "{json}");
+        assert!(
+            json.contains(r#""weald": {"values": [2], "cpu_us": 0.5}"#),
+            "{json}"
+        );
+        assert!(
+            json.contains(r#""ratio": 2, "target": "≥ 1.2", "met": true"#),
+            "{json}"
+        );
     }
 }

@@ -47,9 +47,10 @@ fn chosen(asked: &Asked) -> Vec<&'static str> {
 
 /// One process, and what it measured. A failure is noted: the others go on.
 fn one(asked: &Asked, keys: u64, run: u32, scenario: &str, engine: &str, figures: &mut Figures) {
-    let dir = asked
-        .dir
-        .join(format!("weald-bench-{}-{run}-{scenario}-{engine}", std::process::id()));
+    let dir = asked.dir.join(format!(
+        "weald-bench-{}-{run}-{scenario}-{engine}",
+        std::process::id()
+    ));
     let task = Task {
         engine: engine.to_owned(),
         scenario: scenario.to_owned(),
@@ -77,13 +78,21 @@ struct Short(f64);
 
 impl std::fmt::Display for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 >= 100.0 { write!(f, "{:.0}", self.0) } else { write!(f, "{:.3}", self.0) }
+        if self.0 >= 100.0 {
+            write!(f, "{:.0}", self.0)
+        } else {
+            write!(f, "{:.3}", self.0)
+        }
     }
 }
 
 fn in_fresh_directory(dir: &Path, task: &Task) -> Result<Vec<Measured>> {
     fs::create_dir(dir)?;
-    let done = if task.scenario == "crash" { kill_and_open(task) } else { measure(task) };
+    let done = match task.scenario.as_str() {
+        "crash" => kill_and_open(task),
+        "memory" => measure(task).and_then(|_| measure(&then(task, "memory-reads"))),
+        _ => measure(task),
+    };
     fs::remove_dir_all(dir)?;
     done
 }
@@ -122,10 +131,15 @@ fn kill_and_open(task: &Task) -> Result<Vec<Measured>> {
     if !ready {
         return Err(failure(&said));
     }
-    measure(&Task {
-        scenario: "crash-open".to_owned(),
+    measure(&then(task, "crash-open"))
+}
+
+/// What a second process does in the same directory.
+fn then(task: &Task, scenario: &str) -> Task {
+    Task {
+        scenario: scenario.to_owned(),
         ..task.clone()
-    })
+    }
 }
 
 fn failure(said: &str) -> Error {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
 
 pub(crate) struct Fjall {
     db: Database,
@@ -42,10 +42,10 @@ impl Engine for Fjall {
         Ok(batch.batch.commit()?)
     }
 
-    fn compact(self, _: &Path, _: &Settings) -> Result<Compacted<Fjall>> {
+    fn compact(self, _: &Path, _: &Settings) -> Result<(Self, bool)> {
         self.pairs.rotate_memtable_and_wait()?;
         self.pairs.major_compact()?;
-        Ok(Compacted::Done(self))
+        Ok((self, true))
     }
 
     fn close(self) -> Result<()> {

@@ -1,5 +1,8 @@
 //! LMDB through heed, with and without a writable map.
-#![expect(unsafe_code, reason = "opening an LMDB environment is unsafe: nobody else may change its files")]
+#![expect(
+    unsafe_code,
+    reason = "opening an LMDB environment is unsafe: nobody else may change its files"
+)]
 
 use std::fs;
 use std::ops::Bound;
@@ -8,7 +11,10 @@ use std::path::Path;
 use heed::types::Bytes;
 use heed::{CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithTls};
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
+
+/// Address space, of which much is needed beside a long reader, since it keeps pages from being used again.
+const MAP_BYTES: usize = 256 << 30;
 
 type Pairs = Database<Bytes, Bytes>;
 
@@ -26,7 +32,7 @@ impl<const WRITABLE_MAP: bool> Engine for Lmdb<WRITABLE_MAP> {
         flags.set(EnvFlags::WRITE_MAP, WRITABLE_MAP);
         flags.set(EnvFlags::MAP_ASYNC, WRITABLE_MAP && !settings.durable);
         let mut options = EnvOpenOptions::new();
-        options.map_size(settings.map_bytes as usize);
+        options.map_size(MAP_BYTES);
         // SAFETY: the flags give up durability at most, which the row that asks for them says.
         unsafe { options.flags(flags) };
         // SAFETY: the directory is this process's own, and nobody changes or cuts the file while it is mapped.
@@ -54,14 +60,14 @@ impl<const WRITABLE_MAP: bool> Engine for Lmdb<WRITABLE_MAP> {
     }
 
     /// A copy, made durable, in the place of the file.
-    fn compact(self, dir: &Path, settings: &Settings) -> Result<Compacted<Self>> {
+    fn compact(self, dir: &Path, settings: &Settings) -> Result<(Self, bool)> {
         let copy = dir.join("copy.mdb");
         self.env
             .copy_to_path(&copy, CompactionOption::Enabled)?
             .sync_all()?;
         self.close()?;
         fs::rename(copy, dir.join("data.mdb"))?;
-        Ok(Compacted::Done(Self::open(dir, settings)?))
+        Ok((Self::open(dir, settings)?, true))
     }
 
     fn close(self) -> Result<()> {

@@ -4,16 +4,12 @@ use crate::args::Task;
 use crate::engine::Result;
 use crate::scenarios;
 
-#[cfg(feature = "canopydb")]
-mod canopy;
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "heed")]
 mod lmdb;
 #[cfg(feature = "redb")]
 mod redb;
-#[cfg(feature = "rocksdb")]
-mod rocks;
 #[cfg(feature = "sled")]
 mod sled;
 mod weald;
@@ -31,10 +27,6 @@ pub(crate) const NAMES: &[&str] = &[
     "fjall",
     #[cfg(feature = "sled")]
     "sled",
-    #[cfg(feature = "canopydb")]
-    "canopydb",
-    #[cfg(feature = "rocksdb")]
-    "rocksdb",
 ];
 
 /// Runs a scenario in this process and prints what it measured.
@@ -51,10 +43,6 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         "fjall" => scenarios::run::<fjall::Fjall>(task),
         #[cfg(feature = "sled")]
         "sled" => scenarios::run::<sled::Sled>(task),
-        #[cfg(feature = "canopydb")]
-        "canopydb" => scenarios::run::<canopy::Canopy>(task),
-        #[cfg(feature = "rocksdb")]
-        "rocksdb" => scenarios::run::<rocks::Rocks>(task),
         other => Err(format!("no engine {other:?} was built in").into()),
     }
 }

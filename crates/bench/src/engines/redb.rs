@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, Table, TableDefinition,
 };
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
 
 type Bytes = &'static [u8];
 
@@ -49,9 +49,9 @@ impl Engine for Redb {
         Ok(txn.commit()?)
     }
 
-    fn compact(mut self, _: &Path, _: &Settings) -> Result<Compacted<Redb>> {
+    fn compact(mut self, _: &Path, _: &Settings) -> Result<(Self, bool)> {
         self.db.compact()?;
-        Ok(Compacted::Done(self))
+        Ok((self, true))
     }
 
     fn close(self) -> Result<()> {
@@ -67,11 +67,7 @@ pub(crate) struct Snapshot {
 impl Reader for Snapshot {
     #[inline]
     fn get(&self, key: &[u8], mut see: impl FnMut(&[u8])) -> Result<bool> {
-        Ok(self
-            .pairs
-            .get(key)?
-            .map(|value| see(value.value()))
-            .is_some())
+        Ok(self.pairs.get(key)?.map(|value| see(value.value())).is_some())
     }
 
     fn scan(&self, from: &[u8], limit: usize, mut see: impl FnMut(&[u8], &[u8])) -> Result<usize> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sled::{Batch, Db};
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
 
 pub(crate) struct Sled {
     db: Db,
@@ -39,8 +39,8 @@ impl Engine for Sled {
         Ok(())
     }
 
-    fn compact(self, _: &Path, _: &Settings) -> Result<Compacted<Sled>> {
-        Ok(Compacted::NotOffered(self))
+    fn compact(self, _: &Path, _: &Settings) -> Result<(Self, bool)> {
+        Ok((self, false))
     }
 
     fn close(self) -> Result<()> {

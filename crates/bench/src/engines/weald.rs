@@ -4,7 +4,7 @@ use std::path::Path;
 
 use weald_engine::{Database, ReadTx, Readable, SyncPolicy, Writable, WriteTx};
 
-use crate::engine::{Compacted, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{Engine, Reader, Result, Settings, Writer};
 
 pub(crate) struct Weald {
     db: Database,
@@ -36,17 +36,22 @@ impl Engine for Weald {
         Ok(())
     }
 
-    fn compact(self, _: &Path, _: &Settings) -> Result<Compacted<Weald>> {
-        Ok(Compacted::NotOffered(self))
+    fn compact(self, _: &Path, _: &Settings) -> Result<(Self, bool)> {
+        self.db.compact()?;
+        Ok((self, true))
     }
 
     fn is_slowest_to_recover(&self) -> bool {
-        // Just below the length of the log at which a checkpoint begins by default.
-        let log = self.db.stats().log;
-        log.is_none_or(|log| log.replay_bytes >= 15 << 20)
+        // Just below where a checkpoint begins by default: by the length of the log, or by the pages that are only in memory.
+        let stats = self.db.stats();
+        let log_is_long = stats.log.is_none_or(|log| log.replay_bytes >= 15 << 20);
+        log_is_long || stats.dirty_bytes >= 26 << 20
     }
 
     fn close(self) -> Result<()> {
+        if std::env::var_os("WEALD_STATS").is_some() {
+            eprintln!("{:#?}", self.db.stats());
+        }
         Ok(self.db.close()?)
     }
 }

@@ -22,7 +22,9 @@ pub(super) fn durable<E: Engine>(bench: &Bench<'_>) -> Result<()> {
     bench.rate("commit-1000", loaded, clock.lap());
 
     let clock = Clock::start();
-    let commits = repeat_often(&clock, bench.limit(), keys, |i| put_all(&db, keys + i..keys + i + 1, 0))?;
+    let commits = repeat_often(&clock, bench.limit(), keys, |i| {
+        put_all(&db, keys + i..keys + i + 1, 0)
+    })?;
     bench.rate("commit-1", commits, clock.lap());
 
     let clock = Clock::start();
@@ -85,7 +87,9 @@ fn in_threads<E: Engine>(bench: &Bench<'_>, db: &E, clock: &Clock) -> Result<Vec
             })
         };
         let threads: Vec<_> = (0..THREADS).map(|t| scope.spawn(move || work(t))).collect();
-        let counts = threads.into_iter().map(|thread| thread.join().expect("no panic in a thread"));
+        let counts = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic in a thread"));
         counts.collect()
     })
 }

@@ -23,6 +23,8 @@ pub(crate) fn run<E: Engine>(task: &Task) -> Result<()> {
     let bench = Bench { task };
     match task.scenario.as_str() {
         "load" => load::random::<E>(&bench),
+        "memory" => load::for_memory::<E>(&bench),
+        "memory-reads" => load::memory::<E>(&bench),
         "sorted" => load::sorted::<E>(&bench),
         "commit" => commits::durable::<E>(&bench),
         "unsynced" => commits::unsynced::<E>(&bench),
@@ -56,15 +58,9 @@ impl Bench<'_> {
         Duration::from_secs(self.task.seconds)
     }
 
-    fn settings(&self, durable: bool) -> Settings {
-        // Room for the data some 16 times over, since a long reader keeps LMDB from using pages again.
-        let map_bytes = (self.keys() * 4096).max(4 << 30);
-        Settings { durable, map_bytes }
-    }
-
     /// Opens a database for this scenario.
     fn open<E: Engine>(&self, durable: bool) -> Result<E> {
-        E::open(self.dir(), &self.settings(durable))
+        E::open(self.dir(), &Settings { durable })
     }
 
     /// Opens one that holds all keys already, in version 0.

@@ -99,16 +99,27 @@ impl<E: Engine> Client<'_, E> {
 
     fn read(&self, n: u64) -> Result<()> {
         let version = read_verified(&self.db.reader()?, n)?;
-        if version == self.versions[n as usize] { Ok(()) } else { Err(wrong_read(n)) }
+        if version == self.versions[n as usize] {
+            Ok(())
+        } else {
+            Err(wrong_read(n))
+        }
     }
 
     fn scan(&mut self, n: u64) -> Result<()> {
         let limit = 1 + self.rng.below(SCAN_MAX);
         let mut lens = 0;
-        let seen = self.db.reader()?.scan(&workload::key(n), limit as usize, |key, value| {
-            lens += usize::from(key.len() == workload::KEY_BYTES) * value.len();
-        })?;
-        if seen > 0 && lens == seen * VALUE_BYTES { Ok(()) } else { Err(wrong_read(n)) }
+        let seen = self
+            .db
+            .reader()?
+            .scan(&workload::key(n), limit as usize, |key, value| {
+                lens += usize::from(key.len() == workload::KEY_BYTES) * value.len();
+            })?;
+        if seen > 0 && lens == seen * VALUE_BYTES {
+            Ok(())
+        } else {
+            Err(wrong_read(n))
+        }
     }
 
     fn read_modify_write(&mut self, n: u64) -> Result<()> {
@@ -116,7 +127,9 @@ impl<E: Engine> Client<'_, E> {
         let key = workload::key(n);
         self.db.write(|tx| {
             let mut found = None;
-            tx.get(&key, &mut |value| found = workload::version_of(n, value, VALUE_BYTES))?;
+            tx.get(&key, &mut |value| {
+                found = workload::version_of(n, value, VALUE_BYTES)
+            })?;
             if found != Some(*version) {
                 return Err(wrong_read(n));
             }
