@@ -26,6 +26,8 @@ use crate::tree::page;
 const BATCH: usize = 1 << 20;
 /// Free runs of at least this many bytes are given back to the file system.
 const HOLE: u64 = 64 << 10;
+/// How many of them one checkpoint gives back at most: on some devices each takes milliseconds.
+const HOLES_MAX: usize = 16;
 
 /// The last durable checkpoint.
 pub(crate) struct Checkpoints {
@@ -107,9 +109,18 @@ impl Core {
 
     /// With `closing` the filters are written whatever they cost.
     pub(crate) fn checkpoint_with(&self, closing: bool) -> Result<CheckpointInfo> {
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
+        self.checkpoint_as(&mut checkpoints, closing)
+    }
+
+    /// The same for one who holds the lock of the checkpoints, so that nobody else makes one before or after.
+    pub(crate) fn checkpoint_as(
+        &self,
+        checkpoints: &mut Checkpoints,
+        closing: bool,
+    ) -> Result<CheckpointInfo> {
         self.check_writable()?;
         let began = Instant::now();
-        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta, closing) else {
             let roots = checkpoints.meta.roots;
@@ -127,9 +138,10 @@ impl Core {
                 return Err(self.poison.set_unless_full(e));
             }
         };
-        self.make_durable(&mut checkpoints, meta)
+        self.make_durable(checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
-        self.adopt(&mut checkpoints, &capture, &pages, &old)?;
+        self.adopt(checkpoints, &capture, &pages, &old)
+            .map_err(|e| self.poison.set(e))?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
             lsn: capture.roots.lsn,
@@ -158,9 +170,7 @@ impl Core {
             return None;
         }
         state.under_way = Some(roots.txid);
-        let mut dirty = std::mem::take(&mut state.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
+        let dirty = std::mem::take(&mut state.dirty);
         let bytes = free_list::bytes_max(space.extents_max());
         let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
         let filters = self.room_for_filters(&mut space, dirty.len(), closing);
@@ -206,7 +216,10 @@ impl Core {
         let size = self.store.page_size();
         let mut written = Vec::with_capacity(capture.dirty.len());
         let mut buffer = vec![0; BATCH];
-        let mut ids = capture.dirty.iter().copied().peekable();
+        let mut ids = capture.dirty.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut ids = ids.into_iter().peekable();
         while ids.peek().is_some() {
             // Neighbours in the file are neighbours in the buffer, and make one operation.
             let mut runs: Vec<(u64, usize, usize)> = Vec::new();
@@ -276,9 +289,9 @@ impl Core {
     ) -> Result<()> {
         let file = &self.store.file;
         if capture.end < old.end && capture.end < file.pages() {
-            // Pages past the end may have been taken anew since, but those are in memory.
-            let end = self.store.space().end();
-            file.cut(end.max(capture.end).min(file.pages()))?;
+            // Under the lock, so that nobody takes pages past the end and writes to them meanwhile.
+            let space = self.store.space();
+            file.cut(space.end().max(capture.end).min(file.pages()))?;
         }
         file.measure()?;
         self.store.written(pages);
@@ -313,18 +326,27 @@ impl Core {
     fn punch_holes(&self, checkpoints: &mut Checkpoints) -> Result<()> {
         let pages = HOLE / self.store.page_size() as u64;
         let space = self.store.space();
-        let free: Vec<Extent> = space.extents(pages.max(1)).collect();
-        for extent in &free {
-            let known = checkpoints
-                .punched
-                .iter()
-                .any(|p| p.start <= extent.start && p.start + p.len >= extent.start + extent.len);
-            if !known {
+        let mut free: Vec<Extent> = space.extents(pages.max(1)).collect();
+        free.sort_unstable();
+        let punched = std::mem::take(&mut checkpoints.punched);
+        let is_punched = |extent: &Extent| {
+            let before = &punched[..punched.partition_point(|p| p.start <= extent.start)];
+            before
+                .last()
+                .is_some_and(|p| p.start + p.len >= extent.start + extent.len)
+        };
+        let mut left = HOLES_MAX;
+        for extent in free {
+            if !is_punched(&extent) {
+                if left == 0 {
+                    continue;
+                }
+                left -= 1;
                 // Under the lock of the space, so that nobody takes and writes these pages meanwhile.
                 self.store.file.punch(extent.start, extent.len)?;
             }
+            checkpoints.punched.push(extent);
         }
-        checkpoints.punched = free;
         Ok(())
     }
 

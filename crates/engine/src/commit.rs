@@ -4,6 +4,7 @@
 //! in; then it waits for a flush, which it shares with all whose records are in by then. Readers see the commit when it is as durable as its policy asks.
 //! Until the log has the commit everything can be taken back, so an error before that leaves the database as it was.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,12 @@ use crate::error::{Error, Result};
 use crate::gate::GateGuard;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::merge::merge;
-use crate::op::{Entry, Op};
+use crate::op::{Entry, LargeRef, Op};
 use crate::options::SyncPolicy;
 use crate::roots::Roots;
 use crate::stage::{Sorted, Stage, Staged};
-use crate::store::{Apply, run_of};
+use crate::store::{Apply, Owned, run_of};
+use crate::transaction::Draft;
 use crate::wal::{BatchEncoder, EncodedBatch, Wal};
 
 /// After this many bytes the log is looked after: less than it has prepared beyond its end.
@@ -32,28 +34,34 @@ pub struct Committed {
 }
 
 impl Core {
-    /// Commits what is staged, on top of `base`, which is the newest state: that of the last commit, or one that the transaction itself
-    /// spilled to. The gate opens as soon as the next writer can begin.
+    /// Commits what a transaction has staged, on top of `roots`, which is the newest state: that of the last commit, or one that the
+    /// transaction itself spilled to. The gate opens as soon as the next writer can begin; after a failure it is still held.
     pub(crate) fn commit(
         &self,
-        gate: GateGuard<'_>,
-        base: Base,
-        stage: &mut Stage,
+        gate: &mut Option<GateGuard<'_>>,
+        draft: &mut Draft<'_>,
+        roots: Roots,
         policy: SyncPolicy,
     ) -> Result<Committed> {
         self.check_writable()?;
         self.throttle()?;
-        let small = !base.spilled && (stage.bytes() as u64) < self.options.bulk_bytes;
+        let small = !draft.has_spilled() && (draft.stage.bytes() as u64) < self.options.bulk_bytes;
         match &self.wal {
             Some(wal) if small => {
-                let batch = encode(&stage.finish())?;
-                let committed = self.commit_logged(wal, base.roots, stage, batch, policy)?;
-                drop(gate);
+                let batch = encode(&draft.stage.finish())?;
+                let committed = self.commit_logged(wal, roots, &mut draft.stage, batch, policy)?;
+                // It is the log's now: if the flush fails it may be there after all, and what it refers to stays.
+                draft.settle();
+                drop(gate.take());
                 self.settle(wal, committed, policy)?;
                 Ok(committed)
             }
-            None if small && policy == SyncPolicy::None => self.commit_deferred(base.roots, stage),
-            _ => self.commit_directly(base, stage),
+            None if small && policy == SyncPolicy::None => {
+                let committed = self.commit_deferred(roots, &mut draft.stage)?;
+                draft.settle();
+                Ok(committed)
+            }
+            _ => self.commit_directly(roots, draft),
         }
     }
 
@@ -80,7 +88,8 @@ impl Core {
         roots.txid = txid;
         roots.lsn = lsn;
         pages.finish(&mut state.dirty)?;
-        self.settle_large(stage);
+        self.own(stage, &[]);
+        self.settle_superseded(stage);
         state.head = roots;
         let until = matches!(policy, SyncPolicy::Immediate).then_some(lsn);
         self.enqueue(roots, until);
@@ -97,7 +106,8 @@ impl Core {
         let txid = TxId(base.txid.0 + 1);
         let (mut roots, _) = self.merge_stage(&mut state, base, txid, stage, false)?;
         roots.txid = txid;
-        self.settle_large(stage);
+        self.own(stage, &[]);
+        self.settle_superseded(stage);
         state.head = roots;
         self.enqueue(roots, None);
         drop(state);
@@ -119,34 +129,55 @@ impl Core {
     }
 
     /// Commits by a checkpoint: the pages go to the file at once, and the log does not know of it.
-    fn commit_directly(&self, base: Base, stage: &mut Stage) -> Result<Committed> {
-        let bulk = stage.bytes() as u64 >= self.options.bulk_bytes;
+    fn commit_directly(&self, base: Roots, draft: &mut Draft<'_>) -> Result<Committed> {
+        let bulk = draft.stage.bytes() as u64 >= self.options.bulk_bytes;
+        // Held to the end, so that no other checkpoint has the commit before it is known whether it stays.
+        let mut checkpoints = self.checkpoints.lock().expect("no panic during a checkpoint");
         let mut state = self.state();
         let before = state.head;
         self.reclaim(&state);
         let txid = TxId(before.txid.0 + 1);
-        let (mut roots, created) = self.merge_stage(&mut state, base.roots, txid, stage, bulk)?;
+        let (mut roots, created) = self.merge_stage(&mut state, base, txid, &mut draft.stage, bulk)?;
         roots.txid = txid;
         roots.lsn = before.lsn;
+        let owned = self.own(&draft.stage, draft.spilled_large());
         state.head = roots;
-        self.enqueue(roots, None);
         drop(state);
-        let done = self.checkpoint();
-        if let Err(e) = done {
+        if let Err(e) = self.checkpoint_as(&mut checkpoints, false)
+            && checkpoints.durable_txid() < txid
+        {
             // Nobody has seen the commit and nobody has built on it: the gate is held.
-            self.withdraw(txid);
             let mut state = self.state();
             state.head = before;
-            self.store.take_back(txid, &created);
+            let mut space = self.store.space();
+            self.store.take_back(&mut space, txid, &created);
+            space.unown(owned);
             return Err(e);
         }
-        self.settle_large(stage);
+        drop(checkpoints);
+        self.settle_superseded(&draft.stage);
+        draft.settle();
+        self.enqueue(roots, None);
         self.publish();
         // What the commit freed is not needed by the last checkpoint any more, as it is that checkpoint.
         self.reclaim_all();
         self.counters.commits.add(1);
         self.counters.direct_commits.add(1);
         Ok(Committed { txid, lsn: roots.lsn })
+    }
+
+    /// The commit refers to these runs and pages from now on, so that a checkpoint of it does not list them as free.
+    fn own(&self, stage: &Stage, spilled: &[LargeRef]) -> Owned {
+        let size = self.store.page_size();
+        let superseded: BTreeSet<u64> = stage
+            .superseded_large_values()
+            .map(|large| large.first.to_bits())
+            .collect();
+        let staged = stage
+            .large_values()
+            .filter(|large| !superseded.contains(&large.first.to_bits()));
+        let runs = staged.chain(spilled.iter().copied());
+        self.store.space().own(runs.map(|large| run_of(large, size)))
     }
 
     /// Merges what is staged into pages of commit `txid`, which nobody sees yet.
@@ -164,17 +195,10 @@ impl Core {
         Ok((roots, pages.finish(&mut state.dirty)?))
     }
 
-    /// The runs of large values belong to the commit now, but for those that it did not keep.
-    pub(crate) fn settle_large(&self, stage: &Stage) {
-        if stage.large_values().next().is_none() {
-            return;
-        }
+    /// Gives the runs of large values back that the commit did not keep.
+    fn settle_superseded(&self, stage: &Stage) {
         for large in stage.superseded_large_values() {
             self.store.disown(run_of(large, self.store.page_size()));
-        }
-        let mut space = self.store.space();
-        for large in stage.large_values() {
-            space.own(run_of(large, self.store.page_size()));
         }
     }
 
@@ -264,14 +288,6 @@ impl Core {
         });
         logged >= self.options.checkpoint_wal_bytes || dirty > self.options.dirty_bytes_max / 4 * 3
     }
-}
-
-/// What a commit stands on.
-#[derive(Clone, Copy)]
-pub(crate) struct Base {
-    pub(crate) roots: Roots,
-    /// Whether the transaction has pages of its own already, which the log knows nothing of.
-    pub(crate) spilled: bool,
 }
 
 /// The log's form of what is staged: drops and ranges of a tree before its points, as they are applied.

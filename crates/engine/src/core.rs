@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::filters::Filters;
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
+use crate::merge::EXPIRY_PREFIX;
 use crate::options::DatabaseOptions;
 use crate::roots::{Published, Roots};
 use crate::stage::{ArenaPool, Stage};
@@ -202,11 +203,6 @@ impl Core {
         self.unpublished().push_back(Unpublished { until, roots });
     }
 
-    /// Takes the newest commit back out of the line.
-    pub(crate) fn withdraw(&self, txid: TxId) {
-        self.unpublished().retain(|waiting| waiting.roots.txid != txid);
-    }
-
     /// Shows readers what is durable enough. Returns how far the log must be flushed before more can be shown.
     pub(crate) fn publish(&self) -> Option<Lsn> {
         let mut unpublished = self.unpublished();
@@ -238,7 +234,8 @@ impl Core {
 
     /// The longest key.
     pub(crate) fn key_max(&self) -> usize {
-        tree::max_key_len(self.store.page_size())
+        // The index of expiry times has each key with a prefix.
+        tree::max_key_len(self.store.page_size()) - EXPIRY_PREFIX
     }
 
     /// What was read through the mapping was not what the file has.

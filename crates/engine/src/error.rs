@@ -183,12 +183,21 @@ fn at(offset: Option<u64>) -> String {
 
 impl Error {
     pub(crate) fn io(operation: &'static str, path: &Path, offset: Option<u64>, source: io::Error) -> Error {
-        Error::Io(Box::new(IoError {
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        let source = Box::new(IoError {
             operation,
             path: path.to_owned(),
             offset,
             source,
-        }))
+        });
+        if full {
+            Error::DiskFull { source }
+        } else {
+            Error::Io(source)
+        }
     }
 
     pub(crate) fn corrupt(path: &Path, offset: Option<u64>, what: impl Into<String>) -> Error {

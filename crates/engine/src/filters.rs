@@ -244,7 +244,8 @@ impl Core {
             return Ok(());
         }
         self.load_filters(stop)?;
-        for tree in std::mem::take(&mut *self.filters.wanted()) {
+        let wanted = std::mem::take(&mut *self.filters.wanted());
+        for tree in wanted {
             if stop() {
                 break;
             }

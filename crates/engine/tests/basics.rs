@@ -276,3 +276,53 @@ fn look_ups_of_absent_keys_end_at_a_filter_that_survives_reopening() {
     check(&db);
     assert!(db.stats().filter_hits > 39_000);
 }
+
+#[test]
+fn what_a_transaction_spilled_is_whole_after_reopening() {
+    let dir = dir();
+    let path = dir.path().join("db");
+    let large: Vec<u8> = (0..100_000u32).map(|n| (n * 7) as u8).collect();
+    for commit in [false, true] {
+        let db = Database::open_with_options(&path, DatabaseOptions::low_memory()).unwrap();
+        let mut tx = db.write().unwrap();
+        for n in 0..60_000 {
+            tx.put(&key(n), &[n as u8; 100]).unwrap();
+            if n % 10_000 == 0 {
+                tx.put(&key(1_000_000 + n), &large).unwrap();
+                tx.put(&key(2_000_000), &large).unwrap();
+            }
+        }
+        for n in (0..60_000).step_by(3) {
+            tx.discard(&key(n)).unwrap();
+        }
+        if commit {
+            tx.commit().unwrap();
+        } else {
+            drop(tx);
+        }
+        db.put(b"after", b"1").unwrap();
+        // Whatever is wrongly thought to be free is taken now.
+        let mut tx = db.write().unwrap();
+        (0..20_000).for_each(|n| tx.put(&key(3_000_000 + n), &[9; 100]).unwrap());
+        tx.commit().unwrap();
+        drop(db);
+        let db = Database::open_with_options(&path, DatabaseOptions::low_memory()).unwrap();
+        let tx = db.read().unwrap();
+        assert_eq!(
+            tx.len().unwrap(),
+            if commit { 40_000 + 7 + 20_001 } else { 20_001 }
+        );
+        assert_eq!(
+            tx.iter().map(Result::unwrap).fold(0, |n, _| n + 1),
+            tx.len().unwrap()
+        );
+        for n in 0..60_000 {
+            let expected = (commit && n % 3 != 0).then_some([n as u8; 100]);
+            assert_eq!(tx.get_ref(&key(n)).unwrap(), expected.as_ref().map(|v| &v[..]));
+        }
+        if commit {
+            assert!(tx.get_ref(&key(2_000_000)).unwrap() == Some(&large[..]));
+            assert!(tx.get_ref(&key(1_050_000)).unwrap() == Some(&large[..]));
+        }
+    }
+}

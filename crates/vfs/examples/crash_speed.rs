@@ -63,9 +63,28 @@ fn main() -> std::io::Result<()> {
         file.write_all_at(&page[..208], i * 208).expect("no faults");
         file.sync_data().expect("no faults");
     });
-    let spread = |i: u64| (i * 7919 % 4096) * 4096;
+    for pages in [256, 16384] {
+        pages_of(pages)?;
+    }
+    Ok(())
+}
+
+/// Pages of a file of its own, of that many pages.
+fn pages_of(pages: u64) -> std::io::Result<()> {
+    let disk = SimDisk::new(1, SimOptions::default());
+    let file = disk.open(Path::new("/data"), OpenMode::Create)?;
+    let page = [2; 4096];
+    (0..pages).try_for_each(|i| file.write_all_at(&page, i * 4096))?;
+    println!("in a file of {} MiB:", pages / 256);
+    let spread = |i: u64| (i * 7919 % pages) * 4096;
     rate("write of a 4 KiB page", 200_000, |i| {
         file.write_all_at(&page, spread(i)).expect("no faults")
+    });
+    rate("write of a 4 KiB page, each 64th with a flush", 200_000, |i| {
+        file.write_all_at(&page, spread(i)).expect("no faults");
+        if i % 64 == 0 {
+            file.sync_data().expect("no faults");
+        }
     });
     let mut buf = [0; 4096];
     rate("read of a 4 KiB page", 1_000_000, |i| {

@@ -1,9 +1,9 @@
 //! A simulated disk that loses, tears and reorders what was not flushed, and fails on demand.
 //!
-//! [`SimDisk`] is the handle, `state` what all handles share. A file is an `inode`: its contents as programs see them, as they
-//! are surely on the medium, and every version in between, each a persistent tree of sectors (`contents`). Names are a
-//! `directory` with the same three parts. A crash chooses (`chance`) for every sector, length and change of a name which version
-//! is found afterwards; `faults` fail single calls.
+//! [`SimDisk`] is the handle, `state` what all handles share. A file is an `inode`: its contents as programs
+//! see them, as they are surely on the medium, and every version in between, each a persistent tree of
+//! sectors (`contents`). Names are a `directory` with the same three parts. A crash chooses (`chance`) for
+//! every sector, length and change of a name which version is found afterwards; `faults` fail single calls.
 
 mod chance;
 mod contents;
@@ -50,20 +50,22 @@ pub struct Explored {
 ///
 /// # What is simulated
 ///
-/// - Each 512-byte sector written since the last [`sync_data`](File::sync_data) of its file that returned `Ok` is found after a crash
-///   in any of the versions it had since, independently of all others; bytes within a sector are never torn.
+/// - Each 512-byte sector written since the last [`sync_data`](File::sync_data) of its file that returned
+///   `Ok` is found after a crash in any of the versions it had since, independently of all others; bytes
+///   within a sector are never torn.
 /// - So is the length of the file. What a longer file gains without having been written reads as zeros.
-/// - Any subset of the names created, renamed and removed since the last [`sync_dir`](Vfs::sync_dir) of their directory
-///   survives. A name is bound to its file, so flushing the file doesn't save the name, nor the other way round. A rename is
-///   done or not done, never half; between two directories it is durable with that of the new name.
-/// - A failed flush leaves each sector written, unwritten, or taken for written although it isn't: a later flush returns `Ok` and the data
-///   is lost.
+/// - Any subset of the names created, renamed and removed since the last [`sync_dir`](Vfs::sync_dir) of their
+///   directory survives. A name is bound to its file, so flushing the file doesn't save the name, nor the
+///   other way round. A rename is done or not done, never half; between two directories it is durable with
+///   that of the new name.
+/// - A failed flush leaves each sector written, unwritten, or taken for written although it isn't: a later
+///   flush returns `Ok` and the data is lost.
 ///
-/// What isn't: misdirected writes and rot, for which there are [`flip`](SimDisk::flip) and [`write_file`](SimDisk::write_file); time;
-/// and mappings ([`map`](File::map) gives `None`).
+/// What isn't: misdirected writes and rot, for which there are [`flip`](SimDisk::flip) and
+/// [`write_file`](SimDisk::write_file); time; and mappings ([`map`](File::map) gives `None`).
 ///
-/// Clones are handles to the same disk. All handles and files can be used from many threads; the same seed then
-/// gives the same disk only as far as the calls come in the same order.
+/// Clones are handles to the same disk. All handles and files can be used from many threads; the same seed
+/// then gives the same disk only as far as the calls come in the same order.
 ///
 /// # Example
 ///
@@ -111,9 +113,9 @@ impl SimDisk {
         self.state().operations
     }
 
-    /// Cuts the power at operation `index`, counted from 0 since the disk was made. That operation still happens as one that was not
-    /// flushed, so that any part of it may be found afterwards, but it fails, and all calls after it fail
-    /// without doing anything.
+    /// Cuts the power at operation `index`, counted from 0 since the disk was made. That operation still
+    /// happens as one that was not flushed, so that any part of it may be found afterwards, but it fails, and
+    /// all calls after it fail without doing anything.
     pub fn crash_after(&self, index: u64) {
         self.state().crash_at = Some(index);
     }
@@ -128,9 +130,11 @@ impl SimDisk {
         self.state().crashed
     }
 
-    /// The disk as it is found after the power is cut now, or was, with everything that isn't certain decided by `seed`.
+    /// The disk as it is found after the power is cut now, or was, with everything that isn't certain decided
+    /// by `seed`.
     ///
-    /// The disk it is called on stays as it is and can be asked again. Locks, faults and a crash to come aren't taken over.
+    /// The disk it is called on stays as it is and can be asked again. Locks, faults and a crash to come
+    /// aren't taken over.
     pub fn after_crash(&self, seed: u64) -> SimDisk {
         self.found(seed, &mut ByChance::new(seed))
     }
@@ -140,20 +144,22 @@ impl SimDisk {
         self.found(0, &mut AllLost)
     }
 
-    /// The disk after a crash that lost nothing. All of it is durable now; see [`after_kill`](SimDisk::after_kill).
+    /// The disk after a crash that lost nothing. All of it is durable now; see
+    /// [`after_kill`](SimDisk::after_kill).
     pub fn after_crash_all_kept(&self) -> SimDisk {
         self.found(0, &mut AllKept)
     }
 
-    /// The disk after the process, not the machine, was stopped: nothing is lost, and what was not flushed can still be lost later.
+    /// The disk after the process, not the machine, was stopped: nothing is lost, and what was not flushed
+    /// can still be lost later.
     pub fn after_kill(&self) -> SimDisk {
         SimDisk::from_state(self.state().after_kill())
     }
 
     /// Shows `check` every state that a crash now may leave, or the first `states_max` of them.
     ///
-    /// Their number is the product of the numbers of versions of all sectors, lengths and names that aren't flushed, so this is
-    /// for small cases.
+    /// Their number is the product of the numbers of versions of all sectors, lengths and names that aren't
+    /// flushed, so this is for small cases.
     pub fn each_crash(&self, states_max: usize, mut check: impl FnMut(SimDisk)) -> Explored {
         let mut odometer = Odometer::default();
         for states in 1..=states_max {
@@ -209,8 +215,8 @@ impl SimDisk {
             .collect()
     }
 
-    /// What is in a file. Like the other methods that look at or change files from outside it works after a crash too, and isn't
-    /// counted.
+    /// What is in a file. Like the other methods that look at or change files from outside it works after a
+    /// crash too, and isn't counted.
     pub fn read_file(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let mut state = self.state();
         let inode = state.file(&plain(path.as_ref()))?;
@@ -225,14 +231,13 @@ impl SimDisk {
         let mut state = self.state();
         state.settle(&path)?.alter(|inode| {
             inode.set_len(0);
-            for (offset, part) in sectors(bytes, 0) {
-                inode.write_in_sector(part, offset);
-            }
+            inode.write(bytes, 0);
         });
         Ok(())
     }
 
-    /// Turns those bits of a byte of a file around that are set in `mask`, on the medium. What else was written to the file becomes durable.
+    /// Turns those bits of a byte of a file around that are set in `mask`, on the medium. What else was
+    /// written to the file becomes durable.
     pub fn flip(&self, path: impl AsRef<Path>, byte: u64, mask: u8) -> io::Result<()> {
         let mut state = self.state();
         let inode = state.file(&plain(path.as_ref()))?;
@@ -241,7 +246,7 @@ impl SimDisk {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         inode.alter(|inode| {
-            inode.write_in_sector(&[old[0] ^ mask], byte);
+            inode.write(&[old[0] ^ mask], byte);
         });
         Ok(())
     }

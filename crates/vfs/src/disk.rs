@@ -1,7 +1,8 @@
 //! The real disk.
 //!
-//! [`Disk`] is names and locks; `file` is bytes. `batch` brings many writes into few, some of them past the page cache (`direct`),
-//! which go out by way of a `backend`: system calls, or a `ring`. `lock` keeps other processes out.
+//! [`Disk`] is names and locks; `file` is bytes. `batch` brings many writes into few, some of them past the
+//! page cache (`direct`), which go out by way of a `backend`: system calls, or a `ring`. `lock` keeps other
+//! processes out.
 
 mod backend;
 mod batch;
@@ -64,10 +65,12 @@ pub struct Disk {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskOptions {
-    /// Whether [`write_batch`](File::write_batch) writes whole pages past the page cache (`O_DIRECT`), where the file system can.
+    /// Whether [`write_batch`](File::write_batch) writes whole pages past the page cache (`O_DIRECT`), where
+    /// the file system can.
     ///
-    /// Large batches then neither push out what others have cached nor wait as dirty pages for the next flush, but each one waits for the device,
-    /// and what was written is not in the cache for those who read it next. With [`IoBackend::Std`] only runs of 256 KiB and more go this way.
+    /// Large batches then neither push out what others have cached nor wait as dirty pages for the next
+    /// flush, but each one waits for the device, and what was written is not in the cache for those who read
+    /// it next. With [`IoBackend::Std`] only runs of 256 KiB and more go this way.
     pub direct_writes: bool,
     /// How batches are brought to the kernel.
     pub io: IoBackend,

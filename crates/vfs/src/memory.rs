@@ -15,9 +15,10 @@ use contents::Contents;
 
 /// A file system in memory, for tests and for databases that need not outlive the process.
 ///
-/// Clones are handles to the same files: what one writes the other reads, so a database that is closed can be opened again. Like a
-/// disk it wants directories to exist (`/` and the empty path always do), keeps a removed file for those who have it open, and takes no
-/// memory for what was never written. It can't be mapped.
+/// Clones are handles to the same files: what one writes the other reads, so a database that is closed can be
+/// opened again. Like a disk it wants directories to exist (`/` and the empty path always do), keeps a
+/// removed file for those who have it open, and takes no memory for what was never written. It can't be
+/// mapped.
 ///
 /// # Example
 ///
@@ -276,7 +277,12 @@ impl File for MemoryFile {
         Ok(None)
     }
 
-    fn map_writes(&self, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn map_writes(&self, len: u64) -> io::Result<()> {
+        let within = len <= self.write()?.len();
+        if within {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
     }
 }

@@ -270,6 +270,10 @@ fn mapped_writes_are_writes() {
         let path = dir.join("log");
         let file = vfs.open(&path, OpenMode::Create).unwrap();
         file.write_all_at(&[0; 10_000], 0).unwrap();
+        assert_eq!(
+            file.map_writes(10_001).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
         file.map_writes(10_000).unwrap();
         file.write_all_at(b"inside", 5000).unwrap();
         file.write_all_at(b"across", 9_997).unwrap();

@@ -185,7 +185,8 @@ struct Oracle {
 }
 
 const SECTOR: usize = 512;
-const SIZE: usize = 6 * SECTOR;
+/// More than a page, as whole pages are written in another way.
+const SIZE: usize = 18 * SECTOR;
 
 impl Oracle {
     fn sector(&self, i: usize) -> Vec<u8> {
@@ -229,7 +230,8 @@ impl Oracle {
         self.lens.contains(&found.len())
             && found.chunks(SECTOR).enumerate().all(|(i, part)| {
                 self.sectors[&i].iter().any(|version| {
-                    // The length may cut a sector, or lie beyond what the sector's version reached: zeros then.
+                    // The length may cut a sector, or lie beyond what the sector's version reached: zeros
+                    // then.
                     version[..part.len()] == *part
                 })
             })
@@ -276,8 +278,13 @@ fn every_state_after_a_crash_is_one_that_the_writes_allow() {
                     durable = oracle.now.clone();
                 }
                 _ => {
-                    let start = below(SIZE - 1);
-                    let len = 1 + below((SIZE - start).min(1200));
+                    let start = if below(3) == 0 {
+                        below(2) * 4096
+                    } else {
+                        below(SIZE - 1)
+                    };
+                    let len_max = if below(3) == 0 { 9000 } else { 1200 };
+                    let len = 1 + below((SIZE - start).min(len_max));
                     let bytes = vec![step + 1; len];
                     file.write_all_at(&bytes, start as u64).unwrap();
                     oracle.write(start, &bytes);
@@ -340,6 +347,20 @@ fn any_subset_of_the_names_survives() {
     );
     disk.sync_dir(root).unwrap();
     assert_eq!(disk.after_crash_all_lost().files(), [c, Path::new("/d")]);
+}
+
+#[test]
+fn a_file_renamed_to_another_directory_never_has_two_names() {
+    let disk = plain_disk();
+    for dir in ["/a", "/b"] {
+        disk.create_dir(Path::new(dir)).unwrap();
+    }
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk.open(Path::new("/a/x"), OpenMode::Create).unwrap();
+    disk.rename(Path::new("/a/x"), Path::new("/b/y")).unwrap();
+    disk.each_crash(100, |found| assert!(found.files().len() < 2));
+    disk.sync_dir(Path::new("/b")).unwrap();
+    disk.each_crash(100, |found| assert_eq!(found.files(), [Path::new("/b/y")]));
 }
 
 #[test]

@@ -66,10 +66,9 @@ impl<'p> Apply<'p> {
         }
         for large in std::mem::take(&mut self.released_large) {
             let extent = run_of(large, self.store.page_size());
-            // When the run was born is not known here; from the beginning is on the safe side.
             self.space.free_later(Freed {
                 extent,
-                born: TxId(0),
+                born: self.store.birth_of_run(large, extent),
                 freed: self.txid,
             });
         }
@@ -94,16 +93,20 @@ impl<'p> Apply<'p> {
                 }
                 born
             }
-            // Reading its header could mean reading the file; from the beginning is on the safe side.
-            _ => TxId(0),
+            _ => self.store.birth_at_hand(id),
         };
-        if born == self.txid {
-            // Built and freed by this same commit: nobody else ever saw it.
+        let mine = if born == self.txid {
+            created.iter().rposition(|page| *page == id)
+        } else {
+            None
+        };
+        if let Some(index) = mine {
+            // Built and freed here: nobody else ever saw it.
+            created.swap_remove(index);
             let mut slots = Vec::new();
             self.store.forget(extent, &mut slots);
             self.store.pool.give_back(slots);
             self.space.give_back(extent);
-            created.retain(|page| *page != id);
         } else {
             self.space.free_later(Freed {
                 extent,

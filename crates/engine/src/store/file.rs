@@ -112,7 +112,7 @@ impl PageFile {
     ///
     /// Nobody may write these bytes of the file while the slice lives, and the file must have been long enough when it was last measured.
     #[inline]
-    pub(super) unsafe fn slice<'a>(&'a self, offset: u64, len: usize) -> Option<&'a [u8]> {
+    pub(super) unsafe fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let map = self.maps[self.newest_map.load(Ordering::Acquire)].get()?;
         // SAFETY: that the file has the bytes and that they stay is the caller's promise.
         unsafe { map.slice(offset, len) }

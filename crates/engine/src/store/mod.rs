@@ -29,13 +29,15 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
+use crate::large::format::Header;
+use crate::op::LargeRef;
 use crate::tree::{PageRead, page};
 
 pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
 pub(crate) use keep::Keep;
 pub(crate) use readers::{Pin, Readers};
-pub(crate) use space::{Extent, Freed, Space};
+pub(crate) use space::{Extent, Freed, Owned, Space};
 use table::{PageTable, Place};
 
 use cache::CleanPages;
@@ -123,8 +125,12 @@ impl PageStore {
 
     /// Gives a run back that no commit came to refer to.
     pub(crate) fn disown(&self, run: Extent) {
-        self.forget(run, &mut Vec::new());
-        self.space().disown(run);
+        let mut space = self.space();
+        // One that a commit owns by now is not ours to touch.
+        if space.is_unowned(run) {
+            self.forget(run, &mut Vec::new());
+            space.disown(run);
+        }
     }
 
     /// Whether the run that begins with this page was verified since it was written or the database was opened.
@@ -218,9 +224,36 @@ impl PageStore {
         self.pool.give_back(slots);
     }
 
+    /// The birth of a page that the newest commit reaches, if it costs no reading of the file to know; else the beginning, which is on the safe side.
+    fn birth_at_hand(&self, id: PageId) -> TxId {
+        let place = self.table.load(id);
+        let size = self.page_size();
+        let bytes = match place.as_slot() {
+            // SAFETY: the page belongs to the newest commit, so its slot is not reused before that is freed, by the caller.
+            Some(slot) => Some(unsafe { self.pool.page(slot) }),
+            // SAFETY: as above for the bytes of the file.
+            None if place == Place::VERIFIED => unsafe { self.file.slice(id.0 * size as u64, size) },
+            None => None,
+        };
+        bytes.map_or(TxId(0), page::birth)
+    }
+
+    /// The same for a run.
+    fn birth_of_run(&self, large: LargeRef, run: Extent) -> TxId {
+        let has_run = run
+            .start
+            .checked_add(run.len)
+            .is_some_and(|stop| stop <= self.file.pages());
+        let head = (has_run && run.len > 0)
+            .then(|| self.mapped_run(run))
+            .flatten()
+            .and_then(|run| run.first_chunk());
+        head.and_then(|head| Header::decode(head, &large).ok())
+            .map_or(TxId(0), |header| header.birth)
+    }
+
     /// Undoes commit `txid`, which nobody has seen: the pages that it created are free, those that it freed are in use.
-    pub(crate) fn take_back(&self, txid: TxId, created: &[PageId]) {
-        let mut space = self.space();
+    pub(crate) fn take_back(&self, space: &mut Space, txid: TxId, created: &[PageId]) {
         space.unfree(txid, |extent| {
             for id in (extent.start..extent.start + extent.len).map(PageId) {
                 if let Some(slot) = self.table.load(id).as_slot() {
@@ -265,7 +298,7 @@ impl PageStore {
 
     /// Reads a page that is not at hand: verifies it, and remembers that.
     #[cold]
-    fn fetch<'p>(&'p self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
+    fn fetch(&self, ptr: PagePtr, level: u8) -> Result<&[u8]> {
         let id = ptr.id();
         let damaged = |what: String| Error::corrupt_page(self.file.path(), id.0, what);
         if id.0 < 2 || id.0 >= self.file.pages() {
@@ -276,10 +309,13 @@ impl PageStore {
         }
         let size = self.page_size();
         let offset = id.0 * size as u64;
-        // SAFETY: the page is part of a pinned snapshot, so the file's bytes stay; the file has them, see above.
-        if self.file.is_mapped()
-            && let Some(bytes) = unsafe { self.file.slice(offset, size) }
-        {
+        let mapped = if self.file.is_mapped() {
+            // SAFETY: the page is part of a pinned snapshot, so the file's bytes stay; the file has them, see above.
+            unsafe { self.file.slice(offset, size) }
+        } else {
+            None
+        };
+        if let Some(bytes) = mapped {
             let verdict = page::verify(bytes, ptr, level);
             if self.file.faulted() {
                 return Err(damaged("its bytes could not be read through the mapping".into()));

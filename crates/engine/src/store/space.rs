@@ -23,8 +23,17 @@ pub(crate) struct Freed {
     pub(crate) freed: TxId,
 }
 
+/// What a commit came to refer to; see [`Space::own`].
+#[derive(Debug)]
+pub(crate) struct Owned {
+    runs: Vec<Extent>,
+    spilled: Vec<Extent>,
+}
+
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
 const RECENT_MAX: usize = 1024;
+/// How many pages are taken from an extent at once.
+const TAKE: u64 = 64;
 
 /// The free pages of the file.
 #[derive(Debug)]
@@ -88,10 +97,13 @@ impl Space {
         }
         match self.by_start.first_key_value() {
             Some((&start, &len)) => {
+                // Some at once, as each change of the extents has its price.
+                let taken = len.min(TAKE);
                 self.remove(start, len);
-                if len > 1 {
-                    self.insert(start + 1, len - 1);
+                if len > taken {
+                    self.insert(start + taken, len - taken);
                 }
+                self.recent.extend((start + 1..start + taken).rev());
                 PageId(start)
             }
             None => {
@@ -122,9 +134,25 @@ impl Space {
         extent
     }
 
-    /// A commit refers to the run now.
-    pub(crate) fn own(&mut self, extent: Extent) {
-        self.unowned.remove(&extent.start);
+    /// A commit refers to these runs now, and to what the open transaction has spilled.
+    pub(crate) fn own(&mut self, runs: impl Iterator<Item = Extent>) -> Owned {
+        let runs = runs
+            .filter(|run| self.unowned.remove(&run.start).is_some())
+            .collect();
+        let spilled = std::mem::take(&mut self.spilled);
+        Owned { runs, spilled }
+    }
+
+    /// The commit did not come about.
+    pub(crate) fn unown(&mut self, owned: Owned) {
+        self.unowned
+            .extend(owned.runs.into_iter().map(|run| (run.start, run.len)));
+        self.spilled = owned.spilled;
+    }
+
+    /// Whether no commit refers to the run.
+    pub(crate) fn is_unowned(&self, run: Extent) -> bool {
+        self.unowned.get(&run.start) == Some(&run.len)
     }
 
     /// The transaction that took the run went away, or dropped it.
@@ -145,8 +173,8 @@ impl Space {
         self.spilled = merge_adjacent(extents);
     }
 
-    /// The transaction that spilled has ended.
-    pub(crate) fn own_spilled(&mut self) {
+    /// The transaction that spilled was rolled back.
+    pub(crate) fn forget_spilled(&mut self) {
         self.spilled.clear();
     }
 
@@ -410,7 +438,9 @@ mod tests {
         space.free_later(freed(7, 1, 5));
         space.free_later(freed(8, 1, 6));
         assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }, run]);
-        space.own(run);
+        let owned = space.own([run].into_iter());
         assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }]);
+        space.unown(owned);
+        assert_eq!(space.free_as_of(TxId(5)), [Extent { start: 7, len: 1 }, run]);
     }
 }

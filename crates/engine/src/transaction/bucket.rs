@@ -304,21 +304,27 @@ impl<'t> View<'t> {
             } => (below, operands),
         };
         let entry = match below {
-            MergeBase::Nothing => base()?.filter(|entry| self.is_visible(entry)),
+            MergeBase::Nothing => base()?,
             MergeBase::Hidden => None,
             MergeBase::Put(entry) => Some(*entry),
         };
+        let entry = entry.filter(|entry| self.is_visible(entry));
         let mut value = match &entry {
             Some(entry) => Some(self.value(entry)?.to_vec()),
             None => None,
         };
+        let mut expires = entry.and_then(|entry| entry.expires);
         for (operator, operand) in operands {
             let (_, merge) = &self.core.options.merge_operators[*operator as usize];
             value = merge(key, value.as_deref(), operand);
+            if value.is_none() {
+                // What comes after a deletion begins anew.
+                expires = None;
+            }
         }
         Ok(value.map(|value| Entry {
             value: Value::Inline(self.keep.keep(value.into_boxed_slice())),
-            expires: entry.and_then(|entry| entry.expires),
+            expires,
         }))
     }
 

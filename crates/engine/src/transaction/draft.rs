@@ -308,16 +308,14 @@ impl<'db> Draft<'db> {
         Ok(())
     }
 
-    /// The commit owns what was spilled.
-    pub(crate) fn settle_spilled(&mut self) {
-        if !self.spilled.any {
-            return;
-        }
-        let mut space = self.core.store.space();
-        for large in self.spilled.large.drain(..) {
-            space.own(run_of(large, self.core.store.page_size()));
-        }
-        space.own_spilled();
+    /// The large values that what was spilled refers to.
+    pub(crate) fn spilled_large(&self) -> &[LargeRef] {
+        &self.spilled.large
+    }
+
+    /// A commit has what was staged and spilled: nothing is to be rolled back any more.
+    pub(crate) fn settle(&mut self) {
+        self.stage.clear();
         self.spilled = Spilled::default();
     }
 }
@@ -331,12 +329,10 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
+            let txid = TxId(self.base_txid().0 + 1);
             let mut space = self.core.store.space();
-            space.own_spilled();
-            drop(space);
-            self.core
-                .store
-                .take_back(TxId(self.base_txid().0 + 1), &self.spilled.created);
+            space.forget_spilled();
+            self.core.store.take_back(&mut space, txid, &self.spilled.created);
         }
     }
 }

@@ -22,6 +22,7 @@ mod write;
 pub use bucket::Bucket;
 pub use bucket_mut::BucketMut;
 pub use cursor::Cursor;
+pub(crate) use draft::Draft;
 pub use draft::Savepoint;
 pub use iter::Iter;
 pub use optimistic::{Isolation, OptimisticTx};

@@ -1,6 +1,6 @@
 //! Transactions that write beside others, and are refused if that made a difference.
 
-use crate::commit::{Base, Committed};
+use crate::commit::Committed;
 use crate::core::Core;
 use crate::error::Result;
 use crate::gate::GateGuard;
@@ -84,10 +84,13 @@ impl<'db> OptimisticTx<'db> {
     /// Commits with a durability of its own.
     pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
         let OptimisticTx {
-            mut draft,
+            draft,
             isolation,
             gate,
         } = self;
+        // In this order, so that a failed commit is rolled back while nobody else writes.
+        let mut gate = gate;
+        let mut draft = draft;
         let core = draft.core;
         if draft.stage.is_empty() {
             return Ok(Committed {
@@ -95,7 +98,9 @@ impl<'db> OptimisticTx<'db> {
                 lsn: draft.roots.lsn,
             });
         }
-        let gate = gate.unwrap_or_else(|| core.gate.enter());
+        if gate.is_none() {
+            gate = Some(core.gate.enter());
+        }
         // A second pin: the newest state is read too.
         let (newest, head) = core.pin_head();
         let old = draft.roots;
@@ -107,17 +112,7 @@ impl<'db> OptimisticTx<'db> {
         };
         valid.inspect_err(|e| core.counters.conflicts.add(u64::from(e.is_retryable())))?;
         draft.resolve_merges(&head)?;
-        let committed = core.commit(
-            gate,
-            Base {
-                roots: head,
-                spilled: false,
-            },
-            &mut draft.stage,
-            policy,
-        )?;
-        draft.stage.clear();
-        Ok(committed)
+        core.commit(&mut gate, &mut draft, head, policy)
     }
 
     /// Forgets all that was written. Dropping the transaction does the same.

@@ -1,6 +1,6 @@
 //! Transactions that write while no other does.
 
-use crate::commit::{Base, Committed};
+use crate::commit::Committed;
 use crate::core::Core;
 use crate::error::Result;
 use crate::gate::GateGuard;
@@ -51,7 +51,9 @@ impl<'db> WriteTx<'db> {
 
     /// Commits with a durability of its own. One that waits for less still becomes visible only after those before it.
     pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
-        let WriteTx { mut draft, gate } = self;
+        // In this order, so that a failed commit is rolled back while nobody else writes.
+        let mut gate = Some(self.gate);
+        let mut draft = self.draft;
         let core = draft.core;
         if draft.stage.is_empty() && !draft.has_spilled() {
             return Ok(Committed {
@@ -61,13 +63,7 @@ impl<'db> WriteTx<'db> {
         }
         let roots = draft.roots;
         draft.resolve_merges(&roots)?;
-        let base = Base {
-            roots,
-            spilled: draft.has_spilled(),
-        };
-        let committed = core.commit(gate, base, &mut draft.stage, policy)?;
-        draft.stage.clear();
-        draft.settle_spilled();
+        let committed = core.commit(&mut gate, &mut draft, roots, policy)?;
         Ok(committed)
     }
 

@@ -57,8 +57,8 @@ impl Dice {
     }
 }
 
-/// Survival by chance. How likely the newest version is differs from file to file, so that states near "all" and near
-/// "nothing" turn up as often as mixed ones.
+/// Survival by chance. How likely the newest version is differs from file to file, so that states near "all"
+/// and near "nothing" turn up as often as mixed ones.
 pub(super) struct ByChance {
     dice: Dice,
     newest_in_8: u64,

@@ -1,5 +1,5 @@
-//! The sectors of a file, as a persistent tree: a copy is one pointer, and a write to a shared tree copies only the
-//! path to its sector.
+//! The sectors of a file, as a persistent tree: a copy is one pointer, and a write to a shared tree copies
+//! only the path to its sector.
 
 use std::array;
 use std::mem;
@@ -8,6 +8,10 @@ use std::sync::Arc;
 
 pub(super) const SECTOR: usize = 512;
 pub(super) type Sector = [u8; SECTOR];
+
+/// Sectors that were written together, and are kept so: one allocation, not eight.
+pub(super) type Page = [Sector; 8];
+pub(super) const PAGE: usize = size_of::<Page>();
 
 const BITS: u32 = 4;
 const FAN: usize = 1 << BITS;
@@ -21,28 +25,45 @@ pub(super) enum Node {
     /// Zeros that take space.
     Zero,
     Data(Arc<Sector>),
+    /// One of the sectors of a page.
+    InPage(Arc<Page>, u8),
     Inner(Arc<[Node; FAN]>),
 }
 
 impl Node {
     /// The node for a sector with these bytes.
     pub(super) fn sector(bytes: &Sector) -> Node {
-        match bytes.iter().all(|&byte| byte == 0) {
-            true => Node::Zero,
-            false => Node::Data(Arc::new(*bytes)),
+        if is_zero(bytes) {
+            Node::Zero
+        } else {
+            Node::Data(Arc::new(*bytes))
         }
+    }
+
+    /// The nodes for a page with these bytes.
+    pub(super) fn page(bytes: &Page) -> impl Iterator<Item = Node> {
+        let page = Arc::new(*bytes);
+        (0..8).map(move |i| match is_zero(&page[i]) {
+            true => Node::Zero,
+            false => Node::InPage(Arc::clone(&page), i as u8),
+        })
     }
 
     /// The bytes of a sector; zeros but for data.
     pub(super) fn bytes(&self) -> Sector {
+        self.data().copied().unwrap_or([0; SECTOR])
+    }
+
+    fn data(&self) -> Option<&Sector> {
         match self {
-            Node::Data(sector) => **sector,
-            _ => [0; SECTOR],
+            Node::Data(sector) => Some(sector),
+            Node::InPage(page, i) => Some(&page[usize::from(*i)]),
+            Node::Hole | Node::Zero | Node::Inner(_) => None,
         }
     }
 
     pub(super) fn is_data(&self) -> bool {
-        matches!(self, Node::Data(_))
+        self.data().is_some()
     }
 
     fn children(&mut self) -> &mut [Node; FAN] {
@@ -56,12 +77,13 @@ impl Node {
         }
     }
 
-    /// Puts `with`, a `Hole` or `Zero`, in the place of the sectors in `range`; in that of holes alone if `holes_only`.
+    /// Puts `with`, a `Hole` or `Zero`, in the place of the sectors in `range`; in that of holes alone if
+    /// `holes_only`.
     fn fill(&mut self, height: u32, base: u64, range: &Range<u64>, with: &Node, holes_only: bool) {
         let span = span(height);
         let covered = range.start <= base && base + span <= range.end;
         match self {
-            Node::Zero | Node::Data(_) if holes_only => {}
+            Node::Zero | Node::Data(_) | Node::InPage(..) if holes_only => {}
             Node::Inner(_) if holes_only || !covered => {
                 self.fill_children(height, base, range, with, holes_only);
             }
@@ -99,6 +121,10 @@ impl Node {
     }
 }
 
+fn is_zero(bytes: &Sector) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
 /// How many sectors a tree of this height has.
 fn span(height: u32) -> u64 {
     1 << (BITS * height)
@@ -133,6 +159,16 @@ impl Contents {
             node = &mut node.children()[(sector >> (BITS * height)) as usize % FAN];
         }
         mem::replace(node, new)
+    }
+
+    /// The nodes of the eight sectors from `first`, a multiple of eight, on.
+    pub(super) fn page_mut(&mut self, first: u64) -> &mut [Node] {
+        self.grow(first + 8);
+        let mut node = &mut self.root;
+        for height in (1..self.height).rev() {
+            node = &mut node.children()[(first >> (BITS * height)) as usize % FAN];
+        }
+        &mut node.children()[first as usize % FAN..][..8]
     }
 
     /// Makes room for `sectors`.
@@ -211,11 +247,9 @@ impl Contents {
             let start = (part.start * SIZE).max(offset);
             let stop = (part.end * SIZE).min(end);
             let target = &mut buf[(start - offset) as usize..(stop - offset) as usize];
-            match node {
-                Node::Data(sector) => {
-                    target.copy_from_slice(&sector[(start % SIZE) as usize..][..target.len()])
-                }
-                _ => target.fill(0),
+            match node.data() {
+                Some(sector) => target.copy_from_slice(&sector[(start % SIZE) as usize..][..target.len()]),
+                None => target.fill(0),
             }
         });
     }
@@ -242,7 +276,7 @@ mod tests {
     fn a_tree_is_an_array() {
         let mut dice = Dice::new(1);
         for round in 0..50 {
-            let size = [1, 16, 300, 5000][round % 4];
+            let size = [1, 16, 304, 5000][round % 4];
             let mut tree = Contents::default();
             let mut model = vec![None::<u8>; size as usize];
             let mut copies = Vec::new();
@@ -260,6 +294,14 @@ mod tests {
                         model[part].iter_mut().for_each(|cell| *cell = cell.or(Some(0)));
                     }
                     2 => copies.push((tree.clone(), model.clone())),
+                    3 if size > 16 => {
+                        let first = start / 8 * 8;
+                        let page: Page = array::from_fn(|i| [(i % 3) as u8; SECTOR]);
+                        let nodes = tree.page_mut(first).iter_mut().zip(Node::page(&page));
+                        nodes.for_each(|(node, new)| *node = new);
+                        model.resize(model.len().max(first as usize + 8), None);
+                        (0..8).for_each(|i| model[first as usize + i] = Some((i % 3) as u8));
+                    }
                     _ => {
                         let byte = dice.below(4) as u8;
                         tree.set(start, Node::sector(&[byte; SECTOR]));

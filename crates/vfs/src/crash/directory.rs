@@ -1,4 +1,5 @@
-//! The names of the simulated disk: as programs see them, as they are surely on the medium, and the changes in between.
+//! The names of the simulated disk: as programs see them, as they are surely on the medium, and the changes
+//! in between.
 
 use std::ffi::OsStr;
 use std::io;
@@ -70,7 +71,8 @@ impl Listing {
     }
 }
 
-/// A change that may or may not survive a crash. It is about an inode, so it makes sense whether or not those before it survive.
+/// A change that may or may not survive a crash. It is about an inode, so it makes sense whether or not those
+/// before it survive.
 #[derive(Clone, Debug)]
 enum Change {
     Put(Name, Entry),
@@ -157,14 +159,19 @@ impl Directory {
 
     /// Makes the names in `dir` durable.
     pub(super) fn sync(&mut self, dir: &Path) {
-        let durable = &mut self.durable;
-        self.pending.retain(|change| {
-            let synced = change.dir() == dir;
-            if synced {
-                durable.apply(change);
+        let mut kept: Vec<Change> = Vec::new();
+        for change in self.pending.drain(..) {
+            if change.dir() != dir {
+                kept.push(change);
+                continue;
             }
-            !synced
-        });
+            self.durable.apply(&change);
+            if let Change::Rename(_, entry) = change {
+                // The name it had in another directory is gone for good.
+                kept.retain(|earlier| earlier.entry() != entry);
+            }
+        }
+        self.pending = kept;
     }
 
     /// Makes `path` and the directories above it durable, whatever else was pending.
@@ -200,7 +207,8 @@ impl Directory {
             })
     }
 
-    /// The names as they are found after the power was cut; `inode` takes each surviving file over and says its place.
+    /// The names as they are found after the power was cut; `inode` takes each surviving file over and says
+    /// its place.
     pub(super) fn after_crash(
         &self,
         choose: &mut dyn Choose,

@@ -27,8 +27,9 @@ pub enum Call {
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `EIO`. A write may have been done in part. A flush leaves each sector it was about in one of four states: on the medium, still
-    /// to be written, or taken for written without being there, with programs still seeing it or not.
+    /// `EIO`. A write may have been done in part. A flush leaves each sector it was about in one of four
+    /// states: on the medium, still to be written, or taken for written without being there, with programs
+    /// still seeing it or not.
     Io,
     /// `ENOSPC`; like [`Io`](FaultKind::Io) otherwise.
     NoSpace,

@@ -1,9 +1,10 @@
-//! One file of the simulated disk: what programs see, what is surely on the medium, and everything in between.
+//! One file of the simulated disk: what programs see, what is surely on the medium, and everything in
+//! between.
 
 use std::collections::BTreeSet;
 
 use super::chance::{Choose, Dice};
-use super::contents::{Contents, Node, SECTOR};
+use super::contents::{Contents, Node, PAGE, SECTOR};
 
 /// How many versions are remembered at least before older ones of the same sector are forgotten.
 const VERSIONS_MIN: usize = 1 << 16;
@@ -16,13 +17,15 @@ pub(super) struct Inode {
     /// What the last flush that worked left on the medium.
     durable: Contents,
     durable_len: u64,
-    /// Every version of every sector since that flush, oldest first. The newest version of a sector is the one in `now`.
+    /// Every version of every sector since that flush, oldest first. The newest version of a sector is the
+    /// one in `now`.
     versions: Vec<(u64, Node)>,
     /// What `thin_out` left the last time.
     versions_thinned: usize,
     /// The same for the length.
     lens: Vec<u64>,
-    /// Sectors that a failed flush took for clean: `now` has what the medium doesn't, and no later flush will bring it there.
+    /// Sectors that a failed flush took for clean: `now` has what the medium doesn't, and no later flush will
+    /// bring it there.
     forgotten: BTreeSet<u64>,
     /// Handles that are open.
     pub(super) open: u32,
@@ -54,7 +57,51 @@ impl Inode {
         count
     }
 
-    /// Writes `bytes`, which lie within one sector, at `offset`. Returns whether that took the space of one more sector.
+    /// Writes `bytes` at `offset`. Returns how many sectors more take space now.
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) -> u64 {
+        let (mut took, mut at, mut rest) = (0, offset, bytes);
+        while !rest.is_empty() {
+            let whole = rest
+                .first_chunk::<PAGE>()
+                .filter(|_| at.is_multiple_of(PAGE as u64));
+            let count = if let Some(page) = whole {
+                took += self.write_page(page, at);
+                PAGE
+            } else {
+                let room = SECTOR - (at % SECTOR as u64) as usize;
+                let part = &rest[..room.min(rest.len())];
+                took += u64::from(self.write_in_sector(part, at));
+                part.len()
+            };
+            rest = &rest[count..];
+            at += count as u64;
+        }
+        took
+    }
+
+    /// Writes a page to its place: what eight writes of sectors do, in one go.
+    fn write_page(&mut self, page: &[u8; PAGE], offset: u64) -> u64 {
+        self.make_room(8);
+        let first = offset / SECTOR as u64;
+        let mut sectors = [[0; SECTOR]; 8];
+        sectors.as_flattened_mut().copy_from_slice(page);
+        let mut took = 0;
+        for ((sector, node), new) in (first..).zip(self.now.page_mut(first)).zip(Node::page(&sectors)) {
+            took += u64::from(matches!(node, Node::Hole));
+            let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&sector);
+            if node.is_data() || new.is_data() || forgotten {
+                self.versions.push((sector, new.clone()));
+            }
+            *node = new;
+        }
+        for end in 1..=8 {
+            self.grow(offset + end * SECTOR as u64);
+        }
+        took
+    }
+
+    /// Writes `bytes`, which lie within one sector, at `offset`. Returns whether that took the space of one
+    /// more sector.
     pub(super) fn write_in_sector(&mut self, bytes: &[u8], offset: u64) -> bool {
         let sector = offset / SECTOR as u64;
         let inner = (offset % SECTOR as u64) as usize;
@@ -72,20 +119,25 @@ impl Inode {
 
     /// Makes `new` the newest version of a sector.
     fn replace(&mut self, sector: u64, new: Node) -> Node {
+        self.make_room(1);
         let old = self.now.set(sector, new.clone());
-        let was_forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&sector);
+        let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&sector);
         // Zeros in the place of zeros are no other version.
-        if old.is_data() || new.is_data() || was_forgotten {
-            if self.versions.len() >= VERSIONS_MIN.max(2 * self.versions_thinned) {
-                self.thin_out();
-            }
+        if old.is_data() || new.is_data() || forgotten {
             self.versions.push((sector, new));
         }
         old
     }
 
-    /// Forgets all but the newest few versions of each sector, so that a file that is never flushed takes memory
-    /// in proportion to its size, not to the number of writes.
+    /// Makes room for so many versions.
+    fn make_room(&mut self, more: usize) {
+        if self.versions.len() + more > VERSIONS_MIN.max(2 * self.versions_thinned) {
+            self.thin_out();
+        }
+    }
+
+    /// Forgets all but the newest few versions of each sector, so that a file that is never flushed takes
+    /// memory in proportion to its size, not to the number of writes.
     fn thin_out(&mut self) {
         self.versions.sort_by_key(|(sector, _)| *sector);
         let mut kept = Vec::new();
@@ -177,8 +229,8 @@ impl Inode {
         self.lens.clear();
     }
 
-    /// A flush that fails: each sector may have reached the medium, may still be dirty, or may pass for clean without having
-    /// got there, either still visible to programs or not.
+    /// A flush that fails: each sector may have reached the medium, may still be dirty, or may pass for clean
+    /// without having got there, either still visible to programs or not.
     pub(super) fn fail_sync(&mut self, dice: &mut Dice) {
         let mut versions = std::mem::take(&mut self.versions);
         versions.sort_by_key(|(sector, _)| *sector);
@@ -225,7 +277,8 @@ impl Inode {
         Inode::settled(found, len)
     }
 
-    /// Everything written becomes durable, also what a failed flush forgot, and `change` is made to the medium itself.
+    /// Everything written becomes durable, also what a failed flush forgot, and `change` is made to the
+    /// medium itself.
     pub(super) fn alter(&mut self, change: impl FnOnce(&mut Inode)) {
         self.forgotten.clear();
         change(self);

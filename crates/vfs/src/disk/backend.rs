@@ -25,10 +25,11 @@ use crate::ReadOp;
 pub enum IoBackend {
     /// `pread`, `pwrite` and their vectored forms.
     Std,
-    /// io_uring for batches, where the crate is built with the feature `io_uring` and the kernel allows it; otherwise [`Std`](IoBackend::Std).
+    /// io_uring for batches, where the crate is built with the feature `io_uring` and the kernel allows it;
+    /// otherwise [`Std`](IoBackend::Std).
     Uring,
-    /// io_uring for what gains from many requests under way at once: batches of reads, and direct writes. The page cache
-    /// takes writes one by one at the speed of memory, and there the ring only costs.
+    /// io_uring for what gains from many requests under way at once: batches of reads, and direct writes. The
+    /// page cache takes writes one by one at the speed of memory, and there the ring only costs.
     #[default]
     Auto,
 }
@@ -98,9 +99,11 @@ impl Io {
         spans: &[Span],
     ) -> io::Result<()> {
         #[cfg(all(target_os = "linux", feature = "io_uring"))]
-        if self.backend == IoBackend::Uring || (self.backend == IoBackend::Auto && direct && spans.len() > 1)
+        if (self.backend == IoBackend::Uring
+            || (self.backend == IoBackend::Auto && direct && spans.len() > 1))
+            && let Some(done) = self.rings.write(file, slices, spans)
         {
-            return self.rings.write(file, slices, spans);
+            return done;
         }
         let _ = direct;
         for span in spans {
@@ -112,8 +115,10 @@ impl Io {
     /// Fills all buffers; `false` where that is better done one by one.
     pub(super) fn read(&self, file: &File, ops: &mut [ReadOp<'_>]) -> io::Result<bool> {
         #[cfg(all(target_os = "linux", feature = "io_uring"))]
-        if self.backend == IoBackend::Uring || (self.backend == IoBackend::Auto && ops.len() > 1) {
-            return self.rings.read(file, ops).map(|()| true);
+        if (self.backend == IoBackend::Uring || (self.backend == IoBackend::Auto && ops.len() > 1))
+            && let Some(done) = self.rings.read(file, ops)
+        {
+            return done.map(|()| true);
         }
         let _ = (file, ops);
         Ok(false)

@@ -42,8 +42,9 @@ fn write_sorted(io: &Io, file: &File, sorted: &[WriteOp<'_>]) -> io::Result<()> 
     io.write(file, false, &mut slices, &spans)
 }
 
-/// Writes the whole pages of `ops` to `direct`, which is the same file opened for direct writes, and the rest through the page cache.
-/// `Ok(false)` means that the file system refused direct writes, so that everything went the other way.
+/// Writes the whole pages of `ops` to `direct`, which is the same file opened for direct writes, and the rest
+/// through the page cache. `Ok(false)` means that the file system refused direct writes, so that everything
+/// went the other way.
 pub(super) fn write_direct(
     io: &Io,
     file: &File,
@@ -90,7 +91,8 @@ pub(super) fn write_direct(
     }
 }
 
-/// Splits a run into its whole pages, if they are at least `run_min` bytes, and what lies before and behind them.
+/// Splits a run into its whole pages, if they are at least `run_min` bytes, and what lies before and behind
+/// them.
 fn cut_at_pages<'a>(
     run: &[WriteOp<'a>],
     run_min: usize,
@@ -141,7 +143,8 @@ struct Part {
 }
 
 impl Round<'_> {
-    /// Copies a write into the buffers; what comes before must end, and a run must begin and end, at page borders.
+    /// Copies a write into the buffers; what comes before must end, and a run must begin and end, at page
+    /// borders.
     fn add(&mut self, op: WriteOp<'_>) -> io::Result<()> {
         let mut rest = op;
         while !rest.bytes.is_empty() {
@@ -218,7 +221,8 @@ pub(super) fn write_vectored(file: &File, mut slices: &mut [IoSlice<'_>], mut of
     while !slices.is_empty() {
         let at = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         let count = slices.len() as libc::c_int;
-        // SAFETY: `IoSlice` has the layout of `iovec`, and each one is a live slice of bytes that are only read.
+        // SAFETY: `IoSlice` has the layout of `iovec`, and each one is a live slice of bytes that are only
+        // read.
         let written = unsafe { libc::pwritev(file.as_raw_fd(), slices.as_ptr().cast(), count, at) };
         match usize::try_from(written) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

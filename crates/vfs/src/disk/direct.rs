@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// What direct writes are aligned to, in memory, in the file and in length. It is a whole page, so that direct and buffered writes never share one.
+/// What direct writes are aligned to, in memory, in the file and in length. It is a whole page, so that
+/// direct and buffered writes never share one.
 pub(super) const ALIGNMENT: usize = 4096;
 
 /// The size of a pooled buffer.
@@ -30,7 +31,8 @@ impl Buffer {
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: the pages are initialised bytes without gaps, as their size is their alignment, and live as long as the result.
+        // SAFETY: the pages are initialised bytes without gaps, as their size is their alignment, and live as
+        // long as the result.
         unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast(), self.pages.len() * ALIGNMENT) }
     }
 

@@ -17,10 +17,11 @@ pub(super) struct DiskFile {
     /// The same file for direct writes, where they are asked for and possible.
     direct: OnceLock<Option<fs::File>>,
     direct_refused: AtomicBool,
-    /// Where `map_writes` was asked for. The lock makes one copy at a time go in, and none while the file is cut.
+    /// Where `map_writes` was asked for. The lock makes one copy at a time go in, and none while the file is
+    /// cut.
     writes: Mutex<Option<WriteMapping>>,
-    /// The length of `writes`, 0 where there is none, so that other writes needn't look behind the lock. It is only a hint:
-    /// what it says is checked again there.
+    /// The length of `writes`, 0 where there is none, so that other writes needn't look behind the lock. It
+    /// is only a hint: what it says is checked again there.
     writes_len: AtomicU64,
 }
 
@@ -36,7 +37,8 @@ impl DiskFile {
         }
     }
 
-    /// The file for direct writes. Not while there are mapped writes: the kernel would have to drop pages that are being written.
+    /// The file for direct writes. Not while there are mapped writes: the kernel would have to drop pages
+    /// that are being written.
     fn direct(&self) -> Option<&fs::File> {
         let wanted = self.shared.direct_writes
             && !self.direct_refused.load(Ordering::Relaxed)
@@ -126,7 +128,8 @@ impl File for DiskFile {
     }
 
     fn map(&self, capacity: u64) -> io::Result<Option<Arc<Mapping>>> {
-        // Whatever the reason (a limit on addresses, a special file, a file system without mappings), reading still works.
+        // Whatever the reason (a limit on addresses, a special file, a file system without mappings), reading
+        // still works.
         Ok(Mapping::new(&self.file, capacity).ok().map(Arc::new))
     }
 
@@ -167,8 +170,8 @@ mod space {
         write_zeros(file, offset, end)
     }
 
-    /// Reserves the part of the range behind the end of the file by writing it, where the file system knows no other way. What lies before
-    /// the end is left alone: rewriting it could undo a write made meanwhile.
+    /// Reserves the part of the range behind the end of the file by writing it, where the file system knows
+    /// no other way. What lies before the end is left alone: rewriting it could undo a write made meanwhile.
     fn write_zeros(file: &File, offset: u64, end: u64) -> io::Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut at = file.metadata()?.len().max(offset);

@@ -1,8 +1,9 @@
 //! Advisory locks between processes.
 //!
-//! They are bound to the open file (`F_OFD_SETLK`; `flock` where that is missing), so the kernel drops them with their holder, however
-//! it ends, and two opens of one process shut each other out. The exclusive holder writes its process id into the file, for those
-//! who are refused; the number says nothing about whether the lock is held.
+//! They are bound to the open file (`F_OFD_SETLK`; `flock` where that is missing), so the kernel drops them
+//! with their holder, however it ends, and two opens of one process shut each other out. The exclusive holder
+//! writes its process id into the file, for those who are refused; the number says nothing about whether the
+//! lock is held.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -23,7 +24,8 @@ pub(super) struct Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.exclusive {
-            // So that nobody takes the number for that of a later holder. Not worth an error: it is only a hint.
+            // So that nobody takes the number for that of a later holder. Not worth an error: it is only a
+            // hint.
             let _ = self.file.set_len(0);
         }
     }
@@ -36,8 +38,10 @@ pub(super) fn lock(path: &Path, exclusive: bool) -> io::Result<Lock> {
         return Err(io::Error::new(io::ErrorKind::WouldBlock, held));
     }
     if exclusive {
-        file.set_len(0)?;
-        (&file).write_all(std::process::id().to_string().as_bytes())?;
+        // The lock is held whether or not there is space for the number.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| (&file).write_all(std::process::id().to_string().as_bytes()));
     }
     Ok(Lock { file, exclusive })
 }
@@ -56,8 +60,8 @@ fn open(path: &Path, exclusive: bool) -> io::Result<File> {
     }
 }
 
-/// The process that the file names. It may just have taken the lock and be about to write its number, so an empty file is looked
-/// at a few times.
+/// The process that the file names. It may just have taken the lock and be about to write its number, so an
+/// empty file is looked at a few times.
 fn holder(file: &File) -> Option<u32> {
     if !held_exclusively(file) {
         return None;

@@ -1,8 +1,9 @@
 //! Many requests under way at once, through io_uring.
 //!
-//! [`drive`] keeps a [`Queue`] filled, goes on with what was done in part, and returns only when nothing is under way any more,
-//! whatever failed: the buffers belong to the kernel until then, and a flush that is asked for afterwards can't overtake a write. The queue
-//! is the kernel's in `kernel`, and one that completes in a bad order in the tests.
+//! [`drive`] keeps a [`Queue`] filled, goes on with what was done in part, and returns only when nothing is
+//! under way any more, whatever failed: the buffers belong to the kernel until then, and a flush that is
+//! asked for afterwards can't overtake a write. The queue is the kernel's in `kernel`, and one that completes
+//! in a bad order in the tests.
 
 mod kernel;
 #[cfg(test)]
@@ -40,8 +41,9 @@ trait Queue {
     ///
     /// # Safety
     ///
-    /// `vectors` are those of the request; they and the memory they describe are to stay valid, and nobody else may use that memory, until the
-    /// completion was popped or the queue was dropped with the request not yet submitted.
+    /// `vectors` are those of the request; they and the memory they describe are to stay valid, and nobody
+    /// else may use that memory, until the completion was popped or the queue was dropped with the request
+    /// not yet submitted.
     unsafe fn push(&mut self, id: u64, request: &Request, vectors: *const libc::iovec);
 
     /// Submits what was pushed and waits for a completion.
@@ -60,7 +62,8 @@ trait Queue {
 ///
 /// # Safety
 ///
-/// The memory that `vectors` describe is valid, writable where it is read into, and nobody else uses it until this returns.
+/// The memory that `vectors` describe is valid, writable where it is read into, and nobody else uses it until
+/// this returns.
 unsafe fn drive(
     queue: &mut impl Queue,
     vectors: &mut [libc::iovec],
@@ -76,8 +79,8 @@ unsafe fn drive(
                 break;
             };
             let first = vectors[requests[id].vectors.clone()].as_ptr();
-            // SAFETY: the vectors outlive this function, which doesn't return while any request is under way, and are changed
-            // only when the request is not.
+            // SAFETY: the vectors outlive this function, which doesn't return while any request is under way,
+            // and are changed only when the request is not.
             unsafe { queue.push(id as u64, &requests[id], first) };
             under_way += 1;
         }
@@ -161,9 +164,10 @@ impl Rings {
         }
     }
 
-    fn take(&self) -> io::Result<Ring> {
+    /// `None` where the system has no resources for another one now.
+    fn take(&self) -> Option<Ring> {
         let unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        unused.map_or_else(|| Ring::new(DEPTH), Ok)
+        unused.or_else(|| Ring::new(DEPTH).ok())
     }
 
     fn give_back(&self, ring: Ring) {
@@ -173,7 +177,13 @@ impl Rings {
         }
     }
 
-    pub(super) fn write(&self, file: &File, slices: &mut [IoSlice<'_>], spans: &[Span]) -> io::Result<()> {
+    /// Writes all spans; `None` where there is no ring to be had.
+    pub(super) fn write(
+        &self,
+        file: &File,
+        slices: &mut [IoSlice<'_>],
+        spans: &[Span],
+    ) -> Option<io::Result<()>> {
         let mut vectors: Vec<_> = slices
             .iter()
             .map(|slice| libc::iovec {
@@ -190,12 +200,12 @@ impl Rings {
         let mut requests: Vec<_> = spans.iter().map(request).collect();
         let mut ring = self.take()?;
         // SAFETY: the slices are borrowed until this returns, and writing to a file only reads them.
-        unsafe { drive(&mut ring, &mut vectors, &mut requests)? };
-        self.give_back(ring);
-        Ok(())
+        let done = unsafe { drive(&mut ring, &mut vectors, &mut requests) };
+        Some(done.map(|()| self.give_back(ring)))
     }
 
-    pub(super) fn read(&self, file: &File, ops: &mut [ReadOp<'_>]) -> io::Result<()> {
+    /// Fills all buffers; `None` where there is no ring to be had.
+    pub(super) fn read(&self, file: &File, ops: &mut [ReadOp<'_>]) -> Option<io::Result<()>> {
         let (mut vectors, mut requests) = (Vec::new(), Vec::new());
         for op in ops.iter_mut().filter(|op| !op.bytes.is_empty()) {
             let place = vectors.len();
@@ -212,8 +222,7 @@ impl Rings {
         }
         let mut ring = self.take()?;
         // SAFETY: the buffers are borrowed exclusively until this returns.
-        unsafe { drive(&mut ring, &mut vectors, &mut requests)? };
-        self.give_back(ring);
-        Ok(())
+        let done = unsafe { drive(&mut ring, &mut vectors, &mut requests) };
+        Some(done.map(|()| self.give_back(ring)))
     }
 }

@@ -1,11 +1,13 @@
 //! The SIGBUS handler and the table of mappings that it looks faults up in.
 //!
-//! The handler runs in the thread that touched the missing page, so the mapping it is about can't go away meanwhile; the
-//! table's other entries may change under it. Therefore each entry is a small sequence lock: an entry that is changing
-//! is not the one looked for, and is passed over. Entries live in chunks that are never freed, so walking them needs
-//! no lock. Everything that the handler does is atomic loads and stores, `mmap`, and, to give up, `sigaction` and `raise`.
+//! The handler runs in the thread that touched the missing page, so the mapping it is about can't go away
+//! meanwhile; the table's other entries may change under it. Therefore each entry is a small sequence lock:
+//! an entry that is changing is not the one looked for, and is passed over. Entries live in chunks that are
+//! never freed, so walking them needs no lock. Everything that the handler does is atomic loads and stores,
+//! `mmap`, and, to give up, `sigaction` and `raise`.
 //!
-//! All atomics of the table are `SeqCst`: they are touched when a mapping comes or goes and when something went wrong.
+//! All atomics of the table are `SeqCst`: they are touched when a mapping comes or goes and when something
+//! went wrong.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -13,6 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering,
 use std::sync::{Once, OnceLock};
 
 const SLOTS: usize = 32;
+
+/// How many pages of one mapping are replaced one by one.
+const REPLACED_MAX: usize = 256;
 
 /// One live mapping, or a free place.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ struct Slot {
     len: AtomicUsize,
     protection: AtomicI32,
     faulted: AtomicBool,
+    /// How many pages were replaced one by one.
+    replaced: AtomicUsize,
 }
 
 impl Slot {
@@ -36,6 +43,7 @@ impl Slot {
             len: AtomicUsize::new(0),
             protection: AtomicI32::new(0),
             faulted: AtomicBool::new(false),
+            replaced: AtomicUsize::new(0),
         }
     }
 
@@ -47,15 +55,27 @@ impl Slot {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The protection of the mapping here, if it spans `address`.
-    fn spans(&self, address: usize) -> Option<c_int> {
+    /// The mapping here, if it spans `address`.
+    fn spans(&self, address: usize) -> Option<Range> {
         let version = self.version.load(Ordering::SeqCst);
         let start = self.start.load(Ordering::SeqCst);
         let len = self.len.load(Ordering::SeqCst);
         let protection = self.protection.load(Ordering::SeqCst);
         let steady = version.is_multiple_of(2) && self.version.load(Ordering::SeqCst) == version;
-        (steady && address >= start && address - start < len).then_some(protection)
+        (steady && address >= start && address - start < len).then_some(Range {
+            start,
+            len,
+            protection,
+        })
     }
+}
+
+/// Addresses, and what may be done with them.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: usize,
+    len: usize,
+    protection: c_int,
 }
 
 #[derive(Debug)]
@@ -120,6 +140,7 @@ impl Watch {
                     .compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst);
                 if claim.is_ok() {
                     slot.faulted.store(false, Ordering::SeqCst);
+                    slot.replaced.store(0, Ordering::SeqCst);
                     slot.set(start, len, protection);
                     return Watch { slot };
                 }
@@ -130,8 +151,8 @@ impl Watch {
 
     /// Whether a page of it was missing.
     pub(super) fn faulted(&self) -> bool {
-        // The accesses to the mapping that come before this call must not be moved behind the load. The handler sets the flag before
-        // it puts the zeros there, so whoever has seen zeros sees the flag.
+        // The accesses to the mapping that come before this call must not be moved behind the load. The
+        // handler sets the flag before it puts the zeros there, so whoever has seen zeros sees the flag.
         compiler_fence(Ordering::SeqCst);
         fence(Ordering::Acquire);
         self.slot.faulted.load(Ordering::Relaxed)
@@ -153,9 +174,9 @@ pub(super) fn install() {
         if let Ok(page_size @ 1..) = usize::try_from(page_size) {
             PAGE_SIZE.store(page_size, Ordering::SeqCst);
         }
-        // SAFETY: both calls get a valid signal number and valid or null pointers; all-zero is a valid `sigaction`. The handler
-        // has the signature that SA_SIGINFO asks for and does only what is allowed in one. The previous action is
-        // stored before the handler that looks for it is installed.
+        // SAFETY: both calls get a valid signal number and valid or null pointers; all-zero is a valid
+        // `sigaction`. The handler has the signature that SA_SIGINFO asks for and does only what is allowed
+        // in one. The previous action is stored before the handler that looks for it is installed.
         unsafe {
             let mut previous: libc::sigaction = std::mem::zeroed();
             libc::sigaction(libc::SIGBUS, ptr::null(), &mut previous);
@@ -171,8 +192,8 @@ pub(super) fn install() {
 }
 
 extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a valid `info`; `si_addr` is meaningful where the kernel itself raised the signal, which a
-    // positive code says.
+    // SAFETY: the kernel gives a valid `info`; `si_addr` is meaningful where the kernel itself raised the
+    // signal, which a positive code says.
     let address = unsafe { ((*info).si_code > 0).then(|| (*info).si_addr() as usize) };
     if address.is_some_and(cover) {
         return;
@@ -185,9 +206,19 @@ fn cover(address: usize) -> bool {
     let mut chunk = &TABLE;
     loop {
         for slot in &chunk.slots {
-            if let Some(protection) = slot.spans(address) {
+            if let Some(range) = slot.spans(address) {
                 slot.faulted.store(true, Ordering::SeqCst);
-                return put_zeros(address, protection);
+                let page_size = PAGE_SIZE.load(Ordering::SeqCst);
+                let page = Range {
+                    start: address - address % page_size,
+                    len: page_size,
+                    ..range
+                };
+                // A process may have only so many separate mappings, and near that number the kernel makes
+                // none at all. So after some pages the whole range becomes one of zeros: the flag is set
+                // anyway.
+                let few = slot.replaced.fetch_add(1, Ordering::SeqCst) < REPLACED_MAX;
+                return (few && put_zeros(page)) || put_zeros(range);
             }
         }
         match chunk.next() {
@@ -197,17 +228,23 @@ fn cover(address: usize) -> bool {
     }
 }
 
-fn put_zeros(address: usize, protection: c_int) -> bool {
-    let page_size = PAGE_SIZE.load(Ordering::SeqCst);
-    let page = address - address % page_size;
+/// Puts zeros in the place of (a part of) a mapping in the table.
+fn put_zeros(range: Range) -> bool {
     let errno = errno_place();
-    // SAFETY: the page belongs to a mapping in the table, whose owner is the thread in this handler or one that also waits for
-    // such a page: replacing the page that could not be read takes nothing away from anybody. `errno` is this
-    // thread's own.
+    // SAFETY: the pages belong to a mapping in the table, which is one whose owner is the thread in this
+    // handler, or another thread that borrows from it: it is not unmapped meanwhile. Its bytes may turn into
+    // zeros at any time, as its readers learn from the flag. `errno` is this thread's own.
     unsafe {
         let saved = *errno;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        let put = libc::mmap(page as *mut c_void, page_size, protection, flags, -1, 0);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        let put = libc::mmap(
+            range.start as *mut c_void,
+            range.len,
+            range.protection,
+            flags,
+            -1,
+            0,
+        );
         *errno = saved;
         put != libc::MAP_FAILED
     }
@@ -218,7 +255,8 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, sync
     let previous = PREVIOUS.get();
     match previous {
         Some(previous) if previous.sa_sigaction > libc::SIG_IGN => {
-            // SAFETY: it is neither of the two special values, so it is a function, of the signature that its flag says.
+            // SAFETY: it is neither of the two special values, so it is a function, of the signature that its
+            // flag says.
             unsafe {
                 if previous.sa_flags & libc::SA_SIGINFO != 0 {
                     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
@@ -232,8 +270,8 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, sync
         }
         Some(previous) if previous.sa_sigaction == libc::SIG_IGN && !synchronous => {}
         _ => {
-            // SAFETY: all-zero is a valid `sigaction` and says SIG_DFL. A fault happens again on return and then ends the
-            // process; a signal that was sent has to be sent again.
+            // SAFETY: all-zero is a valid `sigaction` and says SIG_DFL. A fault happens again on return and
+            // then ends the process; a signal that was sent has to be sent again.
             unsafe {
                 let action: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(signal, &action, ptr::null_mut());

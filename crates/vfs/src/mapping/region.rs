@@ -22,7 +22,8 @@ pub(super) struct Region {
     watch: Watch,
 }
 
-// SAFETY: the region is plain memory that nobody unmaps before it drops; what may be accessed when is up to its owners.
+// SAFETY: the region is plain memory that nobody unmaps before it drops; what may be accessed when is up to
+// its owners.
 unsafe impl Send for Region {}
 // SAFETY: as above; `Region` itself accesses nothing.
 unsafe impl Sync for Region {}

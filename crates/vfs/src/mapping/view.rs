@@ -9,14 +9,15 @@ use super::region::{Access, Region};
 ///
 /// # When the file doesn't have the bytes
 ///
-/// A page that can't be had (another program cut the file, the device failed) would end the process with SIGBUS. The
-/// first mapping of the process therefore installs a handler, in front of the one that was there before: it
-/// puts a page of zeros in the place of the missing one and sets a flag. What was read since may be zeros that were never in
-/// the file, so check [`faulted`](Mapping::faulted) before an answer is given out. The flag stays set: such a mapping is
-/// to be dropped, as that page no longer shows the file.
+/// A page that can't be had (another program cut the file, the device failed) would end the process with
+/// SIGBUS. The first mapping of the process therefore installs a handler, in front of the one that was there
+/// before: it puts a page of zeros in the place of the missing one and sets a flag. What was read since may
+/// be zeros that were never in the file, so check [`faulted`](Mapping::faulted) before an answer is given
+/// out. The flag stays set: such a mapping is to be dropped, as that page, and after some hundred missing
+/// ones every page, no longer shows the file.
 ///
-/// The price: one more signal handler in the process; a program that installs its own SIGBUS handler later and doesn't call
-/// the one before it switches the protection off.
+/// The price: one more signal handler in the process; a program that installs its own SIGBUS handler later
+/// and doesn't call the one before it switches the protection off.
 ///
 /// # Example
 ///
@@ -65,13 +66,15 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// The file must have had these bytes when they were last looked at, and nobody in this process may change them while the slice lives.
+    /// The file must have had these bytes when they were last looked at, and nobody in this process may
+    /// change them while the slice lives.
     pub unsafe fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
         if offset.checked_add(len as u64)? > self.capacity {
             return None;
         }
         let start = self.region.range(offset, len)?;
-        // SAFETY: in bounds as checked by `range`; mapped until `self` drops; that the bytes stay is the caller's promise.
+        // SAFETY: in bounds as checked by `range`; mapped until `self` drops; that the bytes stay is the
+        // caller's promise.
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
     }
 }

@@ -22,9 +22,9 @@ impl WriteMapping {
     /// It takes `&mut self` so that two copies through one mapping never race.
     pub(crate) fn copy_in(&mut self, bytes: &[u8], offset: u64) -> Option<io::Result<()>> {
         let target = self.region.range(offset, bytes.len())?;
-        // SAFETY: the target is in bounds and writable; the source is a live slice. They don't overlap: nobody is lent a
-        // slice of this region. Readers of the same file pages through a `Mapping` have promised that these bytes don't
-        // change under them.
+        // SAFETY: the target is in bounds and writable; the source is a live slice. They don't overlap:
+        // nobody is lent a slice of this region. Readers of the same file pages through a `Mapping` have
+        // promised that these bytes don't change under them.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
         Some(match self.region.faulted() {
             false => Ok(()),

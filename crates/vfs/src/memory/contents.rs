@@ -66,7 +66,8 @@ impl Contents {
             let base = number * CHUNK as u64;
             let from = start.saturating_sub(base).min(CHUNK as u64) as usize;
             let to = (end - base).min(CHUNK as u64) as usize;
-            // Bytes beyond the length are zeros anyway, so the last chunk is whole if it is cut at the length.
+            // Bytes beyond the length are zeros anyway, so the last chunk is whole if it is cut at the
+            // length.
             if from == 0 && (to == CHUNK || end == self.len) {
                 self.chunks.remove(&number);
             } else if let Some(chunk) = self.chunks.get_mut(&number) {
@@ -76,7 +77,8 @@ impl Contents {
     }
 }
 
-/// The parts of the chunks that `total` bytes from `offset` on lie in: number, range inside, position in the buffer.
+/// The parts of the chunks that `total` bytes from `offset` on lie in: number, range inside, position in the
+/// buffer.
 fn pieces(offset: u64, total: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -103,7 +103,8 @@ impl Queue for Shuffled {
     }
 }
 
-/// Writes 300 pieces through `queue`, and checks that nothing is under way afterwards. The file, and what should be in it.
+/// Writes 300 pieces through `queue`, and checks that nothing is under way afterwards. The file, and what
+/// should be in it.
 fn write(queue: &mut Shuffled) -> (File, Vec<u8>, io::Result<()>) {
     let file = tempfile::tempfile().unwrap();
     let bytes: Vec<u8> = (0..300 * 700).map(|i| (i / 700 + i) as u8).collect();
