@@ -294,7 +294,7 @@ impl DatabaseOptions {
         self
     }
 
-    /// Names a function for [`merge`](crate::WriteTx::merge). The result is stored, not the operands, so that the function may change later.
+    /// Names a function for [`merge`](crate::Writable::merge). The result is stored, not the operands, so that the function may change later.
     pub fn merge_operator<F>(mut self, name: &str, merge: F) -> Self
     where
         F: Fn(&[u8], Option<&[u8]>, &[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
