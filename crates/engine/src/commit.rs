@@ -180,6 +180,24 @@ impl Core {
         self.store.space().own(runs.map(|large| run_of(large, size)))
     }
 
+    /// Takes trees that hold what the newest state holds, but in other pages, for the next commit. The log need not know of it: what it has
+    /// comes to the same on top of the pages before.
+    pub(crate) fn commit_moved(&self, state: &mut State, pages: Apply<'_>, mut roots: Roots) -> Result<()> {
+        roots.txid = pages.txid();
+        pages.finish(&mut state.dirty)?;
+        state.head = roots;
+        self.enqueue(roots, None);
+        Ok(())
+    }
+
+    /// Waits until all commits so far are visible.
+    pub(crate) fn settle_all(&self) -> Result<()> {
+        while let (Some(until), Some(wal)) = (self.publish(), &self.wal) {
+            wal.flush(until).map_err(|e| self.log_failure(e))?;
+        }
+        Ok(())
+    }
+
     /// Merges what is staged into pages of commit `txid`, which nobody sees yet.
     pub(crate) fn merge_stage(
         &self,

@@ -117,6 +117,24 @@ pub enum Error {
         name: String,
     },
 
+    /// Whoever was shown the progress of a long piece of work asked for its end. What that leaves behind is said by each method.
+    #[error("cancelled")]
+    Cancelled,
+
+    /// A file of this name exists, and the call does not overwrite any. Nothing was changed.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The name.
+        path: PathBuf,
+    },
+
+    /// A dump or a backup is damaged, cut, or of another database than it would have to be.
+    #[error("{what}")]
+    BadStream {
+        /// What is wrong with it.
+        what: String,
+    },
+
     /// The disk is full. Nothing was committed; go on when there is room.
     #[error("there is no room for this on the disk: {source}")]
     DiskFull {
@@ -211,6 +229,10 @@ impl Error {
 
     pub(crate) fn too_large(what: &'static str, size: u64, limit: u64) -> Error {
         Error::TooLarge(Box::new(TooLarge { what, size, limit }))
+    }
+
+    pub(crate) fn bad_stream(what: impl Into<String>) -> Error {
+        Error::BadStream { what: what.into() }
     }
 
     pub(crate) fn corrupt_page(path: &Path, page: u64, what: impl Into<String>) -> Error {

@@ -26,6 +26,7 @@ mod stats;
 mod store;
 mod transaction;
 mod tree;
+mod upkeep;
 mod values;
 mod wal;
 
@@ -39,5 +40,9 @@ pub use stats::{LogStats, Stats};
 pub use transaction::{
     Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable,
     WriteTx,
+};
+pub use upkeep::{
+    BackupInfo, BackupPoint, CheckReport, CompactInfo, DumpInfo, LoadOptions, Place, Problem, Progress,
+    RestoreInfo, Unit,
 };
 pub use values::ValueReader;

@@ -60,6 +60,28 @@ pub(crate) fn merge(
     merger.finish(pages)
 }
 
+/// Gives trees that hold what they held other pages to begin with.
+pub(crate) fn replace_roots(
+    pages: &mut Apply<'_>,
+    filters: &Filters,
+    roots: &Roots,
+    records: BTreeMap<TreeId, TreeRecord>,
+) -> Result<Roots> {
+    let mut merger = Merger {
+        filters,
+        roots: *roots,
+        records: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+    };
+    for (tree, record) in records {
+        match merger.roots.fixed_mut(tree) {
+            Some(fixed) => *fixed = record,
+            None => drop(merger.records.insert(tree.0.to_be_bytes(), Some(record))),
+        }
+    }
+    merger.finish(pages)
+}
+
 struct Merger<'f> {
     filters: &'f Filters,
     roots: Roots,

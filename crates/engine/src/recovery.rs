@@ -159,7 +159,7 @@ fn first_meta(path: &Path, page_size: PageSize) -> Meta {
 }
 
 /// A number that no other database has: from the time, the process, the path, and where memory happened to be.
-fn random_id(path: &Path) -> u128 {
+pub(crate) fn random_id(path: &Path) -> u128 {
     let here = &raw const path as usize;
     let seed = format!(
         "{path:?} {here:x} {} {:?}",

@@ -22,6 +22,24 @@ impl PageStore {
             .inspect_err(|_| self.disown(extent))
     }
 
+    /// Like [`write_large`](Self::write_large), into pages that all lie below `bound`; `None` where there is no room.
+    pub(crate) fn write_large_below(
+        &self,
+        bound: u64,
+        birth: TxId,
+        len: u64,
+        source: &mut dyn Read,
+    ) -> Result<Option<LargeRef>> {
+        let size = self.page_size();
+        let pages = format::pages_needed(len, size).map_err(|e| self.large_error(0, &e))?;
+        let Some(extent) = self.space().take_unowned_below(pages, bound) else {
+            return Ok(None);
+        };
+        self.fill_run(extent, birth, len, source)
+            .inspect_err(|_| self.disown(extent))
+            .map(Some)
+    }
+
     fn fill_run(&self, extent: Extent, birth: TxId, len: u64, source: &mut dyn Read) -> Result<LargeRef> {
         let size = self.page_size();
         let start = extent.start * size as u64;

@@ -6,11 +6,13 @@
 //!  edges     which crate may use which
 //!  text      what no file may have
 //!  links     links between documents
+//!  golden    files of earlier versions, which must stay readable
 //! ```
 //!
 //! Each check takes text and gives what is wrong with it, so that its tests can plant a fault.
 
 mod edges;
+mod golden;
 mod links;
 mod modules;
 mod source;
@@ -70,6 +72,7 @@ fn check(files: &Files) -> Vec<Finding> {
     findings.extend(edges::check(files));
     findings.extend(text::check(files));
     findings.extend(links::check(files));
+    findings.extend(golden::check(files));
     findings
 }
 

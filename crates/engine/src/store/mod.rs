@@ -37,7 +37,7 @@ pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
 pub(crate) use keep::Keep;
 pub(crate) use readers::{Pin, Readers};
-pub(crate) use space::{Extent, Freed, Owned, Space};
+pub(crate) use space::{Extent, Freed, Owned, Space, Survey};
 use table::{PageTable, Place};
 
 use cache::CleanPages;
@@ -140,6 +140,19 @@ impl PageStore {
 
     pub(crate) fn set_verified(&self, first: PageId) {
         self.table.store(first, Place::VERIFIED);
+    }
+
+    /// Whether the file does not have this page, or not in the version that counts.
+    pub(crate) fn is_dirty(&self, id: PageId) -> bool {
+        let slot = self.table.load(id).as_slot();
+        slot.is_some_and(|slot| self.pool.kind(slot) == Use::Dirty)
+    }
+
+    /// Reads a page into `buffer` from the file itself, whatever memory has of it, and verifies it.
+    pub(crate) fn read_from_file(&self, ptr: PagePtr, level: u8, buffer: &mut [u8]) -> Result<()> {
+        self.file.read(buffer, ptr.id().0 * self.page_size() as u64)?;
+        page::verify(buffer, ptr, level)
+            .map_err(|what| Error::corrupt_page(self.file.path(), ptr.id().0, what))
     }
 
     /// The bytes of a page if it is dirty, was born by `upto` and not freed by then: what a checkpoint of that commit has to write.

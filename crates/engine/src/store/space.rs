@@ -30,6 +30,17 @@ pub(crate) struct Owned {
     spilled: Vec<Extent>,
 }
 
+/// What the space says of every page that no tree has.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) end: u64,
+    pub(crate) free: Vec<Extent>,
+    /// Pages that no tree of the surveyed commit has, and that are not free yet.
+    pub(crate) pending: Vec<Extent>,
+    /// Runs and pages of open transactions, and of commits that are just ending.
+    pub(crate) claimed: Vec<Extent>,
+}
+
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
 const RECENT_MAX: usize = 1024;
 /// How many pages are taken from an extent at once.
@@ -275,6 +286,54 @@ impl Space {
         free.extend(self.pending.iter().filter(|f| f.freed <= upto).map(|f| f.extent));
         free.sort_unstable();
         merge_adjacent(free)
+    }
+
+    /// Where everything is that the trees of commit `as_of` don't have.
+    pub(crate) fn survey(&mut self, as_of: TxId) -> Survey {
+        self.settle();
+        let extents = |map: &BTreeMap<u64, u64>| -> Vec<Extent> {
+            map.iter().map(|(&start, &len)| Extent { start, len }).collect()
+        };
+        let pending = self.pending.iter().filter(|freed| freed.freed <= as_of);
+        let mut claimed = extents(&self.unowned);
+        claimed.extend_from_slice(&self.spilled);
+        Survey {
+            end: self.end,
+            free: extents(&self.by_start),
+            pending: pending.map(|freed| freed.extent).collect(),
+            claimed,
+        }
+    }
+
+    /// The pages in use, were everything free that nobody needs any more.
+    pub(crate) fn used_pages(&self) -> u64 {
+        self.end - self.free_pages() - self.pending_pages
+    }
+
+    /// Takes `len` pages in a row from the first extent that has them, if that ends below `bound`. They belong to a transaction that has not
+    /// committed.
+    pub(crate) fn take_unowned_below(&mut self, len: u64, bound: u64) -> Option<Extent> {
+        self.settle();
+        let (start, found) = self
+            .by_start
+            .iter()
+            .map(|(&start, &found)| (start, found))
+            .take_while(|(start, _)| start + len <= bound)
+            .find(|(_, found)| *found >= len)?;
+        self.remove(start, found);
+        if found > len {
+            self.insert(start + len, found - len);
+        }
+        self.unowned.insert(start, len);
+        Some(Extent { start, len })
+    }
+
+    /// Whether there is a free page below `bound`; the next ones that are taken are the first ones of the file.
+    pub(crate) fn has_free_below(&mut self, bound: u64) -> bool {
+        self.settle();
+        self.by_start
+            .first_key_value()
+            .is_some_and(|(start, _)| *start < bound)
     }
 
     /// No list of free pages has more extents than this.

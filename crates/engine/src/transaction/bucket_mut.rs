@@ -25,6 +25,14 @@ impl<'t, 'db> BucketMut<'t, 'db> {
         }
     }
 
+    pub(crate) fn of(draft: &'t mut Draft<'db>, tree: TreeId) -> BucketMut<'t, 'db> {
+        BucketMut { draft, tree }
+    }
+
+    pub(crate) fn tree(&self) -> TreeId {
+        self.tree
+    }
+
     fn view(&self) -> Result<Bucket<'_>> {
         Bucket::of(self.draft.view(), self.tree)
     }

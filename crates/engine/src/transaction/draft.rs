@@ -95,8 +95,20 @@ impl<'db> Draft<'db> {
         value: &[u8],
         ttl: Option<Duration>,
     ) -> Result<()> {
-        self.check_key(key)?;
+        self.check_writable()?;
         let expires = self.expires(ttl);
+        self.put_until(tree, key, value, expires)
+    }
+
+    /// Puts a value that expires at a given time.
+    pub(crate) fn put_until(
+        &mut self,
+        tree: TreeId,
+        key: &[u8],
+        value: &[u8],
+        expires: Option<u64>,
+    ) -> Result<()> {
+        self.check_key(key)?;
         let max = self.inline_max(key);
         if value.len() <= max {
             self.stage.put(tree, key, value, expires);
@@ -107,24 +119,23 @@ impl<'db> Draft<'db> {
         self.spill_if_large()
     }
 
-    /// Puts exactly `len` bytes of a stream.
+    /// Puts exactly `len` bytes of a stream, which expire at a given time.
     pub(crate) fn put_reader(
         &mut self,
         tree: TreeId,
         key: &[u8],
         source: &mut dyn Read,
         len: u64,
-        ttl: Option<Duration>,
+        expires: Option<u64>,
     ) -> Result<()> {
         self.check_key(key)?;
         if len <= self.inline_max(key) as u64 {
             let mut value = vec![0; len as usize];
             let failed = |e| Error::io("read the value for", &self.core.path, None, e);
             source.read_exact(&mut value).map_err(failed)?;
-            return self.put(tree, key, &value, ttl);
+            return self.put_until(tree, key, &value, expires);
         }
         let large = self.write_large(len, source)?;
-        let expires = self.expires(ttl);
         self.stage.put_large(tree, key, large, expires);
         self.spill_if_large()
     }

@@ -12,7 +12,7 @@ mod bucket_mut;
 mod cursor;
 mod draft;
 mod iter;
-mod names;
+pub(crate) mod names;
 mod optimistic;
 mod read;
 mod reads;

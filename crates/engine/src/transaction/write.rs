@@ -83,6 +83,11 @@ impl<'db> WriteTx<'db> {
         }
     }
 
+    /// What the transaction is made of, for those who know trees by their ids.
+    pub(crate) fn draft_mut(&mut self) -> &mut Draft<'db> {
+        &mut self.draft
+    }
+
     /// Forgets all that was written. Dropping the transaction does the same.
     pub fn rollback(self) {}
 }

@@ -23,6 +23,7 @@ mod get;
 mod leaf;
 pub(crate) mod page;
 mod raw;
+mod repack;
 mod search;
 mod separator;
 mod walk;
@@ -37,7 +38,8 @@ pub(crate) use diff::diff;
 pub(crate) use drop::{delete_range, drop_tree};
 pub(crate) use get::{count, estimate, get, get_many};
 pub(crate) use leaf::Leaf;
-pub(crate) use walk::pages;
+pub(crate) use repack::{Repack, repack};
+pub(crate) use walk::{birth_before, pages};
 
 use crate::error::{Error, Result};
 use crate::ids::PagePtr;

@@ -34,6 +34,10 @@ impl<'t> Separator<'t> {
         self.prefix.iter().chain(self.suffix).copied()
     }
 
+    pub(super) fn to_vec(self) -> Vec<u8> {
+        self.bytes().collect()
+    }
+
     /// How many bytes both begin with.
     pub(super) fn common(self, other: Separator<'_>) -> usize {
         if self.prefix.len() == other.prefix.len() {

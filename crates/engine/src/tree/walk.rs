@@ -47,7 +47,7 @@ fn walk<'p, R: PageRead<'p>>(
 }
 
 /// The latest birth, not after the parent's, that the low bits in `ptr` can stand for.
-fn birth_before(ptr: PagePtr, parent: TxId) -> TxId {
+pub(crate) fn birth_before(ptr: PagePtr, parent: TxId) -> TxId {
     let shift = PageId::BITS;
     let low = |birth: u64| birth << shift >> shift;
     let age = low(parent.0.wrapping_sub(ptr.to_bits() >> shift));
