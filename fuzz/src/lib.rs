@@ -4,7 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod input;
 mod operations;
+mod proofs;
+mod streams;
 
 use weald_engine::fuzz;
 
@@ -12,7 +15,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -22,6 +25,9 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("bloom", fuzz::bloom),
     ("database", fuzz::database),
     ("operations", operations::run),
+    ("dump", streams::dump),
+    ("backup", streams::backup),
+    ("proof", proofs::run),
 ];
 
 /// Runs the target of that name.

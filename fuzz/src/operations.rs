@@ -6,22 +6,11 @@ use std::sync::Arc;
 use weald_engine::{Database, DatabaseOptions, PageSize, Readable, SyncPolicy, Writable};
 use weald_vfs::Memory;
 
+use crate::input::Input;
+
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Bytes of an input, taken from its front; zeros once it is used up.
-struct Input<'a>(&'a [u8]);
-
 impl Input<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((first, rest)) => {
-                self.0 = rest;
-                *first
-            }
-            None => 0,
-        }
-    }
-
     /// One of some hundred keys, of all lengths that a page takes.
     fn key(&mut self) -> Vec<u8> {
         let byte = self.byte();
@@ -47,7 +36,7 @@ impl Input<'_> {
 }
 
 /// Plays the history that the bytes describe.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
     let options = options(input.byte());
     let mut db = open(&options);

@@ -30,7 +30,7 @@ pub(super) fn check(files: &Files) -> Vec<Finding> {
     for (manifest, text) in files.iter().filter(|(path, _)| path.ends_with("Cargo.toml")) {
         let folder = manifest.parent().unwrap_or(Path::new(""));
         for root in roots(folder, text, files) {
-            reach(&root, true, files, &mut reached);
+            reach(&root, true, files, &mut reached, &mut findings);
         }
     }
     let lost = sources.iter().filter(|(path, ..)| !reached.contains(*path));
@@ -150,7 +150,13 @@ fn is_target(section: &str) -> bool {
 }
 
 /// Follows `mod` items from a file on. A root's modules are beside it, those of another file in the folder of its name.
-fn reach(path: &Path, is_root: bool, files: &Files, reached: &mut BTreeSet<PathBuf>) {
+fn reach(
+    path: &Path,
+    is_root: bool,
+    files: &Files,
+    reached: &mut BTreeSet<PathBuf>,
+    missing: &mut Vec<Finding>,
+) {
     let Some(text) = files.get(path) else { return };
     if !reached.insert(path.to_owned()) {
         return;
@@ -170,8 +176,12 @@ fn reach(path: &Path, is_root: bool, files: &Files, reached: &mut BTreeSet<PathB
                 vec![base.with_extension("rs"), base.join("mod.rs")]
             }
         };
+        if !candidates.iter().any(|candidate| files.contains_key(candidate)) {
+            let what = format!("there is no file for `mod {}`", module.name.display());
+            missing.push(Finding::new(path, 0, what));
+        }
         for candidate in candidates {
-            reach(&candidate, false, files, reached);
+            reach(&candidate, false, files, reached, missing);
         }
     }
 }
@@ -276,6 +286,14 @@ mod tests {
         let root = format!("{ROOT}// mod a;\n/* mod a; */\nconst S: &str = \"mod a;\";\n");
         let found = findings(&[("crates/x/src/lib.rs", &root), ("crates/x/src/a.rs", "//! A.\n")]);
         assert_eq!(found, ["crates/x/src/a.rs: no crate has this file"]);
+    }
+
+    #[test]
+    fn a_module_without_a_file_is_found() {
+        // The compiler does not look where a feature is off.
+        let root = format!("{ROOT}#[cfg(feature = \"odd\")]\nmod a;\n");
+        let found = findings(&[("crates/x/src/lib.rs", &root)]);
+        assert_eq!(found, ["crates/x/src/lib.rs: there is no file for `mod a`"]);
     }
 
     #[test]

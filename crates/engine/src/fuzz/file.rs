@@ -90,6 +90,8 @@ pub fn database(data: &[u8]) {
         .sync(SyncPolicy::None)
         .dirty_bytes_max(8 << 20);
     let options = options.read_only(mode & 8 != 0);
+    let go_on = |_| std::ops::ControlFlow::Continue(());
+    let _ = Database::check_file(PATH, options.clone(), go_on);
     let _ = visit(&options);
     let _ = visit(&options);
 }
@@ -100,9 +102,11 @@ fn visit(options: &DatabaseOptions) -> Result<()> {
         let tx = db.read()?;
         let _ = read(&tx.root(), 0);
     }
+    let _ = db.check();
     for round in 0..3 {
         let _ = change(&db, round);
     }
+    let _ = db.compact();
     let _ = db.collect_expired();
     let _ = db.checkpoint();
     let _ = db.stats();
