@@ -94,16 +94,16 @@ impl Background {
             core: Arc::clone(core),
             threads: Vec::new(),
         };
-        let works: [(&str, fn(&Core)); 2] = [("weald-log", tend_log), ("weald-pages", tend_pages)];
-        for (name, work) in works {
-            let core = Arc::clone(core);
-            background.threads.push(
-                std::thread::Builder::new()
-                    .name(name.into())
-                    .spawn(move || work(&core))?,
-            );
-        }
+        background.spawn("weald-log", tend_log)?;
+        background.spawn("weald-pages", tend_pages)?;
         Ok(background)
+    }
+
+    fn spawn(&mut self, name: &str, work: fn(&Core)) -> std::io::Result<()> {
+        let core = Arc::clone(&self.core);
+        let thread = std::thread::Builder::new().name(name.into());
+        self.threads.push(thread.spawn(move || work(&core))?);
+        Ok(())
     }
 }
 

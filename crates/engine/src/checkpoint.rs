@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use weald_vfs::WriteOp;
 
 use crate::core::{Core, now_ms};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::free_list;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::meta::{self, Blob, Meta};
 use crate::roots::Roots;
 use crate::store::{Extent, PageFile, Space};
 use crate::tree::page;
+use crate::wal::Wal;
 
 /// Bytes that are gathered for one batch of writes.
 const BATCH: usize = 1 << 20;
@@ -308,8 +309,23 @@ impl Core {
         self.counters.checkpoint_lsn.set(capture.roots.lsn.0);
         if let Some(wal) = &self.wal {
             wal.recycle_before(capture.roots.lsn)?;
+            if wal.end() > capture.roots.lsn {
+                // Others go on meanwhile; where nobody does, the log ends where the checkpoint is.
+                self.note_checkpoint(wal, capture.roots)?;
+            }
         }
         self.punch_holes(checkpoints)
+    }
+
+    /// Notes the checkpoint in the log, for those who read that.
+    fn note_checkpoint(&self, wal: &Wal, roots: Roots) -> Result<()> {
+        // Records are appended by one at a time.
+        let _state = self.state();
+        match wal.append_checkpoint(roots.txid, roots.lsn) {
+            // The note is of use only where there is room for it.
+            Err(Error::DiskFull { .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// The checkpoint failed before anything counted: as if it had not begun.

@@ -24,6 +24,9 @@ use crate::wal::{BatchEncoder, EncodedBatch, Wal};
 /// After this many bytes the log is looked after: less than it has prepared beyond its end.
 const LOG_TEND_BYTES: u64 = 128 << 10;
 
+/// No larger buffer is kept for the next commit.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
 /// What a commit says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -48,7 +51,7 @@ impl Core {
         let small = !draft.has_spilled() && (draft.stage.bytes() as u64) < self.options.bulk_bytes;
         match &self.wal {
             Some(wal) if small => {
-                let batch = encode(&draft.stage.finish())?;
+                let batch = encode(self.encoder(), &draft.stage.finish())?;
                 let committed = self.commit_logged(wal, roots, &mut draft.stage, batch, policy)?;
                 // It is the log's now: if the flush fails it may be there after all, and what it refers to stays.
                 draft.settle();
@@ -94,9 +97,28 @@ impl Core {
         let until = matches!(policy, SyncPolicy::Immediate).then_some(lsn);
         self.enqueue(roots, until);
         drop(state);
+        self.keep_encoder(batch);
         self.counters.commits.add(1);
         self.wake_if_due();
         Ok(Committed { txid, lsn })
+    }
+
+    /// A buffer for the log's form of a commit, used before if there is one.
+    fn encoder(&self) -> BatchEncoder {
+        let mut spare = self
+            .spare_encoder
+            .lock()
+            .expect("no panic while a buffer is taken");
+        spare.take().unwrap_or_else(BatchEncoder::new)
+    }
+
+    fn keep_encoder(&self, batch: EncodedBatch) {
+        if batch.len() <= SPARE_BYTES_MAX {
+            *self
+                .spare_encoder
+                .lock()
+                .expect("no panic while a buffer is kept") = Some(batch.into_encoder());
+        }
     }
 
     /// Commits in memory: without a log and without a flush the next checkpoint makes it durable.
@@ -309,8 +331,7 @@ impl Core {
 }
 
 /// The log's form of what is staged: drops and ranges of a tree before its points, as they are applied.
-fn encode(staged: &Sorted<'_>) -> Result<EncodedBatch> {
-    let mut batch = BatchEncoder::new();
+fn encode(mut batch: BatchEncoder, staged: &Sorted<'_>) -> Result<EncodedBatch> {
     for tree in staged.trees() {
         let id = tree.tree;
         if tree.dropped {

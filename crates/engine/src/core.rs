@@ -21,7 +21,7 @@ use crate::stage::{ArenaPool, Stage};
 use crate::stats::Counters;
 use crate::store::{PageStore, Pin};
 use crate::tree;
-use crate::wal::Wal;
+use crate::wal::{BatchEncoder, Wal};
 
 /// An open database.
 ///
@@ -40,6 +40,8 @@ pub(crate) struct Core {
     /// Held by whoever writes, from its first read to the end of its commit.
     pub(crate) gate: Gate,
     pub(crate) state: Mutex<State>,
+    /// The buffer of the last commit, for the next one.
+    pub(crate) spare_encoder: Mutex<Option<BatchEncoder>>,
     unpublished: Mutex<VecDeque<Unpublished>>,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     pub(crate) arenas: Arc<ArenaPool>,
@@ -137,6 +139,7 @@ impl Core {
             filters: parts.filters,
             wal: parts.wal,
             gate: Gate::default(),
+            spare_encoder: Mutex::new(None),
             unpublished: Mutex::new(VecDeque::new()),
             checkpoints: Mutex::new(parts.checkpoints),
             arenas,

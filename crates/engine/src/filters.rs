@@ -129,6 +129,15 @@ impl Filters {
         set.in_making.is_empty() && set.loading.is_empty() && self.wanted().is_empty()
     }
 
+    /// The share of absent keys that go on to the tree.
+    pub(crate) fn false_positive_rate(&self, tree: TreeId) -> f64 {
+        self.set
+            .load()
+            .in_use
+            .get(&tree)
+            .map_or(1.0, |filter| filter.false_positive_rate())
+    }
+
     /// Bytes of memory that the filters take.
     pub(crate) fn bytes(&self) -> u64 {
         let set = self.set.load();
@@ -330,8 +339,8 @@ impl Core {
         };
         let filled = self.fill_filter(tree, &making, stop);
         self.filters.change(|set| {
-            set.in_making.remove(&tree);
-            if matches!(filled, Ok(true)) {
+            // A tree that was dropped meanwhile was forgotten.
+            if set.in_making.remove(&tree).is_some() && matches!(filled, Ok(true)) {
                 set.in_use.insert(tree, making);
             }
         });
@@ -346,22 +355,31 @@ impl Core {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let (pin, roots) = self.pin();
-        // A key that was deleted before this snapshot is in neither it nor a later commit.
-        filter.set_valid_from(roots.txid);
-        let pages = self.store.snapshot(&pin);
-        let mut cursor = Cursor::new(pages, record(&pages, &roots, tree)?.root);
-        let mut next = cursor.first()?;
-        let mut seen = 0;
-        while let Some((key, _)) = next {
-            filter.insert(filter.hash(key));
-            seen += 1;
-            if seen % SLICE == 0 && stop() {
+        let mut from = Vec::new();
+        // A snapshot for each slice, since one that stays holds all pages that were read where the file is not mapped.
+        loop {
+            let (pin, roots) = self.pin();
+            let pages = self.store.snapshot(&pin);
+            let mut cursor = Cursor::new(pages, record(&pages, &roots, tree)?.root);
+            let mut next = cursor.seek(&from)?;
+            for _ in 0..SLICE {
+                let Some((key, _)) = next else {
+                    // A key that was deleted before this snapshot is in neither it nor a later commit, and one that came after its slice
+                    // was looked at was inserted by its commit.
+                    filter.set_valid_from(roots.txid);
+                    return Ok(true);
+                };
+                filter.insert(filter.hash(key));
+                next = cursor.next()?;
+            }
+            match next {
+                Some((key, _)) => key.clone_into(&mut from),
+                None => from.push(0),
+            }
+            if stop() {
                 return Ok(false);
             }
-            next = cursor.next()?;
         }
-        Ok(true)
     }
 
     /// Writes the filters into the run, for a checkpoint of `as_of`.

@@ -36,13 +36,13 @@ pub use db::Database;
 pub use error::{Corruption, Error, IoError, Result, TooLarge};
 pub use ids::{Lsn, TxId};
 pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
-pub use stats::{LogStats, Stats};
+pub use stats::{LogStats, StagingChunks, Stats};
 pub use transaction::{
     Bucket, BucketMut, Cursor, Isolation, Iter, OptimisticTx, Pair, ReadTx, Readable, Savepoint, Writable,
     WriteTx,
 };
 pub use upkeep::{
     BackupInfo, BackupPoint, CheckReport, CompactInfo, DumpInfo, LoadOptions, Place, Problem, Progress,
-    RestoreInfo, Unit,
+    RepairReport, RestoreInfo, RestoreOptions, Unit,
 };
 pub use values::ValueReader;

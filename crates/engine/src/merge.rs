@@ -9,7 +9,7 @@ use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
 use crate::stage::{Sorted, SortedTree, Staged};
 use crate::store::Apply;
-use crate::tree::{self, PageRead, PageWrite};
+use crate::tree::{self, PageRead};
 
 /// Bytes of an expiry key before the key itself: the time and the tree.
 pub(crate) const EXPIRY_PREFIX: usize = 16;

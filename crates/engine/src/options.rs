@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use weald_vfs::Vfs;
 
+use crate::bloom::BITS_PER_KEY;
 use crate::error::{Error, Result};
 
 /// The size of a page, fixed when the database is created.
@@ -140,7 +141,7 @@ impl Default for DatabaseOptions {
             transaction_bytes_max: 256 << 20,
             bulk_bytes: 4 << 20,
             mmap: true,
-            bloom_bits_per_key: 10,
+            bloom_bits_per_key: BITS_PER_KEY,
             background: true,
             expiry_interval: Duration::from_secs(1),
             secure_memory: false,

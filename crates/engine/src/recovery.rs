@@ -215,7 +215,7 @@ fn read_meta(path: &Path, file: &dyn File) -> Result<Meta> {
     })
 }
 
-fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
+pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     let damaged = |what: &str| Error::corrupt(file.path(), None, what);
     let blob = meta.free;
     let size = file.page_size() as u64;
@@ -278,7 +278,7 @@ fn open_log(
         meta.database,
         from,
         options.read_only,
-        &mut |record| replay.take(&record),
+        &mut |record| replay.take(dir, &record),
     )?;
     if meta.logged && wal.stats().segments == 0 {
         return Err(Error::corrupt(
@@ -309,9 +309,18 @@ impl Replay {
         }
     }
 
-    fn take(&mut self, record: &Record<'_>) -> Result<()> {
+    fn take(&mut self, dir: &Path, record: &Record<'_>) -> Result<()> {
         match *record {
-            Record::Commit { end, txid, batch, .. } => {
+            Record::Commit {
+                lsn,
+                end,
+                txid,
+                batch,
+            } => {
+                if self.last.is_some_and(|(last, _)| txid <= last) {
+                    let what = format!("commit {} comes after a later one", txid.0);
+                    return Err(Error::corrupt(dir, Some(lsn.0), what));
+                }
                 for op in batch.ops() {
                     let op = op?;
                     if let Op::Put {
@@ -330,7 +339,15 @@ impl Replay {
                 self.last = Some((txid, end));
                 self.commits += 1;
             }
-            Record::Checkpoint { .. } => {}
+            Record::Checkpoint { lsn, txid, upto } => {
+                if upto > lsn || self.last.is_some_and(|(last, _)| txid < last && upto == lsn) {
+                    let what = format!(
+                        "a checkpoint of commit {} is said to have what came later",
+                        txid.0
+                    );
+                    return Err(Error::corrupt(dir, Some(lsn.0), what));
+                }
+            }
         }
         Ok(())
     }

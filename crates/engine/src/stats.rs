@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::ids::{Lsn, TxId};
+use crate::ids::{Lsn, TreeId, TxId};
 
 /// A number that goes up, or is set.
 #[derive(Default)]
@@ -66,7 +66,7 @@ pub(crate) struct Counters {
 }
 
 /// What a database tells of itself; see [`Database::stats`](crate::Database::stats).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
     /// The newest commit that readers see.
@@ -91,10 +91,16 @@ pub struct Stats {
     pub filter_bytes: u64,
     /// Whether every tree that is large enough for a filter has one that is complete.
     pub filters_ready: bool,
+    /// The share of absent keys of the root bucket that its filter does not recognise; 1 where there is none.
+    pub filter_false_positives: f64,
     /// Look-ups of absent keys that ended at a filter.
     pub filter_hits: u64,
     /// Whether the file is read through a mapping.
     pub mapped: bool,
+    /// Bytes of memory that wait for transactions to stage writes in.
+    pub staging_bytes: u64,
+    /// Pieces of such memory that were allocated, used again, and given back to the system.
+    pub staging_chunks: StagingChunks,
     /// Open read and write transactions.
     pub readers: u64,
     /// How many commits ago the oldest of them began.
@@ -121,6 +127,18 @@ pub struct Stats {
     pub expired: u64,
     /// The log; `None` where there is none.
     pub log: Option<LogStats>,
+}
+
+/// How the memory of transactions was used since the database was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StagingChunks {
+    /// Allocated.
+    pub created: u64,
+    /// Taken from those that waited.
+    pub reused: u64,
+    /// Given back to the system.
+    pub freed: u64,
 }
 
 /// What the log tells of itself.
@@ -154,6 +172,7 @@ impl Core {
             let space = self.store.space();
             (space.end(), space.free_pages(), space.pending_pages())
         };
+        let arenas = self.arenas.stats();
         Stats {
             txid: roots.txid,
             keys: roots.fixed[0].len,
@@ -166,8 +185,15 @@ impl Core {
             cached_bytes: self.store.cached_bytes(),
             filter_bytes: self.filters.bytes(),
             filters_ready: self.filters.are_ready(),
+            filter_false_positives: self.filters.false_positive_rate(TreeId::ROOT),
             filter_hits: self.filters.hits.get(),
             mapped: self.store.file.is_mapped(),
+            staging_bytes: arenas.pooled_bytes as u64,
+            staging_chunks: StagingChunks {
+                created: arenas.created,
+                reused: arenas.reused,
+                freed: arenas.freed,
+            },
             readers: active.len() as u64,
             oldest_reader_commits: oldest.map_or(0, |oldest| roots.txid.0.saturating_sub(oldest)),
             commits: counters.commits.get(),

@@ -45,6 +45,11 @@ impl PageStore {
         let start = extent.start * size as u64;
         let failed = |e: LargeError| match e {
             LargeError::Source(source) => Error::io("read the value for", self.file.path(), None, source),
+            // The same as for a short value: the caller's stream is at fault, not the file.
+            e @ LargeError::SourceEnded { .. } => {
+                let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, e);
+                Error::io("read the value for", self.file.path(), None, source)
+            }
             e => self.large_error(extent.start, &e),
         };
         let mut run = RunWriter::new(PageId(extent.start), birth, len, size).map_err(failed)?;

@@ -1,9 +1,11 @@
 //! Checks, compaction, copies, dumps, backups and repairs: on every kind of database, and on damaged bytes.
 
 mod upkeep {
-    pub mod backup;
-    pub mod check;
-    pub mod compact;
-    pub mod dump;
-    pub mod support;
+    pub(crate) mod backup;
+    pub(crate) mod check;
+    pub(crate) mod compact;
+    pub(crate) mod dump;
+    pub(crate) mod faults;
+    pub(crate) mod repair;
+    pub(crate) mod support;
 }

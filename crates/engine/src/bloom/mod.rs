@@ -169,6 +169,7 @@ impl Bloom {
         snapshot >= self.valid_from()
     }
 
+    #[cfg(test)]
     /// How many keys it was made for.
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity

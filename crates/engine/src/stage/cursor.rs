@@ -36,6 +36,7 @@ impl<'a> StageCursor<'a> {
         Some((self.stage.log.key(op), self.stage.staged(self.tree?, op)))
     }
 
+    #[cfg(test)]
     /// The key of the point that the cursor is on.
     pub(crate) fn key(&self) -> Option<&'a [u8]> {
         Some(self.stage.log.key(self.op()?))

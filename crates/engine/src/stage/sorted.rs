@@ -1,6 +1,5 @@
 //! A whole stage in order, as a commit applies it.
 
-use super::cursor::StageCursor;
 use super::index::{Index, TreeIndex};
 use super::{Stage, Staged};
 use crate::ids::TreeId;
@@ -59,13 +58,9 @@ impl<'a> SortedTree<'a> {
             .map(move |slot| (stage.log.key(slot.op), stage.staged(index, slot.op)))
     }
 
+    #[cfg(test)]
     /// How many points there are.
     pub(crate) fn points_len(&self) -> usize {
         self.index.points.len()
-    }
-
-    /// A cursor over the points.
-    pub(crate) fn cursor(&self) -> StageCursor<'a> {
-        StageCursor::new(self.stage, Some(self.index))
     }
 }

@@ -220,7 +220,9 @@ impl Space {
 
     /// These pages are free from now on.
     pub(crate) fn give_back(&mut self, extent: Extent) {
-        if extent.len == 1 && self.recent.len() < RECENT_MAX {
+        // Where much of the file is free, the first pages are taken first, so that its end empties and can be cut.
+        let roomy = self.free_pages > self.end / 2;
+        if extent.len == 1 && self.recent.len() < RECENT_MAX && !roomy {
             self.recent.push(extent.start);
         } else if extent.len > 0 {
             self.coalesce(extent);

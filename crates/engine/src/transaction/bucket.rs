@@ -209,6 +209,21 @@ impl<'t> Bucket<'t> {
         Cursor::new(*self)
     }
 
+    /// How many keys lie in `range`. It reads the header of every page in it, and the keys only where some may have expired or this
+    /// transaction has written.
+    pub fn count<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
+        let range = KeyRange::of(&range);
+        let expiring = self.view.roots.fixed[TreeId::EXPIRY.0 as usize].len > 0;
+        if self.view.stage.is_some() || expiring {
+            return Iter::new(*self, range).try_fold(0, |count, pair| pair.map(|_| count + 1));
+        }
+        if let Some(reads) = self.view.reads {
+            reads.range(self.tree, &range);
+        }
+        let (start, end) = range.half_open();
+        tree::count(&self.view.pages, self.record.root, &start, end.as_deref())
+    }
+
     /// About how many keys lie in `range`, from two pages of each level of the tree. Writes of this transaction are not counted.
     pub fn estimate<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
         let range = KeyRange::of(&range);

@@ -110,6 +110,7 @@ impl<'db> Draft<'db> {
     ) -> Result<()> {
         self.check_key(key)?;
         let max = self.inline_max(key);
+        self.check_room(key.len() + value.len().min(max))?;
         if value.len() <= max {
             self.stage.put(tree, key, value, expires);
         } else {
@@ -129,6 +130,7 @@ impl<'db> Draft<'db> {
         expires: Option<u64>,
     ) -> Result<()> {
         self.check_key(key)?;
+        self.check_room(key.len())?;
         if len <= self.inline_max(key) as u64 {
             let mut value = vec![0; len as usize];
             let failed = |e| Error::io("read the value for", &self.core.path, None, e);
@@ -142,12 +144,14 @@ impl<'db> Draft<'db> {
 
     pub(crate) fn delete(&mut self, tree: TreeId, key: &[u8]) -> Result<()> {
         self.check_key(key)?;
+        self.check_room(key.len())?;
         self.stage.delete(tree, key);
         self.spill_if_large()
     }
 
     pub(crate) fn delete_range(&mut self, tree: TreeId, start: &[u8], end: Option<&[u8]>) -> Result<()> {
         self.check_writable()?;
+        self.check_room(start.len() + end.map_or(0, <[u8]>::len))?;
         self.stage.delete_range(tree, start, end);
         self.spill_if_large()
     }
@@ -155,6 +159,7 @@ impl<'db> Draft<'db> {
     /// Stages an operand without a read.
     pub(crate) fn merge(&mut self, tree: TreeId, key: &[u8], operator: &str, operand: &[u8]) -> Result<()> {
         self.check_key(key)?;
+        self.check_room(key.len() + operand.len())?;
         let operators = &self.core.options.merge_operators;
         let index = operators.iter().position(|(name, _)| name == operator);
         let index = index.ok_or_else(|| Error::UnknownMergeOperator {
@@ -263,6 +268,15 @@ impl<'db> Draft<'db> {
         Ok(())
     }
 
+    /// Refuses what an optimistic transaction, which stays in memory, has no room for.
+    fn check_room(&self, more: usize) -> Result<()> {
+        let (bytes, max) = (self.stage.bytes() + more, self.core.options.transaction_bytes_max);
+        if self.reads.is_some() && bytes as u64 > max {
+            return Err(Error::too_large("an optimistic transaction", bytes as u64, max));
+        }
+        Ok(())
+    }
+
     /// The longest value that stays in the leaf beside `key`.
     fn inline_max(&self, key: &[u8]) -> usize {
         let max = tree::max_inline(self.core.store.page_size(), key.len());
@@ -292,9 +306,6 @@ impl<'db> Draft<'db> {
         let (bytes, max) = (self.stage.bytes() as u64, self.core.options.transaction_bytes_max);
         if bytes <= max {
             return Ok(());
-        }
-        if self.reads.is_some() {
-            return Err(Error::too_large("an optimistic transaction", bytes, max));
         }
         if !self.may_spill {
             return Ok(());

@@ -66,6 +66,15 @@ impl KeyRange {
         (start, end)
     }
 
+    /// Bytes of its keys.
+    pub(crate) fn bytes(&self) -> usize {
+        let len = |bound: &Bound<Vec<u8>>| match bound {
+            Bound::Unbounded => 0,
+            Bound::Included(key) | Bound::Excluded(key) => key.len(),
+        };
+        len(&self.start) + len(&self.end)
+    }
+
     fn is_before_end(&self, key: &[u8]) -> bool {
         match &self.end {
             Bound::Unbounded => true,

@@ -18,8 +18,8 @@ pub enum Isolation {
     /// It commits only if everything that it read, keys and ranges, present or absent, is still so: as if it had run alone.
     #[default]
     Serializable,
-    /// It commits only if nobody else has changed the keys that it writes. What it merely read may have changed, which allows
-    /// write skew.
+    /// It commits only if nobody else has changed the keys that it writes, and the buckets that it went into are still there. What it merely
+    /// read may have changed, which allows write skew.
     Snapshot,
 }
 
@@ -108,7 +108,12 @@ impl<'db> OptimisticTx<'db> {
             Isolation::Serializable => draft.reads.as_ref().map_or(Ok(()), |reads| {
                 reads.validate(core.store.snapshot(&newest), &old, &head)
             }),
-            Isolation::Snapshot => written(&mut draft).validate(core.store.snapshot(&newest), &old, &head),
+            Isolation::Snapshot => {
+                let names = draft.reads.as_ref().map(Reads::of_names).unwrap_or_default();
+                let pages = core.store.snapshot(&newest);
+                let buckets = names.validate(pages, &old, &head);
+                buckets.and_then(|()| written(&mut draft).validate(pages, &old, &head))
+            }
         };
         valid.inspect_err(|e| core.counters.conflicts.add(u64::from(e.is_retryable())))?;
         draft.resolve_merges(&head)?;

@@ -26,6 +26,8 @@ pub(crate) struct Reads(Mutex<Log>);
 struct Log {
     points: BTreeMap<TreeId, Vec<Vec<u8>>>,
     ranges: Vec<(TreeId, KeyRange)>,
+    /// The ranges of iterators that have not been dropped.
+    observed: Vec<Option<(TreeId, KeyRange)>>,
     bytes: usize,
 }
 
@@ -56,23 +58,39 @@ impl Reads {
 
     /// Notes that a range was read.
     pub(crate) fn range(&self, tree: TreeId, range: &KeyRange) {
-        let mut log = self.log();
-        if !log.ranges.iter().any(|(t, r)| *t == tree && r == range) {
-            log.ranges.push((tree, range.clone()));
-        }
+        self.log().range(tree, range.clone());
     }
 
     /// Begins to note what is read of a range.
     pub(crate) fn observe(&self, tree: TreeId, range: &KeyRange) -> Observed<'_> {
         let mut log = self.log();
-        log.ranges.push((tree, range.clone()));
+        log.observed.push(Some((tree, range.clone())));
         Observed {
             reads: self,
-            index: log.ranges.len() - 1,
+            index: log.observed.len() - 1,
             front: None,
             back: None,
             whole: false,
         }
+    }
+
+    /// What of this was read to find buckets.
+    pub(crate) fn of_names(&self) -> Reads {
+        let log = self.log();
+        let ranges = log.ranges.iter().chain(log.observed.iter().flatten());
+        Reads(Mutex::new(Log {
+            points: log
+                .points
+                .get_key_value(&TreeId::NAMES)
+                .map(|(tree, keys)| (*tree, keys.clone()))
+                .into_iter()
+                .collect(),
+            ranges: ranges
+                .filter(|(tree, _)| *tree == TreeId::NAMES)
+                .cloned()
+                .collect(),
+            ..Log::default()
+        }))
     }
 
     /// Fails with a conflict if a read gives another answer in `new` than it did in `old`.
@@ -92,7 +110,7 @@ impl Reads {
                 }
             }
         }
-        for (tree, range) in &log.ranges {
+        for (tree, range) in log.ranges.iter().chain(log.observed.iter().flatten()) {
             let (was, is) = (record(&pages, old, *tree)?.root, record(&pages, new, *tree)?.root);
             let (start, end) = range.half_open();
             if was != is && differs(pages, was, is, &start, end.as_deref())? {
@@ -118,19 +136,46 @@ fn differs(
 }
 
 impl Log {
-    /// Trades exactness for memory.
-    fn widen(&mut self) {
-        for (tree, keys) in std::mem::take(&mut self.points) {
-            let bound = |key: Option<Vec<u8>>| key.map_or(Bound::Unbounded, Bound::Included);
-            let (start, end) = (keys.iter().min().cloned(), keys.into_iter().max());
-            self.ranges.push((
-                tree,
-                KeyRange {
-                    start: bound(start),
-                    end: bound(end),
-                },
-            ));
+    fn range(&mut self, tree: TreeId, range: KeyRange) {
+        if self.ranges.last().is_some_and(|(t, r)| *t == tree && *r == range) {
+            return;
         }
+        self.bytes += range.bytes() + size_of::<KeyRange>();
+        self.ranges.push((tree, range));
+        if self.bytes > BYTES_MAX {
+            self.widen();
+        }
+    }
+
+    /// Trades exactness for memory: what was read of a tree is taken together as one range.
+    fn widen(&mut self) {
+        let mut wide: BTreeMap<TreeId, (Vec<u8>, Option<Vec<u8>>)> = BTreeMap::new();
+        let points = std::mem::take(&mut self.points);
+        let points = points.into_iter().flat_map(|(tree, keys)| {
+            keys.into_iter().map(move |key| {
+                let end = Bound::Included(key.clone());
+                let start = Bound::Included(key);
+                (tree, KeyRange { start, end })
+            })
+        });
+        for (tree, range) in points.chain(std::mem::take(&mut self.ranges)) {
+            let (start, end) = range.half_open();
+            wide.entry(tree)
+                .and_modify(|(first, last)| {
+                    if start < *first {
+                        first.clone_from(&start);
+                    }
+                    *last = match (last.take(), &end) {
+                        (Some(last), Some(end)) => Some(last.max(end.clone())),
+                        _ => None,
+                    };
+                })
+                .or_insert((start, end));
+        }
+        let wide = wide.into_iter();
+        self.ranges = wide
+            .map(|(tree, (start, end))| (tree, KeyRange::from_half_open(&start, end.as_deref())))
+            .collect();
         self.bytes = 0;
     }
 }
@@ -153,31 +198,23 @@ impl<'t> Observed<'t> {
 
 impl Drop for Observed<'_> {
     fn drop(&mut self) {
-        if self.whole {
-            return;
-        }
         let mut log = self.reads.log();
-        let (tree, range) = log.ranges[self.index].clone();
+        let (tree, range) = log.observed[self.index]
+            .take()
+            .expect("each iterator has a place of its own");
+        while log.observed.pop_if(|last| last.is_none()).is_some() {}
+        if self.whole {
+            return log.range(tree, range);
+        }
         let included = |key: &[u8]| Bound::Included(key.to_vec());
-        // Nothing was read where neither end moved: an empty range stands for that.
-        let nothing = KeyRange {
-            start: Bound::Included(Vec::new()),
-            end: Bound::Excluded(Vec::new()),
-        };
-        let front = self.front.map(|key| KeyRange {
-            start: range.start.clone(),
-            end: included(key),
-        });
-        let back = self.back.map(|key| KeyRange {
-            start: included(key),
-            end: range.end.clone(),
-        });
-        let (first, second) = match (front, back) {
-            (Some(front), back) => (front, back),
-            (None, Some(back)) => (back, None),
-            (None, None) => (nothing, None),
-        };
-        log.ranges[self.index].1 = first;
-        log.ranges.extend(second.map(|range| (tree, range)));
+        if let Some(key) = self.front {
+            let end = included(key);
+            let start = range.start.clone();
+            log.range(tree, KeyRange { start, end });
+        }
+        if let Some(key) = self.back {
+            let (start, end) = (included(key), range.end);
+            log.range(tree, KeyRange { start, end });
+        }
     }
 }

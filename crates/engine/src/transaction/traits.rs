@@ -91,6 +91,14 @@ pub trait Readable {
         self.root().cursor()
     }
 
+    /// See [`Bucket::count`].
+    fn count<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64>
+    where
+        Self: Sized,
+    {
+        self.root().count(range)
+    }
+
     /// See [`Bucket::estimate`].
     fn estimate<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64>
     where

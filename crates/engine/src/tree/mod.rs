@@ -24,6 +24,7 @@ mod leaf;
 pub(crate) mod page;
 mod raw;
 mod repack;
+mod salvage;
 mod search;
 mod separator;
 mod walk;
@@ -31,14 +32,15 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use apply::{Applied, Change, apply};
-pub(crate) use check::{Met, Totals, check};
-pub(crate) use cursor::{Cursor, Item};
+pub(crate) use apply::{Applied, apply};
+pub(crate) use check::{Met, check};
+pub(crate) use cursor::Cursor;
 pub(crate) use diff::diff;
 pub(crate) use drop::{delete_range, drop_tree};
 pub(crate) use get::{count, estimate, get, get_many};
 pub(crate) use leaf::Leaf;
 pub(crate) use repack::{Repack, repack};
+pub(crate) use salvage::{KeySpan, Salvaged, as_leaf, salvage};
 pub(crate) use walk::{birth_before, pages};
 
 use crate::error::{Error, Result};

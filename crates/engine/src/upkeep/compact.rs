@@ -49,12 +49,13 @@ const ROUNDS: usize = 3;
 /// Bytes of large values that are moved by one commit.
 const LARGE_STEP: u64 = 16 << 20;
 
-/// Where the next step goes on; trees are in the order fixed, catalog, others.
+/// Where the next step goes on.
 struct Position {
     tree: Stop,
     key: Vec<u8>,
 }
 
+/// The trees in the order of a pass: those that every database has, the catalog, and those that it leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     Tree(TreeId),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::Core;
 use crate::error::Result;
-use crate::ids::{TreeId, TxId};
+use crate::ids::TreeId;
 use crate::op::{Entry, Value};
 use crate::options::DatabaseOptions;
 use crate::store::{PageStore, Snapshot};
@@ -65,20 +65,13 @@ impl<'c> TreeWriter<'c> {
     }
 }
 
-/// What was copied.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Copied {
-    pub(crate) keys: u64,
-    pub(crate) txid: TxId,
-}
-
-/// Copies the newest visible state of a database into a new one at `path`, whose pages are full.
+/// Copies the newest visible state of a database into a new one at `path`, whose pages are full. Gives the number of keys.
 pub(crate) fn compact_to(
     core: &Core,
     path: &Path,
     options: DatabaseOptions,
     meter: &mut Meter<'_>,
-) -> Result<Copied> {
+) -> Result<u64> {
     let vfs = options.vfs.clone().unwrap_or_else(|| Arc::clone(&core.vfs));
     let nascent = Nascent::new(path, vfs, false)?;
     let to = nascent.open(options)?;
@@ -87,13 +80,10 @@ pub(crate) fn compact_to(
     let fixed = [TreeId::NAMES, TreeId::ATTRIBUTES, TreeId::ROOT];
     let record = |tree: TreeId| view.roots.fixed[tree.0 as usize];
     meter.set_total(fixed.map(|tree| record(tree).len).iter().sum());
-    let mut copied = Copied {
-        keys: 0,
-        txid: view.roots.txid,
-    };
+    let mut keys = 0;
     let mut writer = TreeWriter::new(&to);
     for tree in fixed {
-        copied.keys += copy_tree(&view.pages, tree, record(tree).root, &mut writer, meter)?;
+        keys += copy_tree(&view.pages, tree, record(tree).root, &mut writer, meter)?;
     }
     let mut catalog = tree::Cursor::new(view.pages, view.roots.catalog.root);
     while let Some((key, entry)) = catalog.next()? {
@@ -101,16 +91,15 @@ pub(crate) fn compact_to(
             let what = "the catalog has an entry that is no tree's";
             crate::Error::corrupt(&core.path, None, what)
         })?;
-        copied.keys += copy_tree(&view.pages, tree, record.root, &mut writer, meter)?;
+        keys += copy_tree(&view.pages, tree, record.root, &mut writer, meter)?;
     }
     writer.commit()?;
     drop(writer);
     view.check_mapping()?;
-    to.close()?;
-    drop(to);
+    nascent.close(to)?;
     nascent.finish()?;
     meter.finish()?;
-    Ok(copied)
+    Ok(keys)
 }
 
 fn copy_tree(

@@ -5,6 +5,7 @@
 //!  compact    steps that move pages          copy: into a file of its own
 //!  backup     pages of a checkpoint          restore: back into a file         blocks: the frame of both streams
 //!  dump       keys and values                load: back into a database
+//!  repair     what is readable of a damaged database, into another one
 //! ```
 //!
 //! `progress` is how long work tells how far it is, `nascent` a file that has its name only once it is whole, `raw` a file in whatever state.
@@ -20,6 +21,7 @@ mod load;
 mod nascent;
 mod progress;
 mod raw;
+mod repair;
 mod report;
 mod restore;
 mod walk;
@@ -34,8 +36,9 @@ pub use compact::CompactInfo;
 pub use dump::DumpInfo;
 pub use load::LoadOptions;
 pub use progress::{Progress, Unit};
+pub use repair::RepairReport;
 pub use report::{CheckReport, Place, Problem};
-pub use restore::RestoreInfo;
+pub use restore::{RestoreInfo, RestoreOptions};
 
 use crate::db::Database;
 use crate::error::Result;
@@ -92,7 +95,7 @@ impl Database {
         options: DatabaseOptions,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckReport> {
-        let vfs = restore::vfs_of(&options);
+        let vfs = restore::or_disk(options.vfs.clone());
         let mut meter = Meter::new(Unit::Pages, None, &mut progress);
         check::check_file(path.as_ref(), &vfs, options, &mut meter)
     }
@@ -158,13 +161,13 @@ impl Database {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<u64> {
         let mut meter = Meter::new(Unit::Keys, None, &mut progress);
-        copy::compact_to(self.core(), path.as_ref(), options, &mut meter).map(|copied| copied.keys)
+        copy::compact_to(self.core(), path.as_ref(), options, &mut meter)
     }
 
     /// Writes a full backup of the newest state to `sink`, beside readers and writers. It begins with a checkpoint.
     ///
     /// ```
-    /// use weald_engine::{Database, DatabaseOptions};
+    /// use weald_engine::{Database, RestoreOptions};
     ///
     /// let dir = tempfile::tempdir()?;
     /// let db = Database::open(dir.path().join("my.weald"))?;
@@ -177,7 +180,7 @@ impl Database {
     /// db.backup_with(&mut later, Some(&info.point), |_| std::ops::ControlFlow::Continue(()))?;
     ///
     /// let path = dir.path().join("restored.weald");
-    /// Database::restore(&mut [&mut &full[..], &mut &later[..]], &path, DatabaseOptions::new(), false)?;
+    /// Database::restore(&mut [&mut &full[..], &mut &later[..]], &path, RestoreOptions::new())?;
     /// assert_eq!(Database::open(&path)?.get(b"key")?.as_deref(), Some(&b"2"[..]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -230,30 +233,40 @@ impl Database {
     /// Makes a database at `path` from a full backup and the incremental ones after it, in order. Each must stand on the one before;
     /// gaps, other databases' backups, and damaged or cut ones are refused. What they make up is checked like [`check`](Self::check) does.
     ///
-    /// The file has its name only when all that is done. With `overwrite` it takes the place of a database of that name, which nobody may have open; without,
-    /// one that has the name already is never touched. A restored database is one of its own: incremental backups of it begin with a full one.
+    /// The file has its name only when all that is done. One that has the name already is never touched, unless the options say that it
+    /// is to be replaced; then nobody may have it open. A restored database is one of its own: incremental backups of it begin with a full one.
     ///
-    /// See [`backup`](Self::backup) for an example.
+    /// ```
+    /// use weald_engine::{Database, RestoreOptions};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Database::open(dir.path().join("my.weald"))?;
+    /// db.put(b"key", b"value")?;
+    /// let mut backup = Vec::new();
+    /// db.backup(&mut backup)?;
+    ///
+    /// let path = dir.path().join("restored.weald");
+    /// Database::restore(&mut [&mut &backup[..]], &path, RestoreOptions::new())?;
+    /// assert_eq!(Database::open(&path)?.get(b"key")?.as_deref(), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restore(
         backups: &mut [&mut dyn Read],
         path: impl AsRef<Path>,
-        options: DatabaseOptions,
-        overwrite: bool,
+        options: RestoreOptions,
     ) -> Result<RestoreInfo> {
-        Database::restore_with(backups, path, options, overwrite, go_on)
+        Database::restore_with(backups, path, options, go_on)
     }
 
     /// [`restore`](Self::restore), telling how far it is. Cancelled, it leaves nothing.
     pub fn restore_with(
         backups: &mut [&mut dyn Read],
         path: impl AsRef<Path>,
-        options: DatabaseOptions,
-        overwrite: bool,
+        options: RestoreOptions,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<RestoreInfo> {
-        let vfs = restore::vfs_of(&options);
         let mut meter = Meter::new(Unit::Bytes, None, &mut progress);
-        restore::restore(backups, path.as_ref(), vfs, overwrite, &mut meter)
+        restore::restore(backups, path.as_ref(), options, &mut meter)
     }
 
     /// Writes everything that is visible now to `sink`, in a format that does not depend on how it is stored: buckets, keys, values,
@@ -292,7 +305,8 @@ impl Database {
     /// Puts what a dump holds into this database: keys that are there are overwritten, others stay, buckets are created where
     /// they are absent, and sequence numbers never go down. No key of the dump is left out because it has expired since.
     ///
-    /// In one transaction, as is the default, a dump that is cut or damaged, or a load that is cancelled or fails, changes nothing. See
+    /// In one transaction, as is the default, a dump that is cut or damaged, or a load that is cancelled, changes nothing; if writing to the
+    /// database's own files fails, then, as with every commit, all of it or nothing is there when it is opened again. See
     /// [`dump`](Self::dump) for an example.
     pub fn load(&self, source: &mut dyn Read, options: LoadOptions) -> Result<DumpInfo> {
         self.load_with(source, options, go_on)
@@ -307,5 +321,45 @@ impl Database {
     ) -> Result<DumpInfo> {
         let mut meter = Meter::new(Unit::Bytes, None, &mut progress);
         load::load(self.core(), &mut BufReader::new(source), options, &mut meter)
+    }
+
+    /// Copies what can be read of the damaged database at `from`, which nobody may have open, into a new one at `to`. The damaged one is not changed.
+    ///
+    /// What its trees still lead to is copied, and what the log has after the last checkpoint is replayed as far as it can be read; both are
+    /// as they were committed. Where an inner page is lost, the leaves below it are looked for in all of the file: keys found that way are
+    /// copied too. If the list of free pages is lost as well, some of those may be old, which the report says. What belongs nowhere any more is in the bucket
+    /// `lost+found`. The report names all that is lost.
+    ///
+    /// The new file has its name only when it is whole and flushed; one that has the name already is never touched. Cancelled, it leaves nothing.
+    ///
+    /// ```
+    /// use weald_engine::{Database, DatabaseOptions};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let (path, repaired) = (dir.path().join("my.weald"), dir.path().join("repaired.weald"));
+    /// Database::open(&path)?.put(b"key", b"value")?;
+    /// let report = Database::repair(&path, &repaired, DatabaseOptions::new())?;
+    /// assert!(report.is_complete());
+    /// assert_eq!(Database::open(&repaired)?.get(b"key")?.as_deref(), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repair(
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        options: DatabaseOptions,
+    ) -> Result<RepairReport> {
+        Database::repair_with(from, to, options, go_on)
+    }
+
+    /// [`repair`](Self::repair), telling how far it is.
+    pub fn repair_with(
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        options: DatabaseOptions,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<RepairReport> {
+        let vfs = restore::or_disk(options.vfs.clone());
+        let mut meter = Meter::new(Unit::Pages, None, &mut progress);
+        repair::repair(from.as_ref(), to.as_ref(), &vfs, options, &mut meter)
     }
 }

@@ -61,6 +61,14 @@ impl Nascent {
         recovery::open(&self.temporary, Arc::clone(&self.vfs), options)
     }
 
+    /// Closes the filled database, with both meta pages on the disk.
+    pub(crate) fn close(&self, core: Core) -> Result<()> {
+        core.close()?;
+        core.store.file.sync()?;
+        drop(core);
+        Ok(())
+    }
+
     /// An empty file to fill.
     pub(crate) fn create(&self, size: PageSize) -> Result<PageFile> {
         let file = self

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::free_list;
 use crate::ids::{PageId, TxId};
 use crate::meta::{Blob, Meta};
-use crate::options::DatabaseOptions;
 use crate::recovery::random_id;
 use crate::store::{PageFile, PageStore, Space};
 use crate::upkeep::backup::{END, FORMAT, Head, PAGES};
@@ -33,14 +32,40 @@ pub struct RestoreInfo {
     pub keys: u64,
 }
 
+/// How a backup is restored; see [`Database::restore`](crate::Database::restore).
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    vfs: Option<Arc<dyn Vfs>>,
+    overwrite: bool,
+}
+
+impl RestoreOptions {
+    /// Onto the real disk, and over no other database.
+    pub fn new() -> RestoreOptions {
+        RestoreOptions::default()
+    }
+
+    /// Whether the restored database takes the place of one that has the name already.
+    pub fn overwrite(mut self, on: bool) -> RestoreOptions {
+        self.overwrite = on;
+        self
+    }
+
+    /// The file system that the database is put on.
+    pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> RestoreOptions {
+        self.vfs = Some(vfs);
+        self
+    }
+}
+
 pub(crate) fn restore(
     backups: &mut [&mut dyn Read],
     path: &Path,
-    vfs: Arc<dyn Vfs>,
-    overwrite: bool,
+    options: RestoreOptions,
     meter: &mut Meter<'_>,
 ) -> Result<RestoreInfo> {
-    let nascent = Nascent::new(path, vfs, overwrite)?;
+    let vfs = or_disk(options.vfs);
+    let nascent = Nascent::new(path, vfs, options.overwrite)?;
     let mut target: Option<(PageFile, Head)> = None;
     for backup in backups {
         let mut blocks = BlockReader::new(*backup, FORMAT)?;
@@ -167,10 +192,7 @@ fn complete(file: PageFile, head: &Head, path: &Path, meter: &mut Meter<'_>) -> 
     })
 }
 
-/// The file system that the options name.
-pub(crate) fn vfs_of(options: &DatabaseOptions) -> Arc<dyn Vfs> {
-    match &options.vfs {
-        Some(vfs) => Arc::clone(vfs),
-        None => Arc::new(weald_vfs::Disk::new()),
-    }
+/// The file system that options name, or the real disk.
+pub(crate) fn or_disk(vfs: Option<Arc<dyn Vfs>>) -> Arc<dyn Vfs> {
+    vfs.unwrap_or_else(|| Arc::new(weald_vfs::Disk::new()))
 }

@@ -28,7 +28,7 @@ pub(crate) struct Walk<'w, 'p, 'm> {
 }
 
 /// A tree, as a person reads it.
-fn name(tree: TreeId) -> String {
+pub(crate) fn name(tree: TreeId) -> String {
     match tree {
         TreeId::ROOT => "the root bucket".into(),
         TreeId::NAMES => "the names of the buckets".into(),
@@ -342,7 +342,7 @@ fn read_all(pages: &Snapshot<'_>, large: LargeRef) -> std::result::Result<(), St
 }
 
 /// What is wrong, without the path and the page, which the place has.
-fn reason(e: &Error) -> String {
+pub(crate) fn reason(e: &Error) -> String {
     match e {
         Error::Corrupt(corruption) => corruption.what.clone(),
         e => e.to_string(),

@@ -34,6 +34,7 @@ impl BatchEncoder {
         }
     }
 
+    #[cfg(test)]
     /// Whether no operation was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.frame.len() == FRAME_HEADER
@@ -136,9 +137,15 @@ pub(crate) struct EncodedBatch {
 }
 
 impl EncodedBatch {
+    #[cfg(test)]
     /// Bytes that the log grows by.
     pub(crate) fn frame_len(&self) -> usize {
         self.frame.len()
+    }
+
+    /// Bytes of the operations.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// An empty encoder that has this batch's buffer.

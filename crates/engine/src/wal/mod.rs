@@ -24,7 +24,7 @@ mod group;
 mod replay;
 mod segment;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -109,10 +109,9 @@ pub(crate) struct Wal {
     config: WalConfig,
     database: u128,
     read_only: bool,
-    /// Taken before `files` and `holds` where both are.
+    /// Taken before `files` where both are.
     writer: Mutex<Writer>,
     files: Mutex<Files>,
-    holds: Arc<Holds>,
     flusher: Flusher,
     counters: Counters,
 }
@@ -241,7 +240,6 @@ impl Wal {
                 previous,
             }),
             files: Mutex::new(Files::new(vfs, dir, config, spares, next_number, exists)),
-            holds: Arc::default(),
             flusher: Flusher::new(tail.end),
             counters: Counters::default(),
         };
@@ -283,21 +281,21 @@ impl Wal {
     }
 
     /// The first failure, where there was one.
+    #[cfg(test)]
     pub(crate) fn check(&self) -> Result<()> {
         self.flusher.check()
     }
 
-    /// Gives back the segments that hold nothing from `lsn` on, but for those that somebody holds; returns how many.
+    /// Gives back the segments that hold nothing from `lsn` on; returns how many.
     ///
     /// The caller's checkpoint at `lsn` must be durable.
     pub(crate) fn recycle_before(&self, lsn: Lsn) -> Result<usize> {
         self.check_writable()?;
         let given_back = {
             let mut writer = self.writer();
-            let limit = self.holds.limit(lsn);
             // The next segment must survive a crash, or the log would not be seen to reach the checkpoint.
             let n = (1..writer.live.len())
-                .take_while(|&i| writer.live[i].start <= limit && writer.live[i].is_durable())
+                .take_while(|&i| writer.live[i].start <= lsn && writer.live[i].is_durable())
                 .count();
             let given_back: Vec<Live> = writer.live.drain(..n).collect();
             self.count_segments(&writer);
@@ -315,13 +313,6 @@ impl Wal {
             .recycled
             .fetch_add(given_back.len() as u64, Ordering::Relaxed);
         Ok(given_back.len())
-    }
-
-    /// Keeps the log from `lsn` on until the returned hold drops; `None` where that part is gone already.
-    pub(crate) fn retain_from(&self, lsn: Lsn) -> Option<Hold> {
-        let writer = self.writer();
-        let start = writer.live.front().map_or(writer.end, |l| l.start);
-        (lsn >= start).then(|| Holds::hold(&self.holds, lsn))
     }
 
     /// Prepares blocks that will be needed soon, so that no append has to; true if there was anything to do.
@@ -354,13 +345,13 @@ impl Wal {
         Ok(lacking)
     }
 
-    /// Removes all files of the log, and its directory, if the checkpoint at `checkpointed` has everything and nobody holds any
-    /// of it; whether that was so. The checkpoint must be durable. An append afterwards begins the log anew.
+    /// Removes all files of the log, and its directory, if the checkpoint at `checkpointed` has everything;
+    /// whether that was so. The checkpoint must be durable. An append afterwards begins the log anew.
     pub(crate) fn remove_all(&self, checkpointed: Lsn) -> Result<bool> {
         self.check_writable()?;
         self.flush(self.end())?;
         let mut writer = self.writer();
-        if writer.end > checkpointed || self.holds.is_any() {
+        if writer.end > checkpointed {
             return Ok(false);
         }
         let mut files = self.files();
@@ -559,62 +550,6 @@ impl Writer {
         {
             segment.retire();
         }
-    }
-}
-
-/// Who keeps which part of the log.
-#[derive(Debug, Default)]
-struct Holds {
-    positions: Mutex<(u64, BTreeMap<u64, Lsn>)>,
-}
-
-impl Holds {
-    fn hold(holds: &Arc<Holds>, lsn: Lsn) -> Hold {
-        let mut positions = holds.lock();
-        let id = positions.0;
-        positions.0 += 1;
-        positions.1.insert(id, lsn);
-        drop(positions);
-        Hold {
-            holds: holds.clone(),
-            id,
-        }
-    }
-
-    fn limit(&self, lsn: Lsn) -> Lsn {
-        self.lock().1.values().copied().fold(lsn, Lsn::min)
-    }
-
-    fn is_any(&self) -> bool {
-        !self.lock().1.is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Lsn>)> {
-        self.positions
-            .lock()
-            .expect("nothing that runs under this lock panics")
-    }
-}
-
-/// Keeps a part of the log; see [`Wal::retain_from`].
-#[derive(Debug)]
-pub(crate) struct Hold {
-    holds: Arc<Holds>,
-    id: u64,
-}
-
-impl Hold {
-    /// Lets go of what is before `lsn`.
-    pub(crate) fn advance(&self, lsn: Lsn) {
-        if let Some(held) = self.holds.lock().1.get_mut(&self.id) {
-            *held = lsn.max(*held);
-        }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.holds.lock().1.remove(&self.id);
     }
 }
 

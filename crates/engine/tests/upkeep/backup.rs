@@ -4,7 +4,9 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use weald_engine::{BackupPoint, Database, DatabaseOptions, Error, Readable, RestoreInfo, Writable};
+use weald_engine::{
+    BackupPoint, Database, DatabaseOptions, Error, Readable, RestoreInfo, RestoreOptions, Writable,
+};
 
 use super::support::*;
 
@@ -22,7 +24,11 @@ fn backup(db: &Database, base: Option<&BackupPoint>) -> (Vec<u8>, BackupPoint) {
 fn restore(setup: &Setup, name: &str, backups: &[&[u8]]) -> Result<RestoreInfo, Error> {
     let mut readers: Vec<&[u8]> = backups.to_vec();
     let mut readers: Vec<&mut dyn Read> = readers.iter_mut().map(|r| r as &mut dyn Read).collect();
-    Database::restore(&mut readers, setup.path(name), setup.options.clone(), true)
+    Database::restore(
+        &mut readers,
+        setup.path(name),
+        RestoreOptions::new().overwrite(true).vfs(setup.vfs()),
+    )
 }
 
 #[test]
@@ -193,8 +199,7 @@ fn nothing_is_overwritten_unasked() {
         Database::restore(
             &mut [&mut &full[..]],
             setup.path(name),
-            setup.options.clone(),
-            overwrite,
+            RestoreOptions::new().overwrite(overwrite).vfs(setup.vfs()),
         )
     };
     assert!(matches!(into("db", true), Err(Error::Locked { .. })));
@@ -250,7 +255,7 @@ fn writers_go_on_while_it_is_backed_up() {
             let mut readers: Vec<&[u8]> = chain.iter().map(|b| &b[..]).collect();
             let mut readers: Vec<&mut dyn Read> = readers.iter_mut().map(|r| r as &mut dyn Read).collect();
             let path = dir.path().join("restored");
-            Database::restore(&mut readers, &path, DatabaseOptions::new(), true).unwrap();
+            Database::restore(&mut readers, &path, RestoreOptions::new().overwrite(true)).unwrap();
             let restored = Database::open(&path).unwrap();
             let tx = restored.read().unwrap();
             for t in 0..2u8 {

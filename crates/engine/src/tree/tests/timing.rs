@@ -8,7 +8,8 @@ use super::shapes::Random;
 use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
 use crate::op::{Entry, LargeRef, Value};
-use crate::tree::{Change, Cursor, PageRead, PageWrite, Root, apply, check, get, get_many, raw};
+use crate::tree::apply::Change;
+use crate::tree::{Cursor, PageRead, PageWrite, Root, apply, check, get, get_many, raw};
 
 const PAGE: usize = 4096;
 const COUNT: usize = 1_000_000;

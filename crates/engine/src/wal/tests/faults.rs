@@ -303,7 +303,7 @@ fn a_full_disk_is_an_error_and_the_log_goes_on_when_there_is_space() {
     for txid in 0..200 {
         match try_commit(&wal, txid, 700) {
             Ok(commit) => all.push(commit),
-            Err(Error::Io(e)) => {
+            Err(Error::DiskFull { source: e }) => {
                 assert_eq!(e.source.kind(), io::ErrorKind::StorageFull);
                 vfs.set(Fault::None);
                 all.push(durable_commit(&wal, txid, 700));

@@ -55,37 +55,6 @@ fn nothing_that_a_checkpoint_lacks_is_given_back() {
 }
 
 #[test]
-fn a_hold_keeps_its_part_of_the_log() {
-    let vfs = memory();
-    let (wal, _) = open(&vfs, Lsn(0));
-    let all: Vec<_> = (1..=300).map(|t| durable_commit(&wal, t, 500)).collect();
-    let end = wal.end();
-    let hold = wal.retain_from(all[50].end).unwrap();
-    let other = wal.retain_from(all[200].end).unwrap();
-    assert!(wal.recycle_before(end).unwrap() > 0);
-    assert_eq!(
-        open_as(vfs.clone(), config(), all[50].end, true).unwrap().1,
-        all[51..]
-    );
-    assert!(!wal.remove_all(end).unwrap());
-    hold.advance(all[100].end);
-    assert!(wal.recycle_before(end).unwrap() > 0);
-    assert_eq!(
-        open_as(vfs.clone(), config(), all[100].end, true).unwrap().1,
-        all[101..]
-    );
-    assert!(wal.retain_from(all[50].end).is_none(), "that part is gone");
-    drop(hold);
-    assert!(wal.recycle_before(end).unwrap() > 0);
-    assert_eq!(
-        open_as(vfs.clone(), config(), all[200].end, true).unwrap().1,
-        all[201..]
-    );
-    drop(other);
-    assert!(wal.remove_all(end).unwrap());
-}
-
-#[test]
 fn a_log_that_nobody_needs_is_removed_with_its_directory() {
     let vfs = memory();
     let (wal, _) = open(&vfs, Lsn(0));
