@@ -64,10 +64,11 @@ pub enum SyncPolicy {
     #[default]
     Immediate,
     /// A commit returns at once; the log is flushed at least this often. A power cut loses at most that much, a killed
-    /// process nothing.
+    /// process nothing. How often is up to the policy of the database: for a single commit on one that is opened with another policy
+    /// it is the same as [`None`](SyncPolicy::None).
     Batched(Duration),
     /// A commit returns at once; the log is flushed by checkpoints only. A power cut loses what came after the last one,
-    /// a killed process nothing.
+    /// a killed process nothing. Without a log a killed process loses that too.
     None,
 }
 
