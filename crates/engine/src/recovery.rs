@@ -236,7 +236,7 @@ pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     }
     let free = free_list::decode(&bytes, meta.end)
         .ok_or_else(|| damaged("the list of free pages makes no sense"))?;
-    Ok(Space::new(meta.end, free))
+    Ok(Space::new(meta.end, &free))
 }
 
 /// What the checkpoint has of filters. Without them everything works, only slower, so that damage is no error.

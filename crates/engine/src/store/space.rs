@@ -42,7 +42,7 @@ pub(crate) struct Survey {
 }
 
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
-const RECENT_MAX: usize = 1024;
+const RECENT_MAX: usize = 256;
 /// How many pages are taken from an extent at once.
 const TAKE: u64 = 64;
 
@@ -61,15 +61,16 @@ pub(crate) struct Space {
     unowned: BTreeMap<u64, u64>,
     /// Pages that the one open transaction has spilled to: a crash frees these too.
     spilled: Vec<Extent>,
+    takes_first: bool,
     /// One more than the last page in use.
     end: u64,
 }
 
-const SCAN_MIN: usize = 64;
+const SCAN_MIN: usize = 256;
 
 impl Space {
     /// The space of a file whose pages are all in use up to `end`, but for `free`.
-    pub(crate) fn new(end: u64, free: impl IntoIterator<Item = Extent>) -> Space {
+    pub(crate) fn new(end: u64, free: &[Extent]) -> Space {
         let mut space = Space {
             by_start: BTreeMap::new(),
             by_len: BTreeSet::new(),
@@ -80,9 +81,14 @@ impl Space {
             scan_at: SCAN_MIN,
             unowned: BTreeMap::new(),
             spilled: Vec::new(),
+            takes_first: false,
             end,
         };
-        free.into_iter().for_each(|extent| space.give_back(extent));
+        let extents = || free.iter().filter(|extent| extent.len > 0);
+        // Sorted and apart, as the lists are, these are built in one go.
+        space.by_start = extents().map(|extent| (extent.start, extent.len)).collect();
+        space.by_len = extents().map(|extent| (extent.len, extent.start)).collect();
+        space.free_pages = extents().map(|extent| extent.len).sum();
         space
     }
 
@@ -106,10 +112,10 @@ impl Space {
         if let Some(page) = self.recent.pop() {
             return PageId(page);
         }
-        match self.by_start.first_key_value() {
-            Some((&start, &len)) => {
+        match self.next_extent() {
+            Some((start, len)) => {
                 // Some at once, as each change of the extents has its price.
-                let taken = len.min(TAKE);
+                let taken = if self.takes_first { 1 } else { len.min(TAKE) };
                 self.remove(start, len);
                 if len > taken {
                     self.insert(start + taken, len - taken);
@@ -122,6 +128,26 @@ impl Space {
                 PageId(self.end - 1)
             }
         }
+    }
+
+    /// The extent that single pages are taken from: the first, so that the end of the file empties, but rather one near it that is long enough for a
+    /// checkpoint to write many pages at once.
+    fn next_extent(&self) -> Option<(u64, u64)> {
+        const NEAR: usize = 16;
+        const LONG: u64 = 16;
+        let mut near = self.by_start.iter().take(NEAR).map(|(&start, &len)| (start, len));
+        let first = near.next()?;
+        if self.takes_first || first.1 >= LONG {
+            return Some(first);
+        }
+        let long = near.find(|(_, len)| *len >= LONG);
+        long.or_else(|| {
+            self.by_len
+                .range((LONG, 0)..)
+                .next()
+                .map(|&(len, start)| (start, len))
+        })
+        .or(Some(first))
     }
 
     /// Takes `len` pages in a row: the smallest extent that has them, or the end of the file.
@@ -330,7 +356,13 @@ impl Space {
         Some(Extent { start, len })
     }
 
-    /// Whether there is a free page below `bound`; the next ones that are taken are the first ones of the file.
+    /// Whether single pages are taken from the very beginning of the file, however scattered they are: to empty its end.
+    pub(crate) fn take_first(&mut self, on: bool) {
+        self.settle();
+        self.takes_first = on;
+    }
+
+    /// Whether there is a free page below `bound`.
     pub(crate) fn has_free_below(&mut self, bound: u64) -> bool {
         self.settle();
         self.by_start
@@ -436,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_page_is_held_by_the_snapshots_that_see_it_and_no_others() {
-        let mut space = Space::new(100, []);
+        let mut space = Space::new(100, &[]);
         space.free_later(freed(7, 10, 20));
         assert_eq!(reclaimed(&mut space, &[15], 30), []);
         assert_eq!(reclaimed(&mut space, &[10], 30), []);
@@ -446,7 +478,7 @@ mod tests {
 
     #[test]
     fn what_is_freed_by_a_commit_that_is_not_published_stays() {
-        let mut space = Space::new(100, []);
+        let mut space = Space::new(100, &[]);
         space.free_later(freed(7, 10, 20));
         assert_eq!(reclaimed(&mut space, &[], 19), []);
         assert_eq!(reclaimed(&mut space, &[], 20), [7]);
@@ -456,7 +488,7 @@ mod tests {
 
     #[test]
     fn neighbours_join_and_the_free_end_goes() {
-        let mut space = Space::new(100, []);
+        let mut space = Space::new(100, &[]);
         for start in [96, 98, 97, 99, 10] {
             space.give_back(Extent { start, len: 1 });
         }
@@ -467,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_run_takes_the_smallest_extent_that_holds_it() {
-        let mut space = Space::new(100, [Extent { start: 10, len: 8 }, Extent { start: 40, len: 5 }]);
+        let mut space = Space::new(100, &[Extent { start: 10, len: 8 }, Extent { start: 40, len: 5 }]);
         assert_eq!(space.take_run(5).start, 40);
         assert_eq!(space.take_run(5).start, 10);
         assert_eq!(space.take_run(5).start, 100);
@@ -476,7 +508,7 @@ mod tests {
 
     #[test]
     fn reserving_takes_exactly_these_pages() {
-        let mut space = Space::new(100, [Extent { start: 10, len: 8 }]);
+        let mut space = Space::new(100, &[Extent { start: 10, len: 8 }]);
         assert!(space.reserve(Extent { start: 12, len: 2 }));
         assert!(!space.reserve(Extent { start: 13, len: 1 }));
         assert!(space.reserve(Extent { start: 105, len: 5 }));
@@ -494,7 +526,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_counts_as_free_what_it_does_not_reach() {
-        let mut space = Space::new(100, []);
+        let mut space = Space::new(100, &[]);
         let run = space.take_unowned(3);
         space.free_later(freed(7, 1, 5));
         space.free_later(freed(8, 1, 6));

@@ -67,20 +67,16 @@ impl<'p, R: PageRead<'p>, M: FnMut(Met<'_>) -> bool> Check<'_, R, M> {
         if !(self.meet)(Met::Page(ptr, level)) {
             return;
         }
+        if level == 0 {
+            return self.leaf(ptr, lower, upper);
+        }
         let page = match self.pages.page(ptr, level) {
             Ok(page) => page,
             Err(error) => return self.damage(ptr, &error),
         };
-        let order = match level {
-            0 => check_leaf(Leaf::new(page), lower, upper),
-            _ => check_branch(Branch::new(page), lower, upper),
-        };
-        if let Err(fault) = order {
+        if let Err(fault) = check_branch(Branch::new(page), lower, upper) {
             let error = self.pages.corrupt(ptr, fault);
             self.damage(ptr, &error);
-        }
-        if level == 0 {
-            return self.leaf(Leaf::new(page));
         }
         self.totals.branches += 1;
         let branch = Branch::new(page);
@@ -98,12 +94,22 @@ impl<'p, R: PageRead<'p>, M: FnMut(Met<'_>) -> bool> Check<'_, R, M> {
         }
     }
 
-    fn leaf(&mut self, leaf: Leaf<'p>) {
-        self.totals.leaves += 1;
-        self.totals.entries += leaf.count() as u64;
-        for large in leaf.large_values(0, leaf.count()) {
-            self.totals.large += 1;
-            (self.meet)(Met::Large(large));
+    fn leaf(&mut self, ptr: PagePtr, lower: Separator<'p>, upper: Option<Separator<'p>>) {
+        let pages = self.pages;
+        let order = pages.with_page(ptr, 0, |page| {
+            let leaf = Leaf::new(page);
+            self.totals.leaves += 1;
+            self.totals.entries += leaf.count() as u64;
+            for large in leaf.large_values(0, leaf.count()) {
+                self.totals.large += 1;
+                (self.meet)(Met::Large(large));
+            }
+            check_leaf(leaf, lower, upper)
+        });
+        match order {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => self.damage(ptr, &pages.corrupt(ptr, fault)),
+            Err(error) => self.damage(ptr, &error),
         }
     }
 

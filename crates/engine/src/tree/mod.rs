@@ -52,6 +52,11 @@ pub(crate) trait PageRead<'p> {
     /// The bytes of a page, verified by [`page::verify`] when it is first met.
     fn page(&self, ptr: PagePtr, level: u8) -> Result<&'p [u8]>;
 
+    /// Shows `look` a page for a moment, for those who read it once: it need not stay in memory then.
+    fn with_page<T>(&self, ptr: PagePtr, level: u8, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        self.page(ptr, level).map(look)
+    }
+
     /// Starts to bring the beginning of a page into the cache, where that is possible without waiting.
     #[inline]
     fn prefetch(&self, _ptr: PagePtr) {}

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{PagePtr, TreeId, TxId};
 use crate::meta::Meta;
+use crate::op::LargeRef;
 use crate::options::PageSize;
 use crate::roots::Roots;
 use crate::store::{Pin, Snapshot, run_of};
@@ -275,7 +276,7 @@ impl Backup<'_, '_, '_> {
         tree::pages(&pages, root, since, &mut |ptr, level| {
             self.page(ptr, level)?;
             if level == 0 && has_large {
-                self.large_values(ptr)?;
+                self.large_values()?;
             }
             Ok(true)
         })
@@ -290,15 +291,17 @@ impl Backup<'_, '_, '_> {
         appended
     }
 
-    /// The runs of a leaf's large values, but for those that the earlier backup has for certain.
-    fn large_values(&mut self, ptr: PagePtr) -> Result<()> {
-        let bytes = self.pages.page(ptr, 0)?;
-        let leaf = Leaf::new(bytes);
+    /// The runs of the large values of the leaf just written, but for those that the earlier backup has for certain.
+    fn large_values(&mut self) -> Result<()> {
+        // The leaf was read last, and is still in the buffer.
+        let leaf = Leaf::new(&self.buffer);
+        let birth = page::birth(&self.buffer);
+        let young: Vec<LargeRef> = leaf
+            .large_values(0, leaf.count())
+            .filter(|large| tree::birth_before(large.first, birth) >= self.large_since)
+            .collect();
         let size = self.pages.store().page_size();
-        for large in leaf.large_values(0, leaf.count()) {
-            if tree::birth_before(large.first, page::birth(bytes)) < self.large_since {
-                continue;
-            }
+        for large in young {
             let run = run_of(large, size);
             self.meter.add(run.len)?;
             for id in run.start..run.start.saturating_add(run.len) {

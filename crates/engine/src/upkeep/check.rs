@@ -93,7 +93,7 @@ pub(crate) fn check_file(
     let end = meta.end.min(file.pages());
     let store = PageStore::new(
         file,
-        Space::new(end, []),
+        Space::new(end, &[]),
         options.dirty_bytes_max,
         options.cache_bytes,
     );

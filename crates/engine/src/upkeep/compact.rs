@@ -133,6 +133,15 @@ fn pass(core: &Core, bound: u64, fill: usize, info: &mut CompactInfo, meter: &mu
     Ok(())
 }
 
+/// Does something at the end, however that comes.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// One commit. Gives how many leaves it built anew, and how many it looked at.
 fn step(core: &Core, at: &mut Position, bound: u64, fill: usize) -> Result<(u64, u64)> {
     let gate = core.gate.enter();
@@ -141,8 +150,8 @@ fn step(core: &Core, at: &mut Position, bound: u64, fill: usize) -> Result<(u64,
     core.reclaim(&state);
     let base = state.head;
     let (pin, _) = core.store.readers.pin(|| (base.txid, ()));
-    // The first free pages come first from here on.
-    core.store.space().has_free_below(bound);
+    core.store.space().take_first(true);
+    let _others = OnDrop(|| core.store.space().take_first(false));
     let mut pages = Apply::begin(core.store.snapshot(&pin), TxId(base.txid.0 + 1), false);
     let mut roots = base;
     let mut records = BTreeMap::new();

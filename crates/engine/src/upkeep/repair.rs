@@ -113,7 +113,7 @@ pub(crate) fn repair(
     let pages = file.pages();
     meter.set_total(pages);
     let free = free_pages(&raw, size, &mut report)?;
-    let store = PageStore::new(file, Space::new(pages, []), 1 << 20, 16 << 20);
+    let store = PageStore::new(file, Space::new(pages, &[]), 1 << 20, 16 << 20);
     let (pin, ()) = store.readers.pin(|| (TxId(u64::MAX >> 1), ()));
     let snapshot = store.snapshot(&pin);
     let meta = choose_meta(&raw, &snapshot);

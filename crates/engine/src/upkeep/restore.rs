@@ -148,7 +148,7 @@ fn write_pages(
 fn complete(file: PageFile, head: &Head, path: &Path, meter: &mut Meter<'_>) -> Result<RestoreInfo> {
     let size = head.page_size.bytes();
     file.cut(head.end)?;
-    let store = PageStore::new(file, Space::new(head.end, []), 1 << 20, 16 << 20);
+    let store = PageStore::new(file, Space::new(head.end, &[]), 1 << 20, 16 << 20);
     let (pin, ()) = store.readers.pin(|| (head.roots.txid, ()));
     let mut report = CheckReport::default();
     let mut walk = Walk::new(store.snapshot(&pin), &head.roots, head.end, meter, &mut report);
@@ -158,7 +158,7 @@ fn complete(file: PageFile, head: &Head, path: &Path, meter: &mut Meter<'_>) -> 
         let what = format!("the backups don't make up a database: {problem}");
         return Err(Error::bad_stream(what));
     }
-    let mut space = Space::new(head.end, used.gaps(head.end));
+    let mut space = Space::new(head.end, &used.gaps(head.end));
     space.trim_end();
     let bytes = free_list::bytes_max(space.extents_max());
     let list = space.take_run(bytes.div_ceil(size as u64));

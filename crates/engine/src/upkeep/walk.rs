@@ -1,10 +1,12 @@
 //! The walk of a check over all trees of a commit.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::ids::{PageId, PagePtr, TreeId};
+use crate::ids::{PagePtr, TreeId};
 use crate::merge::expiry_key;
 use crate::op::{Entry, LargeRef, Value};
 use crate::roots::{Roots, TreeRecord};
@@ -15,13 +17,55 @@ use crate::upkeep::progress::Meter;
 use crate::upkeep::report::{CheckReport, Place};
 use crate::values::ValueReader;
 
+/// Reads leaves past the cache: a walk is too long for them to stay in memory until its end, as what a snapshot lends does.
+struct Leaves<'p> {
+    snapshot: Snapshot<'p>,
+    buffer: RefCell<Vec<u8>>,
+    /// The page in the buffer.
+    held: Cell<PagePtr>,
+}
+
+impl<'p> Leaves<'p> {
+    /// Reads a page from the file and verifies it; one that only memory has is left there.
+    fn read(&self, ptr: PagePtr, level: u8) -> Result<()> {
+        let store = self.snapshot.store();
+        self.held.set(PagePtr::NULL);
+        if !store.is_dirty(ptr.id()) {
+            store.read_from_file(ptr, level, &mut self.buffer.borrow_mut())?;
+            self.held.set(ptr);
+        }
+        Ok(())
+    }
+}
+
+impl<'p> PageRead<'p> for Leaves<'p> {
+    fn page(&self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
+        self.snapshot.page(ptr, level)
+    }
+
+    fn with_page<T>(&self, ptr: PagePtr, level: u8, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        if self.held.get() == ptr {
+            // Taken out meanwhile: looking may lead to further pages.
+            let buffer = self.buffer.take();
+            let seen = look(&buffer);
+            self.buffer.replace(buffer);
+            return Ok(seen);
+        }
+        self.snapshot.page(ptr, level).map(look)
+    }
+
+    fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {
+        self.snapshot.corrupt(ptr, what)
+    }
+}
+
 pub(crate) struct Walk<'w, 'p, 'm> {
     pages: Snapshot<'p>,
+    leaves: Rc<Leaves<'p>>,
     roots: &'w Roots,
     /// No page in use lies beyond.
     end: u64,
     used: PageSet,
-    buffer: Vec<u8>,
     meter: &'w mut Meter<'m>,
     report: &'w mut CheckReport,
     cancelled: Option<Error>,
@@ -51,7 +95,11 @@ impl<'w, 'p, 'm> Walk<'w, 'p, 'm> {
             roots,
             end,
             used: PageSet::default(),
-            buffer: vec![0; pages.store().page_size()],
+            leaves: Rc::new(Leaves {
+                snapshot: pages,
+                buffer: RefCell::new(vec![0; pages.store().page_size()]),
+                held: Cell::new(PagePtr::NULL),
+            }),
             meter,
             report,
             cancelled: None,
@@ -82,8 +130,8 @@ impl<'w, 'p, 'm> Walk<'w, 'p, 'm> {
     /// The pages of a tree, in order, and what they hold.
     fn tree(&mut self, tree: Option<TreeId>, name: &str, record: &TreeRecord) -> Result<()> {
         let before = self.report.problems.len() as u64 + self.report.problems_left_out;
-        let pages = self.pages;
-        let totals = tree::check(&pages, record.root, &mut |met| match met {
+        let leaves = Rc::clone(&self.leaves);
+        let totals = tree::check(&*leaves, record.root, &mut |met| match met {
             Met::Page(ptr, level) => self.page(tree, name, ptr, level),
             Met::Large(large) => self.large(name, large),
             Met::Damage(ptr, e) => {
@@ -132,21 +180,18 @@ impl<'w, 'p, 'm> Walk<'w, 'p, 'm> {
         if !self.claim(name, id) {
             return false;
         }
-        let store = self.pages.store();
-        if !store.is_dirty(PageId(id))
-            && let Err(e) = store.read_from_file(ptr, level, &mut self.buffer)
-        {
+        let leaves = Rc::clone(&self.leaves);
+        let holds_keys = tree.filter(|tree| *tree == TreeId::ROOT || tree.0 >= TreeId::FIRST_USER);
+        let read = leaves.read(ptr, level).and_then(|()| match holds_keys {
+            Some(tree) if level == 0 => {
+                leaves.with_page(ptr, 0, |page| self.entries(tree, name, Leaf::new(page)))
+            }
+            _ => Ok(()),
+        });
+        if let Err(e) = read {
             let place = Place::Pages { first: id, count: 1 };
             self.report.problem(place, format!("in {name}: {}", reason(&e)));
             return false;
-        }
-        let holds_keys = tree.is_some_and(|tree| tree == TreeId::ROOT || tree.0 >= TreeId::FIRST_USER);
-        if level == 0
-            && holds_keys
-            && let Some(tree) = tree
-            && let Ok(page) = self.pages.page(ptr, 0)
-        {
-            self.entries(tree, name, Leaf::new(page));
         }
         true
     }
@@ -165,7 +210,7 @@ impl<'w, 'p, 'm> Walk<'w, 'p, 'm> {
         false
     }
 
-    fn entries(&mut self, tree: TreeId, name: &str, leaf: Leaf<'p>) {
+    fn entries(&mut self, tree: TreeId, name: &str, leaf: Leaf<'_>) {
         self.report.keys += leaf.count() as u64;
         for (key, entry) in (0..leaf.count()).map(|i| leaf.key_and_entry(i)) {
             let value = match entry.value {

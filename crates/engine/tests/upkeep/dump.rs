@@ -142,6 +142,6 @@ fn a_failing_writer_is_an_error() {
     let db = Database::in_memory().unwrap();
     fill(&db, 20, 0);
     assert!(matches!(db.dump(&mut Full), Err(Error::DiskFull { .. })));
-    assert!(matches!(db.backup(&mut Full), Err(Error::Io(_))));
+    assert!(matches!(db.backup(&mut Full), Err(Error::DiskFull { .. })));
     assert_sound(&db, "afterwards");
 }

@@ -10,13 +10,13 @@ use weald_vfs::{Disk, Memory, Vfs};
 
 /// A bucket's contents, for comparison.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Contents {
-    pub(crate) keys: BTreeMap<Vec<u8>, (Vec<u8>, bool)>,
-    pub(crate) sequence: u64,
-    pub(crate) buckets: BTreeMap<Vec<u8>, Contents>,
+pub(super) struct Contents {
+    pub(super) keys: BTreeMap<Vec<u8>, (Vec<u8>, bool)>,
+    pub(super) sequence: u64,
+    pub(super) buckets: BTreeMap<Vec<u8>, Contents>,
 }
 
-pub(crate) fn contents(db: &Database) -> Contents {
+pub(super) fn contents(db: &Database) -> Contents {
     let tx = db.read().unwrap();
     contents_of(&tx.root())
 }
@@ -39,7 +39,7 @@ fn contents_of(bucket: &Bucket<'_>) -> Contents {
 }
 
 /// Bytes without a pattern, always the same.
-pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -51,7 +51,7 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// Fills a database with some of everything.
-pub(crate) fn fill(db: &Database, keys: u64, round: u64) {
+pub(super) fn fill(db: &Database, keys: u64, round: u64) {
     let mut tx = db.write().unwrap();
     for n in 0..keys {
         let key = noise(n * 7 + round % 3, 4 + (n % 20) as usize);
@@ -77,30 +77,30 @@ pub(crate) fn fill(db: &Database, keys: u64, round: u64) {
 }
 
 /// One way to run a database.
-pub(crate) struct Setup {
-    pub(crate) name: String,
-    pub(crate) options: DatabaseOptions,
-    pub(crate) dir: PathBuf,
-    pub(crate) vfs: Arc<dyn Vfs>,
+pub(super) struct Setup {
+    pub(super) name: String,
+    pub(super) options: DatabaseOptions,
+    pub(super) dir: PathBuf,
+    pub(super) vfs: Arc<dyn Vfs>,
     _guard: Option<tempfile::TempDir>,
 }
 
 impl Setup {
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    pub(crate) fn vfs(&self) -> Arc<dyn Vfs> {
+    pub(super) fn vfs(&self) -> Arc<dyn Vfs> {
         Arc::clone(&self.vfs)
     }
 
-    pub(crate) fn open(&self, name: &str) -> Database {
+    pub(super) fn open(&self, name: &str) -> Database {
         Database::open_with_options(self.path(name), self.options.clone()).unwrap()
     }
 }
 
 /// All page sizes, with and without log, mapping and disk.
-pub(crate) fn setups() -> Vec<Setup> {
+pub(super) fn setups() -> Vec<Setup> {
     let mut setups = Vec::new();
     for (i, size) in PageSize::ALL.into_iter().enumerate() {
         for wal in [true, false] {
@@ -123,7 +123,7 @@ pub(crate) fn setups() -> Vec<Setup> {
     setups
 }
 
-pub(crate) fn memory(wal: bool) -> Setup {
+pub(super) fn memory(wal: bool) -> Setup {
     let vfs: Arc<dyn Vfs> = Arc::new(Memory::new());
     Setup {
         name: format!("in memory, wal {wal}"),
@@ -138,13 +138,13 @@ pub(crate) fn memory(wal: bool) -> Setup {
 }
 
 #[track_caller]
-pub(crate) fn assert_sound(db: &Database, what: &str) {
+pub(super) fn assert_sound(db: &Database, what: &str) {
     let report = db.check().unwrap();
     assert!(report.is_sound(), "{what}: {:#?}", report.problems);
 }
 
 #[track_caller]
-pub(crate) fn assert_sound_file(path: &Path, options: &DatabaseOptions, what: &str) {
+pub(super) fn assert_sound_file(path: &Path, options: &DatabaseOptions, what: &str) {
     let report =
         Database::check_file(path, options.clone(), |_| std::ops::ControlFlow::Continue(())).unwrap();
     assert!(report.is_sound(), "{what}: {:#?}", report.problems);
