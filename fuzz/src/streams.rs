@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
-use weald_engine::{Database, DatabaseOptions, LoadOptions, Readable, Writable};
+use weald_engine::{Database, DatabaseOptions, LoadOptions, Readable, RestoreOptions, Writable};
 use weald_vfs::Memory;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -34,12 +34,14 @@ pub(crate) fn backup(data: &[u8]) {
     let mut input = Input(data);
     let mode = input.byte();
     let backup = changed(backup, mode, &mut input);
-    let options = options();
+    let vfs = Arc::new(Memory::new());
     let mut source = &backup[..];
     let sources: &mut [&mut dyn Read] = &mut [&mut source];
-    if Database::restore(sources, "/restored.weald", options.clone(), false).is_err() {
+    let how = RestoreOptions::new().vfs(vfs.clone());
+    if Database::restore(sources, "/restored.weald", how).is_err() {
         return;
     }
+    let options = options().vfs(vfs);
     let db =
         Database::open_with_options("/restored.weald", options).expect("what was restored can be opened");
     let report = db.check().expect("memory does not fail");
