@@ -190,7 +190,7 @@ mod tests {
             scenario: "load".into(),
             keys: 10,
             seconds: 1,
-            dir: "/tmp/x".into(),
+            dir: "x".into(),
         };
         match parse(task.to_args().into_iter()) {
             Ok(Command::Child(parsed)) => assert_eq!(parsed, task),

@@ -312,7 +312,10 @@ impl Core {
         if len < KEYS_MIN {
             return Ok(());
         }
-        let capacity = (len + len / 2).min(BYTES_MAX * 8 / u64::from(self.filters.bits_per_key));
+        // The length is what the file says, and may be anything.
+        let capacity = len
+            .saturating_add(len / 2)
+            .min(BYTES_MAX * 8 / u64::from(self.filters.bits_per_key));
         if len > capacity {
             // It would recognise little, and spoil the cache: better none.
             self.filters.change(|set| drop(set.in_use.remove(&tree)));

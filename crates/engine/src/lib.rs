@@ -10,6 +10,8 @@ mod error;
 mod expiry;
 mod filters;
 mod free_list;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod gate;
 mod ids;
 mod large;

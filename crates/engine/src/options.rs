@@ -64,10 +64,11 @@ pub enum SyncPolicy {
     #[default]
     Immediate,
     /// A commit returns at once; the log is flushed at least this often. A power cut loses at most that much, a killed
-    /// process nothing.
+    /// process nothing. How often is up to the policy of the database: for a single commit on one that is opened with another policy
+    /// it is the same as [`None`](SyncPolicy::None).
     Batched(Duration),
     /// A commit returns at once; the log is flushed by checkpoints only. A power cut loses what came after the last one,
-    /// a killed process nothing.
+    /// a killed process nothing. Without a log a killed process loses that too.
     None,
 }
 
@@ -295,7 +296,7 @@ impl DatabaseOptions {
         self
     }
 
-    /// Names a function for [`merge`](crate::WriteTx::merge). The result is stored, not the operands, so that the function may change later.
+    /// Names a function for [`merge`](crate::Writable::merge). The result is stored, not the operands, so that the function may change later.
     pub fn merge_operator<F>(mut self, name: &str, merge: F) -> Self
     where
         F: Fn(&[u8], Option<&[u8]>, &[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,

@@ -1,3 +1,5 @@
+//! Filters in memory and on disk: no key is missed, damage is refused, and few absent keys pass.
+
 use super::format::{BloomError, BloomHeader, GROUP};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Runs as they are written and read back, chunk by chunk, and what damage to any byte does.
+
 use std::io::{self, Read};
 
 use super::format::*;

@@ -1,3 +1,5 @@
+//! The stage against a map of ordered keys, and its memory.
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -18,6 +18,8 @@ mod batch;
 mod files;
 mod flush;
 mod frame;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod group;
 mod replay;
 mod segment;

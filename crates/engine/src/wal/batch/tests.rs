@@ -1,3 +1,5 @@
+//! Batches survive encoding, and bytes that are no batch are refused.
+
 use std::path::Path;
 
 use proptest::prelude::*;

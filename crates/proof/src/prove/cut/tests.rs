@@ -1,3 +1,5 @@
+//! Where pages end: a function of the keys alone.
+
 use std::vec;
 use std::vec::Vec;
 

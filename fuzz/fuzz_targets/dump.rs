@@ -1,0 +1,5 @@
+//! The target `dump`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| weald_fuzz::run("dump", data));

@@ -1,0 +1,87 @@
+//! `cargo xtask`: the repository's chores, one module each.
+//!
+//! ```text
+//!  ci       all that must hold before a change lands, step after step
+//!  tidy     what the compiler doesn't check: layout, dependency edges, links
+//!  fuzz     the fuzz targets, each for a while
+//!  licences what dependencies are licensed under
+//! ```
+//!
+//! Only the standard library is used, so that it builds in a moment.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod fuzz;
+mod licences;
+mod manifest;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  ci                             everything that CI runs beside the tests
+  tidy                           repository checks
+  licences                       licences and sources of all dependencies
+  fuzz [TARGET] [--seconds N]    run one fuzz target, or each; 60 seconds unless told
+";
+
+/// What a command comes to: a line that says what is wrong.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["ci"] => ci::run(root()),
+        ["tidy"] => tidy::run(root()),
+        ["licences"] => licences::run(root()),
+        ["fuzz", rest @ ..] => fuzz::run(root(), rest),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{}", why.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask is a folder of the repository")
+}
+
+/// All files that belong to the repository: those that git tracks or would, relative to `root`.
+fn files(root: &Path) -> Result<Vec<PathBuf>, String> {
+    let output = std::process::Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .map_err(|e| format!("git ls-files: {e}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "git ls-files: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    let names = String::from_utf8(output.stdout).map_err(|_| "a file name is not UTF-8".to_owned())?;
+    let mut files: Vec<PathBuf> = names
+        .split_terminator('\0')
+        .map(PathBuf::from)
+        .filter(|file| root.join(file).is_file())
+        .collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
