@@ -269,7 +269,7 @@ fn read(bucket: &Bucket<'_>, what: &Do) -> Result<Answer, Error> {
     })
 }
 
-fn step<'t>(cursor: &mut Cursor<'t>, to: &Move) -> Result<Option<(&'t [u8], &'t [u8])>, Error> {
+fn step<'t>(cursor: &mut Cursor<'t>, to: &Move) -> Result<Option<weald_engine::Pair<'t>>, Error> {
     match to {
         Move::First => cursor.first(),
         Move::Last => cursor.last(),
