@@ -100,12 +100,11 @@ impl<'a> Actor<'a> {
             // Reserved before use, so that a later owner of this slot goes on behind it.
             let start = self
                 .own(field::COUNTER)
-                .fetch_add(NUMBERS_AT_ONCE, Ordering::Relaxed)
-                + 1;
+                .fetch_add(NUMBERS_AT_ONCE, Ordering::Relaxed);
             self.local.next_number = start;
-            self.local.numbers_end = start + NUMBERS_AT_ONCE - 1;
+            self.local.numbers_end = start.wrapping_add(NUMBERS_AT_ONCE);
         }
-        self.local.next_number += 1;
+        self.local.next_number = self.local.next_number.wrapping_add(1);
         (self.local.next_number & ((1 << 48) - 1)) << Owner::BITS | u64::from(self.me.0)
     }
 

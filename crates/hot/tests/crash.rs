@@ -162,14 +162,7 @@ fn rounds(name: &str, count: u64, seed: u64) {
     for round in 0..count {
         println!("round {round} of seed {seed}");
         let victims = [spawn(&scratch.0, random.next()), spawn(&scratch.0, random.next())];
-        let patience = Instant::now();
-        while region.info().unwrap().sessions < 3 {
-            assert!(
-                patience.elapsed() < Duration::from_secs(30),
-                "the victims don't start"
-            );
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        wait_for_sessions(&region, 3);
         let until = Instant::now() + Duration::from_micros(random.below(8_000));
         let mut slowest = Duration::ZERO;
         while Instant::now() < until {
@@ -219,4 +212,81 @@ fn killed_for_long() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(7);
     rounds("kill-long", count, seed);
+}
+
+fn wait_for_sessions(region: &Region, count: u64) {
+    let patience = Instant::now();
+    while region.info().unwrap().sessions < count {
+        assert!(
+            patience.elapsed() < Duration::from_secs(30),
+            "the victims don't start"
+        );
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+#[test]
+fn without_repair_the_damage_shows() {
+    // The canary: if `verify` found nothing wrong here, its silence above would mean nothing.
+    let scratch = Scratch::new("canary");
+    let options = RegionOptions {
+        capacity: 64 << 20,
+        sessions: 12,
+        ..Default::default()
+    };
+    let region = Region::create(&scratch.0, &options).unwrap();
+    let witness = region.join("witness").unwrap();
+    let mut seen = 0;
+    for seed in 0..4 {
+        let victim = spawn(&scratch.0, seed);
+        wait_for_sessions(&region, 2);
+        std::thread::sleep(Duration::from_millis(3));
+        kill(victim);
+        seen += u64::from(witness.verify().is_err());
+        witness.recover().unwrap();
+        witness.verify().unwrap();
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn a_stopped_process_holds_nobody_up_and_goes_on_where_it_was() {
+    let scratch = Scratch::new("stop");
+    let options = RegionOptions {
+        capacity: 64 << 20,
+        sessions: 12,
+        ..Default::default()
+    };
+    let region = Region::create(&scratch.0, &options).unwrap();
+    let survivor = region.join("survivor").unwrap();
+    let mut random = Random(3);
+    for seed in 0..12 {
+        let victim = spawn(&scratch.0, 100 + seed);
+        wait_for_sessions(&region, 2);
+        std::thread::sleep(Duration::from_micros(random.below(4000)));
+        let pid = victim.id() as i32;
+        // SAFETY: takes integers only; the process is our child and not reaped yet.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+        for _ in 0..3000 {
+            let start = Instant::now();
+            operate(&survivor, &mut random);
+            assert!(start.elapsed() < Duration::from_secs(2));
+        }
+        let sessions = region.info().unwrap().sessions;
+        assert_eq!(
+            survivor.recover().unwrap(),
+            0,
+            "a stopped process is not a dead one"
+        );
+        assert!(sessions > 1 && region.info().unwrap().sessions == sessions);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGCONT) }, 0);
+        for _ in 0..2000 {
+            operate(&survivor, &mut random);
+        }
+        kill(victim);
+        survivor.recover().unwrap();
+        survivor.verify().unwrap();
+        check_keys(&survivor);
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) fn may_advance<'a>(
 
 /// Moves the era on from `era`, unless somebody else did.
 pub(crate) fn advance(word: &AtomicU64, era: u64) {
-    let _ = word.compare_exchange(era, era + 1, Ordering::AcqRel, Ordering::Acquire);
+    let _ = word.compare_exchange(era, era.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire);
 }
 
 /// Whether what was retired in era `retired` is free now that the era is `era`.
