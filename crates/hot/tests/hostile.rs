@@ -87,7 +87,7 @@ fn mischief(file: &File, random: &mut Random, len: u64) -> u64 {
 
 fn scribble(file: &File, random: &mut Random, len: u64, within: std::ops::Range<u64>) {
     for _ in 0..1 + random.below(20) {
-        let at = within.start + random.below(within.end - within.start) & !7;
+        let at = (within.start + random.below(within.end - within.start)) & !7;
         // A hole has nothing that anybody reads; filling it would only cost memory.
         let mut old = [0; 8];
         if at + 8 <= len && file.read_exact_at(&mut old, at).is_ok() {
