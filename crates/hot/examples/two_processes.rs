@@ -2,14 +2,14 @@
 //!
 //! `cargo run -p weald-hot --example two_processes`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use weald_hot::{Region, RegionOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = std::env::args().nth(1) {
-        return child(path.into());
+        return child(Path::new(&path));
     }
     let path = PathBuf::from(format!("/dev/shm/weald-hot-example-{}", std::process::id()));
     let region = Region::create(
@@ -33,8 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn child(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    let session = Region::open(&path)?.join("child")?;
+fn child(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let session = Region::open(path)?.join("child")?;
     let greeting = session.get(b"greeting")?.unwrap_or_default();
     println!("the child reads: {}", String::from_utf8_lossy(&greeting));
     for _ in 0..100_000 {

@@ -11,10 +11,11 @@ use crate::actor::{Actor, Remains};
 use crate::class::VOLUME_CLASS;
 use crate::error::{Error, Result};
 use crate::heap::{
-    Found, Superblock, TAG_ENTRY, TAG_LINE, TAG_TABLE, Visit, VolumeState, VolumeWord, Whereabouts,
+    Found, Superblock, TAG_ENTRY, TAG_LINE, TAG_NODE, TAG_TABLE, Visit, VolumeState, VolumeWord, Whereabouts,
 };
 use crate::layout::at;
 use crate::map::entry::Entry;
+use crate::order::Node;
 use crate::process::Identity;
 use crate::protocol::RETRIES;
 use crate::protocol::header::{self, Header, Owner, State};
@@ -141,9 +142,16 @@ impl Actor<'_> {
         let is_linked = match tag {
             TAG_ENTRY => self.is_linked(offset, Entry::load(self.shared, offset)?.hash),
             TAG_LINE | TAG_TABLE => self.is_part_of_map(offset, tag),
+            TAG_NODE => self.is_listed_node(offset),
             _ => Ok(false),
         };
         if is_linked? {
+            if tag == TAG_ENTRY && self.shared.ordered {
+                let mut key = Vec::new();
+                Entry::load(self.shared, offset)?.append_key(&mut key);
+                let node = self.ensure_node(&key)?;
+                self.renew(&key, node)?;
+            }
             // Failure: somebody has replaced and retired it since.
             let _ = header.step(word, State::Live, Owner::NOBODY);
             return Ok(());
@@ -228,18 +236,29 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// What a dead session was about to unlink: if it did, and nobody retired it, that is for us to do.
+    /// The entry or node that a dead session was about to unlink: if it did, and nobody retired it, that is for us to do.
     fn sweep_old_entry(&mut self, offset: u64) -> Result<()> {
         if offset == 0 || self.check_place(offset).is_err() {
             return Ok(());
         }
         let header = Header::load(self.word(offset)?);
-        if header.state() != State::Live || self.tag(offset)? != TAG_ENTRY {
+        if header.state() != State::Live {
             return Ok(());
         }
-        let entry = Entry::load(self.shared, offset)?;
-        if !self.is_linked(offset, entry.hash)? {
-            self.bury(offset, header)?;
+        match self.tag(offset)? {
+            TAG_ENTRY => {
+                let entry = Entry::load(self.shared, offset)?;
+                if !self.is_linked(offset, entry.hash)? {
+                    self.bury(offset, header)?;
+                }
+            }
+            TAG_NODE => {
+                let node = Node::load(self.shared, offset)?;
+                if node.is_dead() {
+                    self.unlink(node)?;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::sync::{AtomicU64, Ordering};
 const BUILDING: u64 = u64::from_le_bytes(*b"WEALDBLD");
 const FLAG_ASYMMETRIC_BARRIER: u64 = 1;
 const FLAG_PARANOID: u64 = 2;
+const FLAG_ORDERED: u64 = 4;
 const FLAG_NUMA_SHIFT: u32 = 8;
 const NUMA_SPREAD: u64 = 0xff;
 const NUMA_LOCAL: u64 = 0xfe;
@@ -74,6 +75,9 @@ pub struct RegionOptions {
     pub numa: Numa,
     /// Checks every object against the superblock hierarchy before it is freed. Costs some 20 ns each.
     pub paranoid: bool,
+    /// Keeps keys in order as well, for [`Session::range`]. Costs a node of some 60 bytes and a search for every key
+    /// that is inserted or removed; replacing a value and looking one up cost what they did.
+    pub ordered: bool,
     /// How long to wait for another process that is just creating the region. Default one second.
     pub join_wait: Duration,
 }
@@ -87,6 +91,7 @@ impl Default for RegionOptions {
             page_size: PageSize::Base,
             numa: Numa::Spread,
             paranoid: false,
+            ordered: false,
             join_wait: Duration::from_secs(1),
         }
     }
@@ -119,6 +124,7 @@ pub(crate) struct Shared {
     /// Pins are plain stores, and whoever moves the era makes them visible.
     pub(crate) asymmetric: bool,
     pub(crate) paranoid: bool,
+    pub(crate) ordered: bool,
     pub(crate) identity: Identity,
     pub(crate) liveness: Liveness,
     file: Option<File>,
@@ -313,6 +319,9 @@ impl Region {
         if options.paranoid {
             flags |= FLAG_PARANOID;
         }
+        if options.ordered {
+            flags |= FLAG_ORDERED;
+        }
         let set = |offset, value| map.word(offset).map(|word| word.store(value, Ordering::Relaxed));
         set(at::MAGIC, BUILDING)?;
         set(at::VERSION, VERSION)?;
@@ -377,6 +386,7 @@ impl Region {
             hash_key: [get(at::HASH_KEY)?, get(at::HASH_KEY + 8)?],
             asymmetric,
             paranoid: flags & FLAG_PARANOID != 0,
+            ordered: flags & FLAG_ORDERED != 0,
             identity: Identity::own(),
             liveness: process::lives,
             numa: flags >> FLAG_NUMA_SHIFT & 0xff,

@@ -4,11 +4,14 @@ use std::collections::HashSet;
 
 use crate::actor::Actor;
 use crate::error::{Result, corrupt};
-use crate::heap::{Found, Superblock, TAG_ENTRY, TAG_LINE, TAG_TABLE, Visit, VolumeState, VolumeWord};
+use crate::heap::{
+    Found, Superblock, TAG_ENTRY, TAG_LINE, TAG_NODE, TAG_TABLE, Visit, VolumeState, VolumeWord,
+};
 use crate::layout::{GROUPS, SIEVE, at};
 use crate::map::entry::Entry;
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS, Table};
+use crate::order::{MARK, Node};
 use crate::protocol::header::{Header, State};
 use crate::protocol::line::{Guard, LineState};
 use crate::protocol::stack;
@@ -28,6 +31,8 @@ pub struct Report {
     pub entries: u64,
     /// Tables of the map and lines beside them.
     pub map_parts: u64,
+    /// Nodes of the ordered index.
+    pub nodes: u64,
     /// Objects in magazines.
     pub held: u64,
     /// Objects that wait until nobody can be reading them.
@@ -63,6 +68,8 @@ struct Verifier {
     /// Superblocks in active slots and on stacks.
     circulating: HashSet<u64>,
     linked: u64,
+    /// Keys of the index.
+    nodes: HashSet<Vec<u8>>,
 }
 
 impl Verifier {
@@ -91,6 +98,7 @@ impl Verifier {
             report: Report::default(),
             circulating,
             linked: 0,
+            nodes: keys_in_order(actor)?,
         })
     }
 
@@ -175,7 +183,20 @@ impl Verifier {
         let is_linked = match actor.tag(offset)? {
             TAG_ENTRY => {
                 self.report.entries += 1;
-                actor.is_linked(offset, Entry::load(actor.shared, offset)?.hash)?
+                let entry = Entry::load(actor.shared, offset)?;
+                if actor.shared.ordered {
+                    let mut key = Vec::new();
+                    entry.append_key(&mut key);
+                    if !self.nodes.contains(&key) {
+                        return corrupt("an entry whose key is in the index", offset);
+                    }
+                }
+                actor.is_linked(offset, entry.hash)?
+            }
+            TAG_NODE => {
+                self.report.nodes += 1;
+                let node = Node::load(actor.shared, offset)?;
+                !node.is_dead() && actor.is_listed_node(offset)?
             }
             tag @ (TAG_LINE | TAG_TABLE) => {
                 self.report.map_parts += 1;
@@ -199,7 +220,10 @@ impl Verifier {
             return corrupt("an owner that is a session", offset);
         }
         let status = actor.shared.status(index)?;
-        if status.state() == SlotState::Free || actor.shared.is_orphan(status) {
+        // One who left without waiting for its readers is cleaned up after by whoever comes next.
+        if status.state() != SlotState::Abandoned
+            && (status.state() == SlotState::Free || actor.shared.is_orphan(status))
+        {
             return corrupt("an owner that lives", offset);
         }
         Ok(())
@@ -252,4 +276,22 @@ impl Verifier {
         }
         corrupt("a chain of lines that ends", table.line(index))
     }
+}
+
+/// The keys of the index, which must ascend.
+fn keys_in_order(actor: &Actor<'_>) -> Result<HashSet<Vec<u8>>> {
+    let mut keys = HashSet::new();
+    let mut last: Option<Vec<u8>> = None;
+    let mut next = actor.shared.fixed(at::INDEX_HEAD).load(Ordering::Acquire) & !MARK;
+    while next != 0 {
+        let node = Node::load(actor.shared, next)?;
+        let key = node.key();
+        if last.as_ref().is_some_and(|last| *last >= key) {
+            return corrupt("keys that ascend", next);
+        }
+        keys.insert(key.clone());
+        last = Some(key);
+        next = node.link(0)?.load(Ordering::Acquire) & !MARK;
+    }
+    Ok(keys)
 }

@@ -53,6 +53,12 @@ fn check_value(value: &[u8]) {
     assert_eq!(value, value_of(n), "torn");
 }
 
+fn check_value_of((key, value): (Vec<u8>, Vec<u8>)) {
+    if key != b"counter" {
+        check_value(&value);
+    }
+}
+
 /// One random operation; every kind that there is comes up.
 fn operate(session: &Session, random: &mut Random) {
     let n = random.next();
@@ -82,6 +88,15 @@ fn operate(session: &Session, random: &mut Random) {
         16 => {
             if let Some(value) = session.get_ref(&key).unwrap() {
                 check_value(&value.to_vec());
+            }
+        }
+        18 => {
+            // Only where the region keeps the order.
+            let Ok(range) = session.range(&key[..]..) else {
+                return;
+            };
+            for item in range.take(20) {
+                check_value_of(item.unwrap());
             }
         }
         17 => {
@@ -149,11 +164,12 @@ fn check_keys(session: &Session) {
     }
 }
 
-fn rounds(name: &str, count: u64, seed: u64) {
+fn rounds(name: &str, count: u64, seed: u64, ordered: bool) {
     let scratch = Scratch::new(name);
     let options = RegionOptions {
         capacity: 64 << 20,
         sessions: 12,
+        ordered,
         ..Default::default()
     };
     let region = Region::create(&scratch.0, &options).unwrap();
@@ -197,7 +213,12 @@ fn rounds(name: &str, count: u64, seed: u64) {
 
 #[test]
 fn two_processes_at_a_time_are_killed_and_nothing_is_lost_or_stuck() {
-    rounds("kill", 60, 1);
+    rounds("kill", 50, 1, false);
+}
+
+#[test]
+fn two_processes_at_a_time_are_killed_and_the_order_is_kept() {
+    rounds("kill-ordered", 50, 2, true);
 }
 
 #[test]
@@ -211,7 +232,8 @@ fn killed_for_long() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(7);
-    rounds("kill-long", count, seed);
+    rounds("kill-long", count / 2, seed, false);
+    rounds("kill-long-ordered", count / 2, seed, true);
 }
 
 fn wait_for_sessions(region: &Region, count: u64) {

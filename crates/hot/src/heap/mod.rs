@@ -24,6 +24,7 @@ pub(crate) const SYSTEM_TAGS: u16 = 0xff00;
 pub(crate) const TAG_ENTRY: u16 = 0xff01;
 pub(crate) const TAG_LINE: u16 = 0xff02;
 pub(crate) const TAG_TABLE: u16 = 0xff03;
+pub(crate) const TAG_NODE: u16 = 0xff04;
 
 /// Bits of the second header word that hold the size asked for; the tag is above them.
 const SIZE_BITS: u32 = 40;
@@ -344,7 +345,7 @@ impl Session {
     /// Who may write when is between the sessions that share the object. Bytes that are written while another reads
     /// may reach it in part.
     pub fn write(&self, object: Object, at: u64, bytes: &[u8]) -> Result<()> {
-        let words = self.range(object, at, bytes.len() as u64)?;
+        let words = self.words_of(object, at, bytes.len() as u64)?;
         let lead = (at % 8) as usize;
         let mut rest = bytes;
         let mut shift = lead;
@@ -365,7 +366,7 @@ impl Session {
 
     /// Reads into `buffer` from an object, `at` bytes from its start.
     pub fn read(&self, object: Object, at: u64, buffer: &mut [u8]) -> Result<()> {
-        let words = self.range(object, at, buffer.len() as u64)?;
+        let words = self.words_of(object, at, buffer.len() as u64)?;
         let mut shift = (at % 8) as usize;
         let mut done = 0;
         for word in words {
@@ -379,7 +380,7 @@ impl Session {
     }
 
     /// The words that cover a range of an object.
-    fn range(&self, object: Object, at: u64, len: u64) -> Result<&[AtomicU64]> {
+    fn words_of(&self, object: Object, at: u64, len: u64) -> Result<&[AtomicU64]> {
         let (size, _) = self.size_and_tag(object)?;
         if at.checked_add(len).is_none_or(|end| end > size) {
             return Err(Error::Invalid("a range outside of the object"));

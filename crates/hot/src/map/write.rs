@@ -8,7 +8,7 @@ use crate::map::entry::Entry;
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
 use crate::protocol::RETRIES;
-use crate::protocol::header::Header;
+use crate::protocol::header::{Header, Owner, State};
 use crate::protocol::line::{self, FROZEN, Guard, LineState};
 use crate::session::{Session, field};
 use crate::sync::{AtomicU64, Ordering};
@@ -145,7 +145,11 @@ impl<'a> Actor<'a> {
                     }
                     Some((word, slot, entry)) => {
                         let empty = slot::empty(self.number());
-                        self.replace(word, slot, &entry, empty)?
+                        let removed = self.replace(word, slot, &entry, empty)?;
+                        if removed && self.shared.ordered {
+                            self.kill_node(key)?;
+                        }
+                        removed
                     }
                 },
                 Change::Put(value) => self.put_at(head, &survey, hash, key, &value)?,
@@ -170,6 +174,7 @@ impl<'a> Actor<'a> {
         value: &[u8],
     ) -> Result<bool> {
         if let Some((word, slot, entry)) = survey.found {
+            let replaced = Header::load(entry.header);
             let (offset, header) = self.create_entry(hash, key, value)?;
             let done = match self.replace(word, slot, &entry, slot::pack(hash, offset)) {
                 Ok(done) => done,
@@ -178,11 +183,23 @@ impl<'a> Actor<'a> {
                     return Err(error);
                 }
             };
-            return self.settle(offset, header, done);
+            let settled = self.settle(offset, header, done)?;
+            if settled && self.shared.ordered && replaced.state() == State::Owned {
+                // The one who inserted what we replaced has not renewed the key's node yet, and may never do it.
+                let node = self.ensure_node(key)?;
+                self.renew(key, node)?;
+            }
+            return Ok(settled);
         }
         let Some((place, vacant)) = survey.vacancy else {
             self.make_room(hash, head, survey)?;
             return Ok(false);
+        };
+        // The node first: a key in the map always has one.
+        let node = if self.shared.ordered {
+            Some(self.ensure_node(key)?)
+        } else {
+            None
         };
         let (offset, header) = self.create_entry(hash, key, value)?;
         let new = slot::pack(hash, offset);
@@ -200,7 +217,12 @@ impl<'a> Actor<'a> {
             line::finish(guard, pending, self.word(place)?, vacant, new);
             self.count(1);
         }
-        self.settle(offset, header, decided.is_some())
+        let renewed = match node {
+            Some(node) if decided.is_some() => self.renew(key, node),
+            _ => Ok(()),
+        };
+        let linked = self.settle(offset, header, decided.is_some())?;
+        renewed.map(|()| linked)
     }
 
     /// Gives an entry of ours to the map if it was linked, takes it back if not.
@@ -208,11 +230,7 @@ impl<'a> Actor<'a> {
         if linked {
             let word = self.word(offset)?;
             // Failure: somebody has replaced it already, and retired it.
-            let _ = header.step(
-                word,
-                crate::protocol::header::State::Live,
-                crate::protocol::header::Owner::NOBODY,
-            );
+            let _ = header.step(word, State::Live, Owner::NOBODY);
         } else {
             self.discard(offset)?;
         }
