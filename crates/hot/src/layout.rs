@@ -39,6 +39,8 @@ pub(crate) mod at {
     pub(crate) const TABLE: u64 = 2048;
     pub(crate) const TABLE_NEXT: u64 = 2056;
     pub(crate) const MIGRATED: u64 = 2112;
+    /// Tables made so far: gives each its number.
+    pub(crate) const TABLES: u64 = 2176;
     /// The first links of the ordered index, one for each of 16 levels.
     pub(crate) const INDEX_HEAD: u64 = 3072;
 }

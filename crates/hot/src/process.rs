@@ -5,7 +5,10 @@
 //! instant at which a slot is taken by nobody in particular.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+
+use crate::error::{Error, Result};
 
 /// A process for all time: pid, and the low 28 bits of its start time in clock ticks since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +21,13 @@ pub(crate) const START_BITS: u32 = 28;
 
 impl Identity {
     /// This process.
-    pub(crate) fn own() -> Identity {
+    pub(crate) fn own() -> Result<Identity> {
         let pid = std::process::id();
-        let start = stat_of(pid).map_or(0, |stat| stat.start);
-        Identity { pid, start }
+        let stat = Stat::of(pid).map_err(|e| Error::io("read this process's start time", e))?;
+        Ok(Identity {
+            pid,
+            start: stat.start,
+        })
     }
 
     pub(crate) fn pack(self) -> u64 {
@@ -41,11 +47,16 @@ pub(crate) type Liveness = fn(Identity) -> bool;
 
 /// Asks the kernel.
 pub(crate) fn lives(who: Identity) -> bool {
-    match stat_of(who.pid) {
-        None => false,
-        Some(stat) if stat.start != who.start => false,
-        // A leader that has exited is a zombie while its other threads go on.
-        Some(stat) => !(matches!(stat.state, 'Z' | 'X' | 'x') && stat.threads <= 1),
+    match fs::read_to_string(format!("/proc/{}/stat", who.pid)) {
+        Ok(text) => match Stat::parse(&text) {
+            // A leader that has exited is a zombie while its other threads go on.
+            Some(stat) => {
+                stat.start == who.start && !(matches!(stat.state, 'Z' | 'X' | 'x') && stat.threads <= 1)
+            }
+            None => true,
+        },
+        // Only a clear answer counts: too many open files, say, are nobody's death.
+        Err(e) => !(e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH)),
     }
 }
 
@@ -55,16 +66,22 @@ struct Stat {
     start: u32,
 }
 
-fn stat_of(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets, which may hold anything, brackets too.
-    let rest = &text[text.rfind(')')? + 1..];
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    Some(Stat {
-        state: fields.first()?.chars().next()?,
-        threads: fields.get(17)?.parse().ok()?,
-        start: (fields.get(19)?.parse::<u64>().ok()? & ((1 << START_BITS) - 1)) as u32,
-    })
+impl Stat {
+    fn parse(text: &str) -> Option<Stat> {
+        // The second field is the program's name in brackets, which may hold anything, brackets too.
+        let rest = &text[text.rfind(')')? + 1..];
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Stat {
+            state: fields.first()?.chars().next()?,
+            threads: fields.get(17)?.parse().ok()?,
+            start: (fields.get(19)?.parse::<u64>().ok()? & ((1 << START_BITS) - 1)) as u32,
+        })
+    }
+
+    fn of(pid: u32) -> io::Result<Stat> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Stat::parse(&text).ok_or(io::ErrorKind::InvalidData.into())
+    }
 }
 
 /// The namespace in which this process's pids mean something.
@@ -84,7 +101,7 @@ mod tests {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let stat = stat_of(child.id()).unwrap();
+        let stat = Stat::of(child.id()).unwrap();
         let who = Identity {
             pid: child.id(),
             start: stat.start,
@@ -108,7 +125,7 @@ mod tests {
 
     #[test]
     fn identity_survives_packing() {
-        let own = Identity::own();
+        let own = Identity::own().unwrap();
         assert!(lives(own));
         assert_eq!(Identity::unpack(own.pack()), own);
     }

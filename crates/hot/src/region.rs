@@ -387,7 +387,7 @@ impl Region {
             asymmetric,
             paranoid: flags & FLAG_PARANOID != 0,
             ordered: flags & FLAG_ORDERED != 0,
-            identity: Identity::own(),
+            identity: Identity::own()?,
             liveness: process::lives,
             numa: flags >> FLAG_NUMA_SHIFT & 0xff,
             numa_nodes: os::numa_nodes(),

@@ -24,10 +24,10 @@ use crate::actor::{Actor, Local};
 use crate::error::{Error, Result};
 use crate::layout::at;
 use crate::process::Identity;
-use crate::protocol::epoch::UNPINNED;
+use crate::protocol::epoch::{self, UNPINNED};
 use crate::protocol::header::Owner;
 use crate::region::Shared;
-use crate::sync::{AtomicU64, Ordering, compiler_fence, fence};
+use crate::sync::{AtomicU64, Ordering, compiler_fence};
 
 pub(crate) mod field {
     pub(crate) const STATUS: u64 = 0;
@@ -199,8 +199,7 @@ impl Session {
                 pin.store(era, Ordering::Relaxed);
                 compiler_fence(Ordering::SeqCst);
             } else {
-                pin.store(era, Ordering::SeqCst);
-                fence(Ordering::SeqCst);
+                epoch::pin(pin, era);
             }
         }
         self.pins.set(depth + 1);
@@ -275,8 +274,7 @@ impl Drop for Pin<'_> {
         let depth = self.session.pins.get() - 1;
         self.session.pins.set(depth);
         if depth == 0 {
-            // Release: what was read while pinned was read before this.
-            self.session.pin_word().store(UNPINNED, Ordering::Release);
+            epoch::unpin(self.session.pin_word());
         }
     }
 }

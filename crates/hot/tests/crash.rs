@@ -121,6 +121,8 @@ fn victim() {
         return;
     };
     let seed: u64 = std::env::var("WEALD_HOT_SEED").unwrap().parse().unwrap();
+    // SAFETY: takes integers only. A test that fails leaves no victims behind.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let region = Region::open(Path::new(&path)).unwrap();
     let mut random = Random(seed);
     let session = region.join("victim").unwrap();
@@ -289,6 +291,10 @@ fn a_stopped_process_holds_nobody_up_and_goes_on_where_it_was() {
         let pid = victim.id() as i32;
         // SAFETY: takes integers only; the process is our child and not reaped yet.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+        let stat = format!("/proc/{pid}/stat");
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            std::thread::yield_now();
+        }
         for _ in 0..3000 {
             let start = Instant::now();
             operate(&survivor, &mut random);

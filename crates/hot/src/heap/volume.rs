@@ -272,13 +272,17 @@ impl<'a> Actor<'a> {
             return Ok(());
         }
         let end = (first + head.run_len()).min(self.shared.layout.volumes);
+        // One who died here may have freed the last of them, and others use them now. A tail of theirs has a head of theirs before it.
+        let mut last = first;
+        while last + 1 < end
+            && VolumeWord::load(self.shared.volume_word(last + 1)?).state() == VolumeState::Tail
+        {
+            last += 1;
+        }
         // The head last: as long as it stands, the tails are known to be its own.
-        for volume in (first..end).rev() {
+        for volume in (first..=last).rev() {
             let word = self.shared.volume_word(volume)?;
-            let seen = VolumeWord::load(word);
-            if volume == first || seen.state() == VolumeState::Tail {
-                seen.step(word, VolumeState::Free, Owner::NOBODY, 0);
-            }
+            VolumeWord::load(word).step(word, VolumeState::Free, Owner::NOBODY, 0);
         }
         self.trim_volumes(1)
     }

@@ -59,6 +59,10 @@ impl Shared {
     #[inline]
     fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Search<'_>> {
         let line = self.map.line(head)?;
+        // Looked at first as well: what a line that has been moved leads to may be gone since.
+        if Guard::load(&line[0]).state() == LineState::Moved {
+            return Ok(Search::Elsewhere);
+        }
         let tag = slot::tag(hash);
         let mut words = line;
         let mut found = None;

@@ -158,7 +158,12 @@ impl<'a> Actor<'a> {
         let base = base_in(whole);
         self.word(base - 8)?.store(whole, Ordering::Relaxed);
         self.shared.map.zero(base, len)?;
-        Ok(Table::new(base, log2, self.number() >> Owner::BITS))
+        let number = self
+            .shared
+            .fixed(at::TABLES)
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
+        Ok(Table::new(base, log2, number))
     }
 
     /// The object or run that a table or an overflow line lies in, and whether it is a run.

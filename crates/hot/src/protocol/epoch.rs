@@ -7,10 +7,23 @@
 //! Pinning must be seen before the reads that follow it. A full fence costs more than a look-up, so where the kernel can make
 //! all other threads execute one (`membarrier`), the rare side, [`may_advance`]'s caller, pays for it instead.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// The word of a session that is not pinned.
 pub(crate) const UNPINNED: u64 = 0;
+
+/// Pins, with a full fence: whoever looks for pins after that sees this one, or we see what it unlinked before.
+pub(crate) fn pin(word: &AtomicU64, era: u64) {
+    word.store(era, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+}
+
+/// Ends a pin.
+#[inline]
+pub(crate) fn unpin(word: &AtomicU64) {
+    // Release: what was read while pinned was read before this.
+    word.store(UNPINNED, Ordering::Release);
+}
 
 /// Why the era stays where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

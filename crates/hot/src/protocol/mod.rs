@@ -8,6 +8,8 @@
 pub(crate) mod epoch;
 pub(crate) mod header;
 pub(crate) mod line;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod stack;
 
 /// How often a loop that others can make go round tries again. Only a peer that breaks the protocols can use it up, or a machine in
