@@ -32,6 +32,8 @@ pub(crate) struct Local {
     pub(crate) recovering: bool,
     /// Objects that were handed out and are neither shared nor freed.
     pub(crate) owned: u64,
+    /// Writes since the cache's budget was looked at.
+    pub(crate) writes: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,7 @@ impl Local {
             numbers_end: 0,
             recovering: false,
             owned: 0,
+            writes: 0,
         }
     }
 }

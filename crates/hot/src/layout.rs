@@ -28,7 +28,8 @@ pub(crate) mod at {
     pub(crate) const HASH_KEY: u64 = 48;
     pub(crate) const PID_NAMESPACE: u64 = 64;
     pub(crate) const FLAGS: u64 = 72;
-    pub(crate) const HEADER_CHECK: u64 = 80;
+    pub(crate) const CACHE_BYTES: u64 = 80;
+    pub(crate) const HEADER_CHECK: u64 = 88;
     pub(crate) const ERA: u64 = 1024;
     /// Session slots at and above this were never used.
     pub(crate) const SESSIONS_USED: u64 = 1088;
@@ -41,6 +42,10 @@ pub(crate) mod at {
     pub(crate) const MIGRATED: u64 = 2112;
     /// Tables made so far: gives each its number.
     pub(crate) const TABLES: u64 = 2176;
+    /// The queues of cache mode.
+    pub(crate) const QUEUES: u64 = 2240;
+    /// The next line to look for entries that the queues have lost.
+    pub(crate) const CLOCK_HAND: u64 = 2304;
     /// The first links of the ordered index, one for each of 16 levels.
     pub(crate) const INDEX_HEAD: u64 = 3072;
 }

@@ -7,6 +7,8 @@ mod sync;
 #[cfg(not(loom))]
 mod actor;
 #[cfg(not(loom))]
+mod cache;
+#[cfg(not(loom))]
 mod class;
 #[cfg(not(loom))]
 mod error;
@@ -31,6 +33,8 @@ mod session;
 #[cfg(not(loom))]
 mod verify;
 
+#[cfg(not(loom))]
+pub use cache::CacheStats;
 #[cfg(not(loom))]
 pub use error::{Corruption, Error, Result};
 #[cfg(not(loom))]

@@ -152,6 +152,11 @@ impl Actor<'_> {
                 let node = self.ensure_node(&key)?;
                 self.renew(&key, node)?;
             }
+            if tag == TAG_ENTRY && self.shared.cache_bytes != 0 {
+                // Twice in a queue does no harm.
+                let entry = Entry::load(self.shared, offset)?;
+                self.enqueue(&entry, false)?;
+            }
             // Failure: somebody has replaced and retired it since.
             let _ = header.step(word, State::Live, Owner::NOBODY);
             return Ok(());

@@ -78,6 +78,9 @@ pub struct RegionOptions {
     /// Keeps keys in order as well, for [`Session::range`]. Costs a node of some 60 bytes and a search for every key
     /// that is inserted or removed; replacing a value and looking one up cost what they did.
     pub ordered: bool,
+    /// Cache mode: the most bytes that entries should take, with their headers and slack; 0 for no bound. What is over it is evicted as
+    /// entries are written. The capacity should be a quarter larger, for the table and the queues. Default 0.
+    pub cache_bytes: u64,
     /// How long to wait for another process that is just creating the region. Default one second.
     pub join_wait: Duration,
 }
@@ -92,6 +95,7 @@ impl Default for RegionOptions {
             numa: Numa::Spread,
             paranoid: false,
             ordered: false,
+            cache_bytes: 0,
             join_wait: Duration::from_secs(1),
         }
     }
@@ -125,6 +129,7 @@ pub(crate) struct Shared {
     pub(crate) asymmetric: bool,
     pub(crate) paranoid: bool,
     pub(crate) ordered: bool,
+    pub(crate) cache_bytes: u64,
     pub(crate) identity: Identity,
     pub(crate) liveness: Liveness,
     file: Option<File>,
@@ -333,6 +338,7 @@ impl Region {
         set(at::HASH_KEY + 8, hash_key[1])?;
         set(at::PID_NAMESPACE, process::pid_namespace())?;
         set(at::FLAGS, flags)?;
+        set(at::CACHE_BYTES, options.cache_bytes)?;
         set(at::ERA, 1)?;
         set(at::HEADER_CHECK, header_check(&map)?)?;
         // Release: whoever sees the magic sees the rest.
@@ -387,6 +393,7 @@ impl Region {
             asymmetric,
             paranoid: flags & FLAG_PARANOID != 0,
             ordered: flags & FLAG_ORDERED != 0,
+            cache_bytes: get(at::CACHE_BYTES)?,
             identity: Identity::own()?,
             liveness: process::lives,
             numa: flags >> FLAG_NUMA_SHIFT & 0xff,

@@ -10,7 +10,7 @@
 //!  128  intent: guard, place, expected, new (see the map's lines)
 //!  160  old entry and its header: what the session is about to unlink
 //!  176  hand: the superblock that it is moving from one place to another
-//!  192  counters
+//!  192  hits, misses and evictions of the cache
 //! ```
 //!
 //! Everything else that a session has (magazines, what waits for its era) is in its own memory: the objects' headers
@@ -33,12 +33,16 @@ pub(crate) mod field {
     pub(crate) const STATUS: u64 = 0;
     pub(crate) const COUNTER: u64 = 8;
     pub(crate) const ENTRIES: u64 = 16;
+    pub(crate) const BYTES: u64 = 24;
     pub(crate) const NAME: u64 = 32;
     pub(crate) const PIN: u64 = 64;
     pub(crate) const INTENT: u64 = 128;
     pub(crate) const OLD: u64 = 160;
     pub(crate) const OLD_HEADER: u64 = 168;
     pub(crate) const HAND: u64 = 176;
+    pub(crate) const HITS: u64 = 192;
+    pub(crate) const MISSES: u64 = 200;
+    pub(crate) const EVICTIONS: u64 = 208;
 }
 
 const NAME_LEN: usize = 32;
@@ -138,6 +142,7 @@ impl Session {
         }
         session.introduce(name)?;
         session.act(|actor| actor.recover_dead())?;
+        session.act(|actor| actor.ensure_queues())?;
         Ok(session)
     }
 

@@ -84,7 +84,10 @@ fn operate(session: &Session, random: &mut Random) {
                 session.free(object).unwrap();
             }
         }
-        15 => session.trim().unwrap(),
+        15 if n.is_multiple_of(2) => session.trim().unwrap(),
+        15 => session
+            .put_expiring(&key, &value_of(n), Duration::from_millis(n % 20))
+            .unwrap(),
         16 => {
             if let Some(value) = session.get_ref(&key).unwrap() {
                 check_value(&value.to_vec());
@@ -166,12 +169,13 @@ fn check_keys(session: &Session) {
     }
 }
 
-fn rounds(name: &str, count: u64, seed: u64, ordered: bool) {
+fn rounds(name: &str, count: u64, seed: u64, ordered: bool, cache_bytes: u64) {
     let scratch = Scratch::new(name);
     let options = RegionOptions {
         capacity: 64 << 20,
         sessions: 12,
         ordered,
+        cache_bytes,
         ..Default::default()
     };
     let region = Region::create(&scratch.0, &options).unwrap();
@@ -201,6 +205,8 @@ fn rounds(name: &str, count: u64, seed: u64, ordered: bool) {
             .verify()
             .unwrap_or_else(|error| panic!("round {round} of seed {seed}: {error}"));
         check_keys(&survivor);
+        let stats = survivor.cache_stats().unwrap();
+        assert!(stats.bytes <= stats.budget + (64 << 10), "{stats:?}");
         assert_eq!(region.info().unwrap().sessions, 1);
     }
     let killed = region.info().unwrap().recoveries;
@@ -215,12 +221,17 @@ fn rounds(name: &str, count: u64, seed: u64, ordered: bool) {
 
 #[test]
 fn two_processes_at_a_time_are_killed_and_nothing_is_lost_or_stuck() {
-    rounds("kill", 50, 1, false);
+    rounds("kill", 40, 1, false, 0);
 }
 
 #[test]
 fn two_processes_at_a_time_are_killed_and_the_order_is_kept() {
-    rounds("kill-ordered", 50, 2, true);
+    rounds("kill-ordered", 40, 2, true, 0);
+}
+
+#[test]
+fn two_processes_at_a_time_are_killed_beside_a_cache() {
+    rounds("kill-cache", 40, 3, true, 200 << 10);
 }
 
 #[test]
@@ -234,8 +245,9 @@ fn killed_for_long() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(7);
-    rounds("kill-long", count / 2, seed, false);
-    rounds("kill-long-ordered", count / 2, seed, true);
+    rounds("kill-long", count / 3, seed, false, 0);
+    rounds("kill-long-ordered", count / 3, seed, true, 0);
+    rounds("kill-long-cache", count / 3, seed, true, 200 << 10);
 }
 
 fn wait_for_sessions(region: &Region, count: u64) {

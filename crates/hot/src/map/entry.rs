@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   0  header   8  size and tag
-//!  16  value length (40 bits), key length (24 bits)
+//!  16  value length (40 bits), key length (17 bits), uses in a cache (2 bits), whether it expires (1 bit)
 //!  24  version   32  hash
-//!  40  key, then value, each filled up to 8 bytes
+//!  40  key, then value, each filled up to 8 bytes, then the time of expiry if it does
 //! ```
 
 use crate::actor::Actor;
@@ -19,6 +19,10 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) const KEY_LEN_MAX: usize = 1 << 16;
 const PREFIX: u64 = 40;
 const VALUE_LEN_BITS: u32 = 40;
+const KEY_LEN_BITS: u32 = 17;
+const USES_SHIFT: u32 = VALUE_LEN_BITS + KEY_LEN_BITS;
+const USES_MAX: u64 = 3;
+const EXPIRES: u64 = 1 << (USES_SHIFT + 2);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
@@ -28,8 +32,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) hash: u64,
     pub(crate) key_len: usize,
     pub(crate) value_len: u64,
+    lengths: &'a AtomicU64,
     /// Key and value.
     body: &'a [AtomicU64],
+    expiry: Option<&'a AtomicU64>,
 }
 
 impl<'a> Entry<'a> {
@@ -42,14 +48,14 @@ impl<'a> Entry<'a> {
         let words = shared.map.words(offset, PREFIX / 8)?;
         let lengths = words[2].load(Ordering::Relaxed);
         let value_len = lengths & ((1 << VALUE_LEN_BITS) - 1);
-        let key_len = (lengths >> VALUE_LEN_BITS) as usize;
+        let key_len = (lengths >> VALUE_LEN_BITS) as usize & ((1 << KEY_LEN_BITS) - 1);
         if key_len > KEY_LEN_MAX || value_len > shared.layout.volume_size {
             return corrupt("an entry with possible lengths", offset);
         }
-        let body = shared.map.words(
-            offset + PREFIX,
-            (key_len as u64).div_ceil(8) + value_len.div_ceil(8),
-        )?;
+        let expires = lengths & EXPIRES != 0;
+        let len = (key_len as u64).div_ceil(8) + value_len.div_ceil(8);
+        let all = shared.map.words(offset + PREFIX, len + u64::from(expires))?;
+        let (body, expiry) = all.split_at(len as usize);
         Ok(Entry {
             offset,
             header: &words[0],
@@ -57,7 +63,9 @@ impl<'a> Entry<'a> {
             hash: words[4].load(Ordering::Relaxed),
             key_len,
             value_len,
+            lengths: &words[2],
             body,
+            expiry: expiry.first(),
         })
     }
 
@@ -69,6 +77,33 @@ impl<'a> Entry<'a> {
     #[inline]
     pub(crate) fn value_words(&self) -> &'a [AtomicU64] {
         &self.body[self.key_len.div_ceil(8)..]
+    }
+
+    /// How often it was looked up lately, up to three times.
+    pub(crate) fn uses(&self) -> u64 {
+        self.lengths.load(Ordering::Relaxed) >> USES_SHIFT & USES_MAX
+    }
+
+    /// Two who set it at once may count for one.
+    pub(crate) fn set_uses(&self, uses: u64) {
+        let rest = self.lengths.load(Ordering::Relaxed) & !(USES_MAX << USES_SHIFT);
+        self.lengths.store(rest | uses << USES_SHIFT, Ordering::Relaxed);
+    }
+
+    /// Counts a look-up.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        let uses = self.uses();
+        if uses < USES_MAX {
+            self.set_uses(uses + 1);
+        }
+    }
+
+    /// Whether its time is over by the clock, which is asked only if it has one.
+    #[inline]
+    pub(crate) fn is_expired(&self, now: impl FnOnce() -> u64) -> bool {
+        self.expiry
+            .is_some_and(|expiry| expiry.load(Ordering::Relaxed) <= now())
     }
 
     /// The place of the value in the region.
@@ -94,18 +129,29 @@ impl<'a> Entry<'a> {
 
 impl Actor<'_> {
     /// Makes an entry that is ours and not linked yet. Returns its place and header.
-    pub(crate) fn create_entry(&mut self, hash: u64, key: &[u8], value: &[u8]) -> Result<(u64, Header)> {
+    pub(crate) fn create_entry(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        expiry: Option<u64>,
+    ) -> Result<(u64, Header)> {
         if key.len() > KEY_LEN_MAX {
             return Err(Error::Invalid("a key longer than 64 KiB"));
         }
         let key_words = key.len().div_ceil(8);
-        let body = key_words + value.len().div_ceil(8);
+        let value_end = key_words + value.len().div_ceil(8);
+        let body = value_end + usize::from(expiry.is_some());
         let offset = self.allocate(PREFIX - 16 + body as u64 * 8, TAG_ENTRY)?;
         let words = self.shared.map.words(offset, PREFIX / 8 + body as u64)?;
+        let flags = if expiry.is_some() { EXPIRES } else { 0 };
         words[2].store(
-            value.len() as u64 | (key.len() as u64) << VALUE_LEN_BITS,
+            flags | (key.len() as u64) << VALUE_LEN_BITS | value.len() as u64,
             Ordering::Relaxed,
         );
+        if let Some(expiry) = expiry {
+            words[5 + value_end].store(expiry, Ordering::Relaxed);
+        }
         words[3].store(self.number(), Ordering::Relaxed);
         words[4].store(hash, Ordering::Relaxed);
         store_bytes(&words[5..], key);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::actor::Actor;
+use crate::cache::now_ms;
 use crate::error::{Error, Result, corrupt};
 use crate::layout::at;
 use crate::map::entry::Entry;
@@ -31,9 +32,17 @@ impl Shared {
         hash(self.hash_key, key)
     }
 
-    /// The entry of a key. The caller is pinned.
+    /// The entry of a key, unless its time is over. The caller is pinned.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        Ok(self
+            .find_any(hash, key)?
+            .filter(|entry| !entry.is_expired(now_ms)))
+    }
+
+    /// The entry of a key, expired or not.
+    #[inline]
+    pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
         for _ in 0..RETRIES {
             let Some(current) = self.table(at::TABLE)? else {
                 return Ok(None);
@@ -150,9 +159,9 @@ impl Session {
     #[inline]
     pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>> {
         let _pin = self.pin();
-        let Some(entry) = self.shared.find(self.shared.hash(key), key)? else {
-            return Ok(None);
-        };
+        let found = self.shared.find(self.shared.hash(key), key)?;
+        self.looked_up(found.as_ref());
+        let Some(entry) = found else { return Ok(None) };
         entry.append_value(value);
         Ok(Some(entry.version))
     }
@@ -163,6 +172,7 @@ impl Session {
     pub fn get_ref(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         let pin = self.pin();
         let found = self.shared.find(self.shared.hash(key), key)?;
+        self.looked_up(found.as_ref());
         Ok(found.map(|entry| ValueRef {
             entry,
             shared: &self.shared,
@@ -190,6 +200,7 @@ impl Session {
             self.shared.fetch_ahead(keys, &mut hashes)?;
             for (at, key) in keys.iter().enumerate() {
                 let entry = self.shared.find(hashes[at], key.as_ref())?;
+                self.looked_up(entry.as_ref());
                 let value = entry.map(|entry| {
                     value.clear();
                     entry.append_value(&mut value);

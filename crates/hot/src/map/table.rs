@@ -493,7 +493,8 @@ impl<'a> Actor<'a> {
         let next = self.shared.table(at::TABLE_NEXT)?;
         let tables = [self.shared.table(at::TABLE)?, next];
         if tag != TAG_LINE {
-            return Ok(tables.iter().flatten().any(|table| table.base == base));
+            let queues = self.shared.fixed(at::QUEUES).load(Ordering::Acquire);
+            return Ok(queues == base || tables.iter().flatten().any(|table| table.base == base));
         }
         let mark = self.shared.map.line(base)?[0].load(Ordering::Acquire);
         let index = (mark & ((1 << 38) - 1)) >> 1;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::actor::Actor;
+use crate::cache::now_ms;
 use crate::error::{Error, Result, corrupt};
 use crate::map::entry::Entry;
 use crate::map::slot;
@@ -55,6 +56,15 @@ struct Survey<'a> {
     vacancy: Option<(u64, u64)>,
     /// Place and contents of the last link.
     end: (u64, u64),
+}
+
+/// What holds for a change beside what it does.
+#[derive(Clone, Copy, Default)]
+struct Terms {
+    /// When the value that is put expires, in milliseconds since 1970.
+    expiry: Option<u64>,
+    /// Whether an entry whose time is over counts as there.
+    sees_expired: bool,
 }
 
 /// What was there before a change.
@@ -120,6 +130,7 @@ impl<'a> Actor<'a> {
     fn change<'v>(
         &mut self,
         key: &[u8],
+        terms: Terms,
         mut decide: impl FnMut(Option<&Entry<'_>>) -> Result<Change<'v>>,
     ) -> Result<Before> {
         let hash = self.shared.hash(key);
@@ -128,31 +139,31 @@ impl<'a> Actor<'a> {
             let Some(survey) = self.survey(head, hash, key)? else {
                 continue;
             };
-            let existed = survey.found.is_some();
-            let done = match decide(survey.found.as_ref().map(|(_, _, entry)| entry))? {
-                Change::Keep => {
+            let valid = |entry: &&Entry<'_>| terms.sees_expired || !entry.is_expired(now_ms);
+            let found = survey.found.as_ref().map(|(_, _, entry)| entry).filter(valid);
+            let existed = found.is_some();
+            let done = match (decide(found)?, &survey.found) {
+                (Change::Keep, _) | (Change::Remove, None) => {
                     return Ok(Before {
                         existed,
                         changed: false,
                     });
                 }
-                Change::Remove => match survey.found {
-                    None => {
-                        return Ok(Before {
-                            existed,
-                            changed: false,
-                        });
+                (Change::Remove, Some((word, slot, entry))) => {
+                    let empty = slot::empty(self.number());
+                    let removed = self.replace(word, *slot, entry, empty)?;
+                    if removed && self.shared.ordered {
+                        self.kill_node(key)?;
                     }
-                    Some((word, slot, entry)) => {
-                        let empty = slot::empty(self.number());
-                        let removed = self.replace(word, slot, &entry, empty)?;
-                        if removed && self.shared.ordered {
-                            self.kill_node(key)?;
-                        }
-                        removed
+                    removed
+                }
+                (Change::Put(value), _) => {
+                    let put = self.put_at(head, &survey, (hash, key, &value), terms.expiry)?;
+                    if put && self.shared.cache_bytes != 0 {
+                        self.keep_budget()?;
                     }
-                },
-                Change::Put(value) => self.put_at(head, &survey, hash, key, &value)?,
+                    put
+                }
             };
             if done {
                 return Ok(Before {
@@ -164,18 +175,43 @@ impl<'a> Actor<'a> {
         Err(Error::Again("a key that others keep changing"))
     }
 
+    /// Gives a key a value, for ever or until a time.
+    pub(crate) fn put_until(&mut self, key: &[u8], value: &[u8], expiry: Option<u64>) -> Result<()> {
+        self.change(
+            key,
+            Terms {
+                expiry,
+                ..Terms::default()
+            },
+            |_| Ok(Change::Put(Cow::Borrowed(value))),
+        )?;
+        Ok(())
+    }
+
+    /// Removes a key if its entry is the one at `place`.
+    pub(crate) fn remove_exactly(&mut self, key: &[u8], place: u64) -> Result<bool> {
+        let terms = Terms {
+            sees_expired: true,
+            ..Terms::default()
+        };
+        let before = self.change(key, terms, |found| {
+            let is_it = found.is_some_and(|entry| entry.offset == place);
+            Ok(if is_it { Change::Remove } else { Change::Keep })
+        })?;
+        Ok(before.changed)
+    }
+
     /// Puts a new entry where the survey says. `false` if the place has changed since.
     fn put_at(
         &mut self,
         head: u64,
         survey: &Survey<'a>,
-        hash: u64,
-        key: &[u8],
-        value: &[u8],
+        (hash, key, value): (u64, &[u8], &[u8]),
+        expiry: Option<u64>,
     ) -> Result<bool> {
         if let Some((word, slot, entry)) = survey.found {
             let replaced = Header::load(entry.header);
-            let (offset, header) = self.create_entry(hash, key, value)?;
+            let (offset, header) = self.create_entry(hash, key, value, expiry)?;
             let done = match self.replace(word, slot, &entry, slot::pack(hash, offset)) {
                 Ok(done) => done,
                 Err(error) => {
@@ -183,7 +219,13 @@ impl<'a> Actor<'a> {
                     return Err(error);
                 }
             };
+            let admitted = if done {
+                self.admit(offset, Some(&entry))
+            } else {
+                Ok(())
+            };
             let settled = self.settle(offset, header, done)?;
+            admitted?;
             if settled && self.shared.ordered && replaced.state() == State::Owned {
                 // The one who inserted what we replaced has not renewed the key's node yet, and may never do it.
                 let node = self.ensure_node(key)?;
@@ -201,7 +243,7 @@ impl<'a> Actor<'a> {
         } else {
             None
         };
-        let (offset, header) = self.create_entry(hash, key, value)?;
+        let (offset, header) = self.create_entry(hash, key, value, expiry)?;
         let new = slot::pack(hash, offset);
         let guard = &self.shared.map.line(head)?[0];
         let decided = line::decide(
@@ -217,12 +259,32 @@ impl<'a> Actor<'a> {
             line::finish(guard, pending, self.word(place)?, vacant, new);
             self.count(1);
         }
+        // What goes wrong from here on must not keep the entry from being settled.
         let renewed = match node {
             Some(node) if decided.is_some() => self.renew(key, node),
             _ => Ok(()),
         };
+        let admitted = if decided.is_some() {
+            self.admit(offset, None)
+        } else {
+            Ok(())
+        };
         let linked = self.settle(offset, header, decided.is_some())?;
-        renewed.map(|()| linked)
+        renewed.and(admitted).map(|()| linked)
+    }
+
+    /// In cache mode, counts and queues an entry that was just linked, in place of an old one or as a key's first.
+    fn admit(&mut self, offset: u64, old: Option<&Entry<'_>>) -> Result<()> {
+        if self.shared.cache_bytes == 0 {
+            return Ok(());
+        }
+        let entry = Entry::load(self.shared, offset)?;
+        let class = self.class(Header::load(entry.header).class())?;
+        self.count_bytes(class.footprint as i64);
+        if let Some(old) = old {
+            entry.set_uses(old.uses());
+        }
+        self.enqueue(&entry, old.is_none())
     }
 
     /// Gives an entry of ours to the map if it was linked, takes it back if not.
@@ -255,7 +317,13 @@ impl<'a> Actor<'a> {
         if slot::place(new).is_none() {
             self.count(-1);
         }
-        self.bury(entry.offset, header)?;
+        if self.shared.cache_bytes != 0
+            && let Some(class) = self.shared.layout.classes.class(header.class())
+        {
+            self.count_bytes(-(class.footprint as i64));
+        }
+        // The change is made. Retiring may come upon others' trouble, which is theirs: whoever needs the memory meets it again.
+        let _ = self.bury(entry.offset, header);
         Ok(true)
     }
 
@@ -287,14 +355,13 @@ impl Session {
     /// Gives a key a value.
     #[inline]
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.act(|actor| actor.change(key, |_| Ok(Change::Put(Cow::Borrowed(value)))))?;
-        Ok(())
+        self.act(|actor| actor.put_until(key, value, None))
     }
 
     /// Gives a key a value if it has none. Returns whether it did.
     pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let before = self.act(|actor| {
-            actor.change(key, |found| {
+            actor.change(key, Terms::default(), |found| {
                 Ok(if found.is_some() {
                     Change::Keep
                 } else {
@@ -307,7 +374,7 @@ impl Session {
 
     /// Removes a key. Returns whether it was there.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
-        let before = self.act(|actor| actor.change(key, |_| Ok(Change::Remove)))?;
+        let before = self.act(|actor| actor.change(key, Terms::default(), |_| Ok(Change::Remove)))?;
         Ok(before.existed)
     }
 
@@ -327,7 +394,7 @@ impl Session {
     pub fn compare_and_swap(&self, key: &[u8], expected: Expected<'_>, new: Option<&[u8]>) -> Result<Swap> {
         let mut result = Swap::Done;
         self.act(|actor| {
-            actor.change(key, |found| {
+            actor.change(key, Terms::default(), |found| {
                 let fits = match (expected, found) {
                     (Expected::Absent, None) => true,
                     (Expected::Value(value), Some(entry)) => entry.value() == value,
@@ -353,7 +420,7 @@ impl Session {
     pub fn fetch_add(&self, key: &[u8], difference: i64) -> Result<i64> {
         let mut sum = 0;
         self.act(|actor| {
-            actor.change(key, |found| {
+            actor.change(key, Terms::default(), |found| {
                 let old = match found {
                     None => 0,
                     Some(entry) => match <[u8; 8]>::try_from(entry.value()) {
@@ -378,7 +445,7 @@ impl Session {
         mut change: impl FnMut(Option<&[u8]>) -> Change<'v>,
     ) -> Result<bool> {
         let before = self.act(|actor| {
-            actor.change(key, |found| {
+            actor.change(key, Terms::default(), |found| {
                 let value = found.map(Entry::value);
                 Ok(change(value.as_deref()))
             })

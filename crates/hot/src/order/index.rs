@@ -191,7 +191,8 @@ impl<'a> Actor<'a> {
             return Ok(());
         }
         if stamp & DEAD == 0 {
-            if self.shared.find(self.shared.hash(key), key)?.is_some() {
+            // One that has expired still has its place in the map, and may be given a value there.
+            if self.shared.find_any(self.shared.hash(key), key)?.is_some() {
                 return Ok(());
             }
             self.own(field::OLD).store(offset, Ordering::Release);
