@@ -46,7 +46,7 @@ impl Drop for Scratch {
 fn try_everything(session: &Session, random: &mut Random) {
     let key = random.below(300).to_le_bytes();
     let value = vec![random.next() as u8; random.below(300) as usize];
-    match random.below(16) {
+    match random.below(20) {
         0..4 => drop(session.put(&key, &value)),
         4 => drop(session.insert(&key, &value)),
         5 | 6 => drop(session.remove(&key)),
@@ -63,6 +63,18 @@ fn try_everything(session: &Session, random: &mut Random) {
             if let Ok(Some(found)) = session.get_ref(&key) {
                 found.to_vec();
             }
+        }
+        13 => drop(session.put_expiring(&key, &value, Duration::from_millis(random.below(10)))),
+        14 => {
+            if let Ok(range) = session.range(&key[..]..) {
+                range.take(30).for_each(drop);
+            }
+        }
+        15 => {
+            if let Ok(range) = session.range(..) {
+                range.rev().take(10).for_each(drop);
+            }
+            let _ = session.cache_stats();
         }
         12 => drop(session.get_many(&[key, key], |_, _| {})),
         _ => drop(session.get(&key)),
@@ -96,6 +108,14 @@ fn scribble(file: &File, random: &mut Random, len: u64, within: std::ops::Range<
     }
 }
 
+/// Other seeds than usual, for a longer hunt.
+fn seed_base(usual: u64) -> u64 {
+    std::env::var("WEALD_HOT_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .map_or(usual, |seed: u64| seed * 10 + usual)
+}
+
 fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
     for round in 0..count {
         let seed = seed * 1000 + round;
@@ -106,6 +126,9 @@ fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
             capacity: 4 << 20,
             volume_size: 1 << 18,
             sessions: 4,
+            ordered: round % 2 == 1,
+            cache_bytes: if round % 3 == 2 { 100 << 10 } else { 0 },
+            paranoid: round % 5 == 4,
             ..Default::default()
         };
         let region = Region::create(&scratch.0, &options).unwrap();
@@ -127,6 +150,7 @@ fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
             }
         }
         let _ = session.verify();
+        let _ = session.remove_expired();
         let _ = session.recover();
         let _ = session.trim();
         drop(session);
@@ -149,15 +173,15 @@ fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
 
 #[test]
 fn scribbling_over_tables_and_heads_is_survived() {
-    rounds(1, 150, |_| 88..60_000);
+    rounds(seed_base(1), 90, |_| 96..60_000);
 }
 
 #[test]
 fn scribbling_over_the_first_volumes_is_survived() {
-    rounds(2, 150, |_| 45_000..600_000);
+    rounds(seed_base(2), 90, |_| 45_000..600_000);
 }
 
 #[test]
 fn scribbling_over_everything_is_survived() {
-    rounds(3, 150, |len| 0..len);
+    rounds(seed_base(3), 90, |len| 0..len);
 }
