@@ -106,7 +106,8 @@ impl Header {
     /// Whether the word says `state`, with `owner` as its owner.
     #[inline]
     pub(crate) fn is(self, state: State, owner: Owner) -> bool {
-        self.state() == state && self.owner() == owner
+        const BOTH: u64 = 7 | (Owner::MAX as u64) << OWNER_SHIFT;
+        self.0 & BOTH == state as u64 | u64::from(owner.0) << OWNER_SHIFT
     }
 
     /// The header after a step to `state`: a generation later.
