@@ -70,3 +70,19 @@ impl TreeId {
 /// A log sequence number: a position in the write-ahead log, in bytes since the database was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// Far more than any disk takes in: what lies beyond is damage, and sums of two positions below it don't overflow.
+    pub(crate) const MAX: Lsn = Lsn(1 << 62);
+
+    /// The position `bytes` further on.
+    pub(crate) fn plus(self, bytes: u64) -> Lsn {
+        Lsn(self.0 + bytes)
+    }
+
+    /// How many bytes this position lies after `earlier`.
+    pub(crate) fn since(self, earlier: Lsn) -> u64 {
+        debug_assert!(earlier <= self);
+        self.0 - earlier.0
+    }
+}

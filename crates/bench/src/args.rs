@@ -1,0 +1,200 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use crate::engine::{Error, Result};
+use crate::engines;
+use crate::rows;
+
+pub(crate) const HELP: &str = "\
+Benchmarks of Weald's engine beside other engines.
+
+weald-bench engine [options]
+  --keys N        keys of a database (1000000); several, with commas, show how figures grow
+  --engines A,B   engines to run: all that were built in, by default
+  --rows A,B      rows or scenarios to run: all by default
+  --runs N        runs, of which the medians count (3)
+  --seconds N     the longest that a row of single operations takes (4)
+  --dir PATH      where databases are created (the system's temporary directory)
+  --json PATH     write every figure there too
+  --markdown PATH write the table there too
+";
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Engine(Asked),
+    Child(Task),
+}
+
+/// What a comparison was asked to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) keys: Vec<u64>,
+    pub(crate) engines: Vec<String>,
+    pub(crate) rows: Vec<&'static str>,
+    pub(crate) runs: u32,
+    pub(crate) seconds: u64,
+    pub(crate) dir: PathBuf,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// What one process does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) engine: String,
+    pub(crate) scenario: String,
+    pub(crate) keys: u64,
+    pub(crate) seconds: u64,
+    pub(crate) dir: PathBuf,
+}
+
+pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
+    match args.next().as_deref() {
+        Some("engine") => Ok(Command::Engine(asked(args)?)),
+        Some("child") => Ok(Command::Child(task(args)?)),
+        None | Some("help" | "--help" | "-h") => Ok(Command::Help),
+        Some(other) => Err(format!("no command {other:?}; try --help").into()),
+    }
+}
+
+fn asked(mut args: impl Iterator<Item = String>) -> Result<Asked> {
+    let mut asked = Asked {
+        keys: vec![1_000_000],
+        engines: engines::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+        rows: rows::ROWS.iter().map(|row| row.id).collect(),
+        runs: 3,
+        seconds: 4,
+        dir: std::env::temp_dir(),
+        json: None,
+        markdown: None,
+    };
+    while let Some(name) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--keys" => asked.keys = value.split(',').map(number).collect::<Result<_>>()?,
+            "--engines" => asked.engines = value.split(',').map(engine).collect::<Result<_>>()?,
+            "--rows" => asked.rows = chosen_rows(&value)?,
+            "--runs" => asked.runs = u32::try_from(number(&value)?)?,
+            "--seconds" => asked.seconds = number(&value)?,
+            "--dir" => asked.dir = value.into(),
+            "--json" => asked.json = Some(value.into()),
+            "--markdown" => asked.markdown = Some(value.into()),
+            _ => return Err(format!("no option {name:?}; try --help").into()),
+        }
+    }
+    Ok(asked)
+}
+
+fn chosen_rows(names: &str) -> Result<Vec<&'static str>> {
+    let mut chosen = Vec::new();
+    for name in names.split(',') {
+        let before = chosen.len();
+        let matching = rows::ROWS
+            .iter()
+            .filter(|row| row.id == name || row.scenario == name);
+        chosen.extend(matching.map(|row| row.id));
+        if chosen.len() == before {
+            return Err(format!("no row or scenario {name:?}").into());
+        }
+    }
+    Ok(chosen)
+}
+
+fn engine(name: &str) -> Result<String> {
+    if engines::NAMES.contains(&name) {
+        Ok(name.to_owned())
+    } else {
+        let built = engines::NAMES.join(", ");
+        Err(format!("no engine {name:?} was built in, but: {built}").into())
+    }
+}
+
+fn number(text: &str) -> Result<u64> {
+    match text.replace('_', "").parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(Error::from(format!("{text:?} is no number greater than zero"))),
+    }
+}
+
+impl Task {
+    /// What [`parse`] makes this task of.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        vec![
+            "child".to_owned(),
+            self.engine.clone(),
+            self.scenario.clone(),
+            self.keys.to_string(),
+            self.seconds.to_string(),
+            self.dir.display().to_string(),
+        ]
+    }
+}
+
+fn task(args: impl Iterator<Item = String>) -> Result<Task> {
+    let args: Vec<String> = args.collect();
+    let [engine, scenario, keys, seconds, dir] = &args[..] else {
+        return Err("a child needs an engine, a scenario, keys, seconds and a directory".into());
+    };
+    Ok(Task {
+        engine: engine.clone(),
+        scenario: scenario.clone(),
+        keys: number(keys)?,
+        seconds: number(seconds)?,
+        dir: dir.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> impl Iterator<Item = String> {
+        line.split_whitespace().map(str::to_owned)
+    }
+
+    #[test]
+    fn options_are_understood() {
+        let line = "engine --keys 1_000,20 --engines weald --rows get,sorted --runs 5 --json x";
+        let Ok(Command::Engine(asked)) = parse(words(line)) else {
+            panic!("not understood")
+        };
+        assert_eq!(asked.keys, [1000, 20]);
+        assert_eq!(asked.rows, ["get", "load-sorted"]);
+        assert_eq!(asked.runs, 5);
+        assert_eq!(asked.json, Some(PathBuf::from("x")));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in [
+            "engines",
+            "engine --keys",
+            "engine --keys 0",
+            "engine --keys x",
+            "engine --rows nothing",
+            "engine --engines nothing",
+            "engine --fast yes",
+            "child weald load",
+        ] {
+            assert!(parse(words(line)).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_task_comes_through_the_command_line() {
+        let task = Task {
+            engine: "weald".into(),
+            scenario: "load".into(),
+            keys: 10,
+            seconds: 1,
+            dir: "/tmp/x".into(),
+        };
+        match parse(task.to_args().into_iter()) {
+            Ok(Command::Child(parsed)) => assert_eq!(parsed, task),
+            other => panic!("{other:?}"),
+        }
+    }
+}

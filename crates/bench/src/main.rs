@@ -1,0 +1,47 @@
+//! Benchmarks of Weald's engine beside other engines.
+//!
+//! ```text
+//!  args        what was asked for
+//!  session     starts a process for each engine, scenario and run, interleaved, and collects what they print
+//!  scenarios   what such a process does: fill a fresh database, then measure row by row
+//!  engines     the engines behind one interface
+//!  workload    keys, values and distributions, all made from numbers, so that every read can be verified
+//!  measure     wall time, CPU time, memory, bytes on disk
+//!  rows        what is measured, and what Weald is to reach
+//!  report      medians, ratios and the verdict, as markdown and as JSON
+//! ```
+//!
+//! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
+
+#![deny(unsafe_code)]
+
+mod args;
+mod engine;
+mod engines;
+mod measure;
+mod report;
+mod rows;
+mod scenarios;
+mod session;
+mod workload;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let done = match args::parse(std::env::args().skip(1)) {
+        Ok(args::Command::Help) => {
+            print!("{}", args::HELP);
+            Ok(())
+        }
+        Ok(args::Command::Engine(asked)) => session::run(&asked),
+        Ok(args::Command::Child(task)) => engines::run(&task),
+        Err(why) => Err(why),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("weald-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is measured, and what Weald is to reach.
+
+/// How a row's values compare, and what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Operations per second: more is better.
+    PerSecond,
+    /// Milliseconds: less is better.
+    Milliseconds,
+    /// Megabytes of 10⁶ bytes: less is better.
+    Megabytes,
+    /// Megabytes per second: more is better.
+    MegabytesPerSecond,
+    /// So many times what it was before: less is better.
+    Times,
+}
+
+impl Unit {
+    pub(crate) fn is_more_better(self) -> bool {
+        matches!(self, Unit::PerSecond | Unit::MegabytesPerSecond)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Unit::PerSecond => "/s",
+            Unit::Milliseconds => "ms",
+            Unit::Megabytes => "MB",
+            Unit::MegabytesPerSecond => "MB/s",
+            Unit::Times => "×",
+        }
+    }
+}
+
+/// What Weald is to reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Target {
+    /// So many times what the best peer has in the same run: at least where more is better, at most where less is.
+    OfBest(f64),
+    /// A value of its own, whatever the peers have.
+    AtMost(f64),
+    /// Measured for what it tells.
+    None,
+}
+
+/// A line of the report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) id: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) target: Target,
+    /// The scenario that measures it.
+    pub(crate) scenario: &'static str,
+}
+
+const fn row(
+    scenario: &'static str,
+    id: &'static str,
+    label: &'static str,
+    unit: Unit,
+    target: Target,
+) -> Row {
+    Row {
+        id,
+        label,
+        unit,
+        target,
+        scenario,
+    }
+}
+
+use Target::{AtMost, OfBest};
+use Unit::{Megabytes, MegabytesPerSecond, Milliseconds, PerSecond, Times};
+
+/// All rows, by scenario.
+pub(crate) const ROWS: &[Row] = &[
+    row("load", "load", "load, random keys, one durable transaction", PerSecond, OfBest(2.0)),
+    row("load", "len", "len()", PerSecond, OfBest(1.0)),
+    row("load", "get", "random reads in one snapshot", PerSecond, OfBest(1.2)),
+    row("load", "get-snapshots", "random reads, a snapshot each", PerSecond, OfBest(1.2)),
+    row("load", "get-absent", "reads of absent keys", PerSecond, OfBest(2.0)),
+    row("load", "seek", "seek and 10 entries", PerSecond, OfBest(1.1)),
+    row("load", "scan", "full scan", PerSecond, OfBest(1.0)),
+    row("load", "get-threads", "random reads, 2 threads", PerSecond, OfBest(1.2)),
+    row("load", "memory", "memory beside the page cache after reads", Megabytes, AtMost(64.0)),
+    row("load", "open", "open after a clean close, first read", Milliseconds, OfBest(1.0)),
+    row("load", "get-cold", "reads after the page cache was dropped", PerSecond, OfBest(1.0)),
+    row("load", "remove", "remove half, random, one durable transaction", PerSecond, OfBest(1.0)),
+    row("load", "disk-removed", "bytes on disk after that", Megabytes, OfBest(1.2)),
+    row("load", "compact", "compaction: time", Milliseconds, OfBest(1.0)),
+    row("load", "disk-compacted", "compaction: bytes on disk after it", Megabytes, OfBest(1.1)),
+    row("sorted", "load-sorted", "load, sorted keys, one durable transaction", PerSecond, OfBest(1.2)),
+    row("commit", "commit-1000", "1000 puts per durable commit", PerSecond, OfBest(1.2)),
+    row("commit", "commit-1", "one put per durable commit", PerSecond, OfBest(1.1)),
+    row("commit", "commit-threads", "one put per durable commit, 8 threads", PerSecond, OfBest(1.5)),
+    row("unsynced", "unsynced", "one put per commit, not synced", PerSecond, OfBest(1.1)),
+    row("beside", "beside-reads", "one reader beside one writer: reads", PerSecond, OfBest(1.0)),
+    row("beside", "beside-writes", "one reader beside one writer: puts, 100 a commit, not synced", PerSecond, OfBest(1.0)),
+    row("ycsb", "ycsb-c", "YCSB-C, not synced", PerSecond, OfBest(1.1)),
+    row("ycsb", "ycsb-b", "YCSB-B, not synced", PerSecond, OfBest(1.0)),
+    row("ycsb", "ycsb-a", "YCSB-A, not synced", PerSecond, OfBest(0.8)),
+    row("ycsb", "ycsb-f", "YCSB-F, not synced", PerSecond, OfBest(1.0)),
+    row("ycsb", "ycsb-e", "YCSB-E, not synced", PerSecond, OfBest(1.0)),
+    row("ycsb-durable", "ycsb-a-durable", "YCSB-A, durable", PerSecond, OfBest(1.2)),
+    row("ycsb-durable", "ycsb-f-durable", "YCSB-F, durable", PerSecond, OfBest(1.2)),
+    row("large", "large-put", "16 KB values: one put per durable commit", MegabytesPerSecond, OfBest(1.0)),
+    row("large", "large-get", "16 KB values: random reads", MegabytesPerSecond, OfBest(1.0)),
+    row("overwrite", "overwrite", "overwrite everything, 1000 a commit, not synced", PerSecond, OfBest(1.0)),
+    row("overwrite", "overwrite-beside", "overwrite everything beside a long reader", PerSecond, OfBest(0.8)),
+    row("overwrite", "overwrite-growth", "files beside the long reader, times before", Times, AtMost(3.0)),
+    row("overwrite", "overwrite-after", "files after the reader went and a tenth was overwritten, times before", Times, Target::None),
+    row("crash", "open-crash", "open after kill -9, first read", Milliseconds, AtMost(50.0)),
+];
+
+/// The scenarios in the order of the rows.
+pub(crate) fn scenarios() -> Vec<&'static str> {
+    let mut scenarios: Vec<&str> = ROWS.iter().map(|row| row.scenario).collect();
+    scenarios.dedup();
+    scenarios
+}
+
+/// The row of that name.
+pub(crate) fn find(id: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_scenarios_lie_together() {
+        for (i, row) in ROWS.iter().enumerate() {
+            assert!(ROWS[..i].iter().all(|other| other.id != row.id), "{}", row.id);
+        }
+        let scenarios = scenarios();
+        for (i, scenario) in scenarios.iter().enumerate() {
+            assert!(!scenarios[..i].contains(scenario), "{scenario}");
+        }
+    }
+}

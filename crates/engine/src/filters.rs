@@ -1,0 +1,397 @@
+//! The Bloom filters of the trees that are large enough for one: made in the background, kept up by commits, written by checkpoints.
+//!
+//! Each tree has at most one filter in use and one in the making. A commit inserts its keys into both before it is published. The one in the making
+//! is entered here first and then filled from a snapshot, so that it has every key from that snapshot on; older snapshots don't
+//! ask it. Where a filter is missing, look-ups go to the tree: nothing here can make an answer wrong.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::bloom::Bloom;
+use crate::bloom::format::{BloomHeader, GROUP};
+use crate::core::Core;
+use crate::error::Result;
+use crate::ids::{TreeId, TxId};
+use crate::merge::record;
+use crate::meta::Blob;
+use crate::stats::SpreadCounter;
+use crate::store::Extent;
+use crate::tree::Cursor;
+
+/// A tree with fewer keys is in the cache anyhow.
+const KEYS_MIN: u64 = 16 << 10;
+/// No filter takes more memory than this: past it the tree is too large for a filter to stay in the cache.
+const BYTES_MAX: u64 = 1 << 30;
+/// Keys looked at between two looks whether the database is being closed.
+const SLICE: usize = 4096;
+
+/// The filters of a database.
+pub(crate) struct Filters {
+    bits_per_key: u32,
+    set: ArcSwap<Set>,
+    /// Taken by whoever changes the set.
+    changing: Mutex<()>,
+    /// Trees that came to lack a filter, or whose filter is spoilt.
+    wanted: Mutex<BTreeSet<TreeId>>,
+    pub(crate) hits: SpreadCounter,
+}
+
+#[derive(Clone, Default)]
+struct Set {
+    in_use: HashMap<TreeId, Arc<Bloom>>,
+    in_making: HashMap<TreeId, Arc<Bloom>>,
+    /// Where the persisted blocks are of filters that are not complete yet.
+    loading: Vec<Arc<Loading>>,
+}
+
+/// A filter whose image in the file is still to be read.
+struct Loading {
+    filter: Arc<Bloom>,
+    header: BloomHeader,
+    /// Where the first group is, in bytes.
+    offset: u64,
+}
+
+impl Filters {
+    pub(crate) fn new(bits_per_key: u32) -> Filters {
+        Filters {
+            bits_per_key,
+            set: ArcSwap::default(),
+            changing: Mutex::new(()),
+            wanted: Mutex::default(),
+            hits: SpreadCounter::default(),
+        }
+    }
+
+    /// Whether a look-up of `key` in this state of the tree can end here: the key is not there.
+    #[inline]
+    pub(crate) fn excludes(&self, tree: TreeId, snapshot: TxId, key: &[u8]) -> bool {
+        if self.bits_per_key == 0 {
+            return false;
+        }
+        let excluded = match self.set.load().in_use.get(&tree) {
+            Some(filter) if filter.speaks_for(snapshot) => !filter.may_contain(filter.hash(key)),
+            _ => false,
+        };
+        if excluded {
+            self.hits.add_one();
+        }
+        excluded
+    }
+
+    /// The filters that a commit to `tree` has to keep up; `None` where there are none.
+    pub(crate) fn keeper(&self, tree: TreeId) -> Option<Keeper> {
+        let set = self.set.load();
+        let keeper = Keeper {
+            in_use: set.in_use.get(&tree).cloned(),
+            in_making: set.in_making.get(&tree).cloned(),
+        };
+        (keeper.in_use.is_some() || keeper.in_making.is_some()).then_some(keeper)
+    }
+
+    /// Notes that `tree` has come to have `len` keys.
+    pub(crate) fn note_len(&self, tree: TreeId, len: u64) {
+        if len < KEYS_MIN || self.bits_per_key == 0 {
+            return;
+        }
+        let set = self.set.load();
+        if !set.in_making.contains_key(&tree)
+            && set
+                .in_use
+                .get(&tree)
+                .is_none_or(|f| f.is_ready() && f.is_spoilt())
+        {
+            self.wanted().insert(tree);
+        }
+    }
+
+    /// The tree is gone.
+    pub(crate) fn forget(&self, tree: TreeId) {
+        let set = self.set.load();
+        if set.in_use.contains_key(&tree) || set.in_making.contains_key(&tree) {
+            self.change(|set| {
+                set.in_use.remove(&tree);
+                set.in_making.remove(&tree);
+            });
+        }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<TreeId>> {
+        self.wanted.lock().expect("no panic while a wish is noted")
+    }
+
+    /// Whether no filter is being made, read, or wanted.
+    pub(crate) fn are_ready(&self) -> bool {
+        let set = self.set.load();
+        set.in_making.is_empty() && set.loading.is_empty() && self.wanted().is_empty()
+    }
+
+    /// The share of absent keys that go on to the tree.
+    pub(crate) fn false_positive_rate(&self, tree: TreeId) -> f64 {
+        self.set
+            .load()
+            .in_use
+            .get(&tree)
+            .map_or(1.0, |filter| filter.false_positive_rate())
+    }
+
+    /// Bytes of memory that the filters take.
+    pub(crate) fn bytes(&self) -> u64 {
+        let set = self.set.load();
+        set.in_use
+            .values()
+            .chain(set.in_making.values())
+            .map(|filter| filter.bytes() as u64)
+            .sum()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Set)) {
+        let _changing = self
+            .changing
+            .lock()
+            .expect("no panic while the set of filters is changed");
+        let mut set = Set::clone(&self.set.load());
+        change(&mut set);
+        self.set.store(Arc::new(set));
+    }
+
+    /// Takes in what a checkpoint wrote: the filters are kept up from now on, and used once [`load`](Core::load_filters) has read them.
+    /// An image that is damaged is as good as none.
+    pub(crate) fn expect(&self, headers: Vec<(BloomHeader, u64)>, start: u64) {
+        self.change(|set| {
+            for (header, offset) in headers {
+                let filter = Arc::new(Bloom::from_header(&header));
+                set.in_use.insert(header.tree, Arc::clone(&filter));
+                set.loading.push(Arc::new(Loading {
+                    filter,
+                    header,
+                    offset: start + offset,
+                }));
+            }
+        });
+    }
+
+    /// The images of the filters that are complete, one after the other, as of a commit whose keys are all in them.
+    pub(crate) fn encode(&self, as_of: TxId) -> Vec<u8> {
+        let set = self.set.load();
+        let mut filters: Vec<_> = set
+            .in_use
+            .iter()
+            .filter(|(_, filter)| filter.is_ready())
+            .collect();
+        filters.sort_unstable_by_key(|(tree, _)| **tree);
+        let mut out = Vec::new();
+        for (_, filter) in filters {
+            let header = filter.header(as_of);
+            out.extend_from_slice(&header.encode());
+            (0..header.groups())
+                .for_each(|group| out.extend_from_slice(&filter.encode_group(&header, group)));
+        }
+        out
+    }
+
+    /// Bytes that [`encode`](Self::encode) gives.
+    pub(crate) fn encoded_len(&self) -> u64 {
+        let set = self.set.load();
+        set.in_use
+            .values()
+            .filter(|filter| filter.is_ready())
+            .map(|filter| filter.header(TxId(0)).image_len())
+            .sum()
+    }
+}
+
+/// The filters of one tree, as a commit sees them.
+pub(crate) struct Keeper {
+    in_use: Option<Arc<Bloom>>,
+    in_making: Option<Arc<Bloom>>,
+}
+
+impl Keeper {
+    #[inline]
+    pub(crate) fn insert(&self, key: &[u8]) {
+        for filter in self.in_use.iter().chain(&self.in_making) {
+            filter.insert(filter.hash(key));
+        }
+    }
+
+    pub(crate) fn delete(&self) {
+        self.in_use
+            .iter()
+            .chain(&self.in_making)
+            .for_each(|filter| filter.note_deleted(1));
+    }
+}
+
+/// The headers of the filters in a run that a checkpoint wrote, and where their groups begin in it. What follows a damaged header is lost, which costs
+/// time and nothing else.
+pub(crate) fn headers(
+    bytes: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> Result<()>,
+) -> Result<Vec<(BloomHeader, u64)>> {
+    let mut headers = Vec::new();
+    let mut at = 0;
+    while at + GROUP as u64 <= bytes {
+        let mut head = [0; GROUP];
+        read(&mut head, at)?;
+        let Ok(header) = BloomHeader::decode_within(&head, bytes - at) else {
+            break;
+        };
+        headers.push((header, at + GROUP as u64));
+        at += header.image_len();
+    }
+    Ok(headers)
+}
+
+impl Core {
+    /// Reads what is in the file of filters, and makes those that are missing or spoilt. `stop` is asked now and then.
+    pub(crate) fn tend_filters(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        if self.options.bloom_bits_per_key == 0 {
+            return Ok(());
+        }
+        self.load_filters(stop)?;
+        let wanted = std::mem::take(&mut *self.filters.wanted());
+        for tree in wanted {
+            if stop() {
+                break;
+            }
+            self.tend_filter(tree, stop)?;
+        }
+        Ok(())
+    }
+
+    fn load_filters(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        let loading = self.filters.set.load().loading.clone();
+        for image in loading {
+            let mut group = [0; GROUP];
+            let mut whole = true;
+            for index in 0..image.header.groups() {
+                if stop() {
+                    return Ok(());
+                }
+                self.store
+                    .file
+                    .read(&mut group, image.offset + index * GROUP as u64)?;
+                whole &= image.filter.absorb(&image.header, index, &group).is_ok();
+            }
+            self.filters.change(|set| {
+                set.loading.retain(|other| !Arc::ptr_eq(other, &image));
+                if !whole {
+                    set.in_use.remove(&image.header.tree);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks once at all trees that the database has, for those that lack a filter.
+    pub(crate) fn survey_filters(&self) -> Result<()> {
+        let (pin, roots) = self.pin();
+        self.filters.note_len(TreeId::ROOT, roots.fixed[0].len);
+        let mut cursor = Cursor::new(self.store.snapshot(&pin), roots.catalog.root);
+        let mut next = cursor.first()?;
+        while let Some((key, _)) = next {
+            if let Ok(id) = key.try_into().map(u64::from_be_bytes) {
+                let tree = TreeId(id);
+                self.filters
+                    .note_len(tree, record(&self.store.snapshot(&pin), &roots, tree)?.len);
+            }
+            next = cursor.next()?;
+        }
+        Ok(())
+    }
+
+    fn tend_filter(&self, tree: TreeId, stop: &dyn Fn() -> bool) -> Result<()> {
+        let len = {
+            let (pin, roots) = self.pin();
+            record(&self.store.snapshot(&pin), &roots, tree)?.len
+        };
+        if len < KEYS_MIN {
+            return Ok(());
+        }
+        let capacity = (len + len / 2).min(BYTES_MAX * 8 / u64::from(self.filters.bits_per_key));
+        if len > capacity {
+            // It would recognise little, and spoil the cache: better none.
+            self.filters.change(|set| drop(set.in_use.remove(&tree)));
+            return Ok(());
+        }
+        let making = {
+            // Under the lock, so that each commit is either in the snapshot below or finds the filter here.
+            let state = self.state();
+            let valid_from = state.head.txid;
+            let seed = self.database as u64 ^ valid_from.0;
+            let filter = Arc::new(Bloom::new(
+                tree,
+                capacity,
+                self.filters.bits_per_key,
+                seed,
+                valid_from,
+            ));
+            self.filters
+                .change(|set| drop(set.in_making.insert(tree, Arc::clone(&filter))));
+            filter
+        };
+        let filled = self.fill_filter(tree, &making, stop);
+        self.filters.change(|set| {
+            // A tree that was dropped meanwhile was forgotten.
+            if set.in_making.remove(&tree).is_some() && matches!(filled, Ok(true)) {
+                set.in_use.insert(tree, making);
+            }
+        });
+        filled.map(drop)
+    }
+
+    /// Inserts the keys of a state that has all commits from before the filter was entered; whether all.
+    fn fill_filter(&self, tree: TreeId, filter: &Bloom, stop: &dyn Fn() -> bool) -> Result<bool> {
+        while self.published.txid() < filter.valid_from() {
+            if stop() || self.poison.check().is_err() {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut from = Vec::new();
+        // A snapshot for each slice, since one that stays holds all pages that were read where the file is not mapped.
+        loop {
+            let (pin, roots) = self.pin();
+            let pages = self.store.snapshot(&pin);
+            let mut cursor = Cursor::new(pages, record(&pages, &roots, tree)?.root);
+            let mut next = cursor.seek(&from)?;
+            for _ in 0..SLICE {
+                let Some((key, _)) = next else {
+                    // A key that was deleted before this snapshot is in neither it nor a later commit, and one that came after its slice
+                    // was looked at was inserted by its commit.
+                    filter.set_valid_from(roots.txid);
+                    return Ok(true);
+                };
+                filter.insert(filter.hash(key));
+                next = cursor.next()?;
+            }
+            match next {
+                Some((key, _)) => key.clone_into(&mut from),
+                None => from.push(0),
+            }
+            if stop() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Writes the filters into the run, for a checkpoint of `as_of`.
+    pub(crate) fn write_filters(&self, run: Extent, as_of: TxId) -> Result<Blob> {
+        if run.len == 0 {
+            return Ok(Blob::EMPTY);
+        }
+        let mut bytes = self.filters.encode(as_of);
+        let size = self.store.page_size() as u64;
+        bytes.truncate((run.len * size) as usize);
+        self.store.file.write(&bytes, run.start * size)?;
+        Ok(Blob {
+            extent: run,
+            bytes: bytes.len() as u64,
+            checksum: 0,
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Merges what a transaction has staged into the trees.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::filters::Filters;
+use crate::ids::TreeId;
+use crate::op::{Entry, Value};
+use crate::roots::{Roots, TreeRecord};
+use crate::stage::{Sorted, SortedTree, Staged};
+use crate::store::Apply;
+use crate::tree::{self, PageRead};
+
+/// Bytes of an expiry key before the key itself: the time and the tree.
+pub(crate) const EXPIRY_PREFIX: usize = 16;
+
+/// The key under which the expiry of `key` in `tree` is kept: those that expire first come first.
+pub(crate) fn expiry_key(expires: u64, tree: TreeId, key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(EXPIRY_PREFIX + key.len());
+    out.extend_from_slice(&expires.to_be_bytes());
+    out.extend_from_slice(&tree.0.to_be_bytes());
+    out.extend_from_slice(key);
+    out
+}
+
+/// The record of a tree in the state of `roots`; that of an empty tree where there is none.
+pub(crate) fn record<'p>(pages: &impl PageRead<'p>, roots: &Roots, tree: TreeId) -> Result<TreeRecord> {
+    if let Some(record) = roots.fixed(tree) {
+        return Ok(*record);
+    }
+    let catalog = roots.catalog.root;
+    let Some(entry) = tree::get(pages, catalog, &tree.0.to_be_bytes())? else {
+        return Ok(TreeRecord::EMPTY);
+    };
+    let record = match entry.value {
+        Value::Inline(bytes) => TreeRecord::decode(bytes),
+        Value::Large(_) => None,
+    };
+    record.ok_or_else(|| pages.corrupt(catalog.ptr, "the catalog has an entry that is no tree's"))
+}
+
+/// Merges `staged` into the trees of `roots`, and gives the roots that follow, but for their commit and log position.
+///
+/// Merge operands must have been resolved before: see `transaction`.
+pub(crate) fn merge(
+    pages: &mut Apply<'_>,
+    filters: &Filters,
+    roots: &Roots,
+    staged: &Sorted<'_>,
+) -> Result<Roots> {
+    let mut merger = Merger {
+        filters,
+        roots: *roots,
+        records: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+    };
+    for tree in staged.trees() {
+        merger.tree(pages, &tree)?;
+    }
+    merger.finish(pages)
+}
+
+/// Gives trees that hold what they held other pages to begin with.
+pub(crate) fn replace_roots(
+    pages: &mut Apply<'_>,
+    filters: &Filters,
+    roots: &Roots,
+    records: BTreeMap<TreeId, TreeRecord>,
+) -> Result<Roots> {
+    let mut merger = Merger {
+        filters,
+        roots: *roots,
+        records: BTreeMap::new(),
+        expiry: BTreeMap::new(),
+    };
+    for (tree, record) in records {
+        match merger.roots.fixed_mut(tree) {
+            Some(fixed) => *fixed = record,
+            None => drop(merger.records.insert(tree.0.to_be_bytes(), Some(record))),
+        }
+    }
+    merger.finish(pages)
+}
+
+struct Merger<'f> {
+    filters: &'f Filters,
+    roots: Roots,
+    /// The trees whose record in the catalog changes; `None` for one that goes.
+    records: BTreeMap<[u8; 8], Option<TreeRecord>>,
+    /// Expiry keys that come (`true`) and go.
+    expiry: BTreeMap<Vec<u8>, bool>,
+}
+
+impl Merger<'_> {
+    fn tree(&mut self, pages: &mut Apply<'_>, staged: &SortedTree<'_>) -> Result<()> {
+        let tree = staged.tree;
+        let mut record = record(pages, &self.roots, tree)?;
+        if staged.dropped {
+            tree::drop_tree(pages, record.root, record.large > 0)?;
+            self.records.insert(tree.0.to_be_bytes(), None);
+            self.filters.forget(tree);
+            return Ok(());
+        }
+        for (start, end) in staged.ranges() {
+            let applied = tree::delete_range(pages, record.root, start, end)?;
+            record.take(&applied);
+        }
+        let keeper = self.filters.keeper(tree);
+        let expiry = &mut self.expiry;
+        let next_tree = &mut self.roots.next_tree;
+        let points = staged.points().map(|(key, staged)| (key, change(&staged)));
+        let applied = tree::apply(pages, record.root, points, |(key, entry), old| {
+            if let Some(keeper) = &keeper {
+                match (old, entry) {
+                    (None, Some(_)) => keeper.insert(key),
+                    (Some(_), None) => keeper.delete(),
+                    _ => {}
+                }
+            }
+            if let Some(expires) = old.and_then(|old| old.expires) {
+                expiry.entry(expiry_key(expires, tree, key)).or_insert(false);
+            }
+            if let Some(expires) = entry.and_then(|entry| entry.expires) {
+                expiry.insert(expiry_key(expires, tree, key), true);
+            }
+            if tree == TreeId::NAMES
+                && let Some(Entry {
+                    value: Value::Inline(id),
+                    ..
+                }) = entry
+                && let Ok(id) = (*id).try_into()
+            {
+                *next_tree = (*next_tree).max(u64::from_le_bytes(id).saturating_add(1));
+            }
+        })?;
+        record.take(&applied);
+        self.filters.note_len(tree, record.len);
+        match self.roots.fixed_mut(tree) {
+            Some(fixed) => *fixed = record,
+            None => {
+                self.records
+                    .insert(tree.0.to_be_bytes(), (record.len > 0).then_some(record));
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from the changes to the trees: the index of expiry times, and the catalog.
+    fn finish(mut self, pages: &mut Apply<'_>) -> Result<Roots> {
+        if !self.expiry.is_empty() {
+            let record = &mut self.roots.fixed[TreeId::EXPIRY.0 as usize];
+            let empty = Entry {
+                value: Value::Inline(b""),
+                expires: None,
+            };
+            let changes = self
+                .expiry
+                .iter()
+                .map(|(key, comes)| (key.as_slice(), comes.then_some(empty)));
+            let applied = tree::apply(pages, record.root, changes, |_, _| ())?;
+            record.take(&applied);
+        }
+        if !self.records.is_empty() {
+            let encoded: Vec<_> = self
+                .records
+                .iter()
+                .map(|(key, record)| (key, record.map(TreeRecord::encode)))
+                .collect();
+            let changes = encoded.iter().map(|(key, record)| {
+                let entry = record.as_ref().map(|r| Entry {
+                    value: Value::Inline(r),
+                    expires: None,
+                });
+                (key.as_slice(), entry)
+            });
+            let applied = tree::apply(pages, self.roots.catalog.root, changes, |_, _| ())?;
+            self.roots.catalog.take(&applied);
+        }
+        Ok(self.roots)
+    }
+}
+
+impl TreeRecord {
+    fn take(&mut self, applied: &tree::Applied) {
+        self.root = applied.root;
+        self.len = self.len.saturating_add_signed(applied.len_delta);
+        self.large = self.large.saturating_add_signed(applied.large_delta);
+    }
+}
+
+fn change<'a>(staged: &Staged<'a>) -> Option<Entry<'a>> {
+    match staged {
+        Staged::Put(entry) => Some(*entry),
+        Staged::Hidden | Staged::Nothing => None,
+        Staged::Merged { .. } => unreachable!("operands are resolved before a stage is merged"),
+    }
+}

@@ -1,0 +1,418 @@
+//! Opening: the newest checkpoint of the file, and what the log has after it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weald_vfs::{File, LockHeld, OpenMode, Vfs};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::checkpoint::{Checkpoints, write_metas};
+use crate::commit::restage;
+use crate::core::{Core, Parts, now_ms};
+use crate::error::{Error, Result};
+use crate::filters::{self, Filters};
+use crate::free_list;
+use crate::ids::{Lsn, TxId};
+use crate::merge::merge;
+use crate::meta::{self, Blob, Meta, MetaFault};
+use crate::op::{Entry, LargeRef, Op, Value};
+use crate::options::{DatabaseOptions, PageSize};
+use crate::roots::Roots;
+use crate::stage::{ArenaPool, Stage};
+use crate::store::{Apply, Extent, PageFile, PageStore, Space, run_of};
+use crate::wal::{Record, Wal, WalConfig};
+
+/// Opens the database at `path`, or creates it.
+pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> Result<Core> {
+    options.validate()?;
+    let lock = lock(path, &*vfs, &options)?;
+    let file = open_or_create(path, &*vfs, &options)?;
+    let meta = read_meta(path, &*file)?;
+    if let Some(asked) = options.page_size
+        && asked != meta.page_size
+    {
+        let (found, asked) = (meta.page_size.bytes() as u64, asked.bytes() as u64);
+        return Err(Error::PageSizeMismatch { found, asked });
+    }
+    let file = PageFile::new(path, file, meta.page_size.bytes(), options.mmap)?;
+    let space = read_space(&file, &meta)?;
+    let store = PageStore::new(file, space, options.dirty_bytes_max, options.cache_bytes);
+    let log_dir = log_dir(path);
+    if !options.wal
+        && vfs
+            .exists(&log_dir)
+            .map_err(|e| Error::io("look for", &log_dir, None, e))?
+    {
+        let why =
+            "the database has a log that must be replayed first: open it with wal(true) once and close it";
+        return Err(Error::InvalidOptions { why: why.into() });
+    }
+    let mut replay = Replay::new(&options);
+    let wal = if options.wal {
+        Some(open_log(&log_dir, &vfs, &options, &meta, &mut replay)?)
+    } else {
+        None
+    };
+    let filters = read_filters(&store.file, &meta, &options);
+    let mut dirty = Vec::new();
+    let head = replay.merge_into(&store, &filters, meta.roots, &mut dirty)?;
+    let core = Core::new(Parts {
+        options,
+        path: path.to_owned(),
+        vfs,
+        database: meta.database,
+        store,
+        filters,
+        wal,
+        head,
+        dirty,
+        checkpoints: Checkpoints::new(meta),
+        lock,
+    });
+    core.counters.checkpoint_lsn.set(meta.roots.lsn.0);
+    core.counters.replayed_commits.set(replay.commits);
+    Ok(core)
+}
+
+/// The directory of the log that belongs to a file.
+pub(crate) fn log_dir(path: &Path) -> PathBuf {
+    with_suffix(path, "-wal")
+}
+
+/// The name of a file that lives beside another.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The directory that a file is in.
+pub(crate) fn dir_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn lock(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Result<Option<Box<dyn Send + Sync>>> {
+    let name = with_suffix(path, "-lock");
+    if options.read_only {
+        // A file that can't be locked, on a read-only file system say, has no writer either.
+        return match vfs.lock(&name, false) {
+            Ok(guard) => Ok(Some(guard)),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(held(&e)),
+            Err(_) => Ok(None),
+        };
+    }
+    match vfs.lock(&name, true) {
+        Ok(guard) => Ok(Some(guard)),
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(held(&e)),
+        Err(e) => Err(Error::io("lock", &name, None, e)),
+    }
+}
+
+fn held(e: &std::io::Error) -> Error {
+    let pid = e
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<LockHeld>())
+        .and_then(|held| held.pid);
+    Error::Locked { pid }
+}
+
+fn open_or_create(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Result<Arc<dyn File>> {
+    let failed = |operation: &'static str| move |e| Error::io(operation, path, None, e);
+    if options.read_only {
+        return vfs.open(path, OpenMode::Read).map_err(failed("open"));
+    }
+    if vfs.exists(path).map_err(failed("look for"))? {
+        let file = vfs.open(path, OpenMode::Write).map_err(failed("open"))?;
+        if !file.is_empty().map_err(failed("measure"))? {
+            return Ok(file);
+        }
+    }
+    // Made under another name first, so that a file of this name is a database from its first moment on.
+    let nascent = with_suffix(path, "-new");
+    let file = vfs.open(&nascent, OpenMode::Create).map_err(failed("create"))?;
+    file.set_len(0).map_err(failed("create"))?;
+    let page_size = options.page_size.unwrap_or_default();
+    let empty = PageFile::new(&nascent, Arc::clone(&file), page_size.bytes(), false)?;
+    write_metas(&empty, &first_meta(path, page_size))?;
+    empty.sync()?;
+    vfs.rename(&nascent, path).map_err(failed("create"))?;
+    vfs.sync_dir(dir_of(path)).map_err(failed("create"))?;
+    Ok(file)
+}
+
+fn first_meta(path: &Path, page_size: PageSize) -> Meta {
+    Meta {
+        page_size,
+        database: random_id(path),
+        checkpoint: 1,
+        time_ms: now_ms(),
+        end: 2,
+        logged: false,
+        free: Blob::EMPTY,
+        filters: Blob::EMPTY,
+        roots: Roots::empty(),
+    }
+}
+
+/// A number that no other database has: from the time, the process, the path, and where memory happened to be.
+pub(crate) fn random_id(path: &Path) -> u128 {
+    let here = &raw const path as usize;
+    let seed = format!(
+        "{path:?} {here:x} {} {:?}",
+        std::process::id(),
+        std::time::SystemTime::now()
+    );
+    u128::from(xxh3_64(seed.as_bytes())) << 64 | u128::from(xxh3_64(format!("{seed} again").as_bytes()))
+}
+
+/// The newest meta page that is whole.
+fn read_meta(path: &Path, file: &dyn File) -> Result<Meta> {
+    let read = |offset: u64| {
+        let mut bytes = [0; meta::LEN];
+        match file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(Meta::decode(&bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Err(MetaFault::Foreign)),
+            Err(e) => Err(Error::io("read", path, Some(offset), e)),
+        }
+    };
+    let first = read(0)?;
+    let sizes = PageSize::ALL.into_iter();
+    let mut newest = first.ok();
+    let mut faults = vec![first.err()];
+    for size in sizes.filter(|size| first.map_or(true, |meta| meta.page_size == *size)) {
+        match read(size.bytes() as u64)? {
+            Ok(meta) if meta.page_size == size => {
+                newest = newest
+                    .into_iter()
+                    .chain([meta])
+                    .max_by_key(|meta| meta.checkpoint);
+            }
+            Ok(_) => faults.push(Some(MetaFault::Damaged)),
+            Err(fault) => faults.push(Some(fault)),
+        }
+    }
+    if let Some(meta) = newest {
+        return Ok(meta);
+    }
+    for fault in faults.into_iter().flatten() {
+        match fault {
+            MetaFault::Format(found) => {
+                return Err(Error::UnsupportedFormat {
+                    found,
+                    supported: meta::FORMAT,
+                });
+            }
+            MetaFault::Damaged => return Err(Error::corrupt(path, None, "both meta pages are damaged")),
+            MetaFault::Foreign => {}
+        }
+    }
+    Err(Error::NotADatabase {
+        path: path.to_owned(),
+    })
+}
+
+pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
+    let damaged = |what: &str| Error::corrupt(file.path(), None, what);
+    let blob = meta.free;
+    let size = file.page_size() as u64;
+    let stop = blob.extent.start.checked_add(blob.extent.len);
+    if stop.is_none_or(|stop| stop > meta.end) || blob.bytes > blob.extent.len.saturating_mul(size) {
+        return Err(damaged("the list of free pages is said to be where no pages are"));
+    }
+    if meta.end > crate::ids::PageId::MAX || blob.bytes > file.pages().saturating_mul(size) {
+        return Err(damaged("the list of free pages is longer than the file"));
+    }
+    let mut bytes =
+        vec![0; usize::try_from(blob.bytes).map_err(|_| damaged("the list of free pages is too long"))?];
+    if !bytes.is_empty() {
+        file.read(&mut bytes, blob.extent.start * size)?;
+        if free_list::checksum(&bytes) != blob.checksum {
+            return Err(damaged("the checksum of the list of free pages does not match"));
+        }
+    }
+    let free = free_list::decode(&bytes, meta.end)
+        .ok_or_else(|| damaged("the list of free pages makes no sense"))?;
+    Ok(Space::new(meta.end, &free))
+}
+
+/// What the checkpoint has of filters. Without them everything works, only slower, so that damage is no error.
+fn read_filters(file: &PageFile, meta: &Meta, options: &DatabaseOptions) -> Filters {
+    let filters = Filters::new(options.bloom_bits_per_key);
+    let size = file.page_size() as u64;
+    let blob = meta.filters;
+    let within = blob.bytes <= blob.extent.len.saturating_mul(size)
+        && blob
+            .extent
+            .start
+            .checked_add(blob.extent.len)
+            .is_some_and(|stop| stop <= file.pages());
+    if options.bloom_bits_per_key > 0 && within {
+        let start = blob.extent.start * size;
+        let headers = filters::headers(blob.bytes, |buf, at| file.read(buf, start + at));
+        filters.expect(headers.unwrap_or_default(), start);
+    }
+    filters
+}
+
+fn open_log(
+    dir: &Path,
+    vfs: &Arc<dyn Vfs>,
+    options: &DatabaseOptions,
+    meta: &Meta,
+    replay: &mut Replay,
+) -> Result<Wal> {
+    let seed = random_id(dir) as u64;
+    let config = WalConfig {
+        segment_bytes: options.wal_segment_bytes,
+        ..WalConfig::new(seed)
+    };
+    let from = meta.replay_from();
+    let wal = Wal::open(
+        Arc::clone(vfs),
+        dir,
+        config,
+        meta.database,
+        from,
+        options.read_only,
+        &mut |record| replay.take(dir, &record),
+    )?;
+    if meta.logged && wal.stats().segments == 0 {
+        return Err(Error::corrupt(
+            dir,
+            None,
+            "the log that belongs to the database is not there",
+        ));
+    }
+    Ok(wal)
+}
+
+/// What the log has after the checkpoint, gathered so that it is merged into the trees in one pass.
+struct Replay {
+    stage: Stage,
+    large: Vec<LargeRef>,
+    last: Option<(TxId, Lsn)>,
+    commits: u64,
+}
+
+impl Replay {
+    fn new(options: &DatabaseOptions) -> Replay {
+        let arenas = ArenaPool::new(0, options.secure_memory);
+        Replay {
+            stage: Stage::new(&arenas),
+            large: Vec::new(),
+            last: None,
+            commits: 0,
+        }
+    }
+
+    fn take(&mut self, dir: &Path, record: &Record<'_>) -> Result<()> {
+        match *record {
+            Record::Commit {
+                lsn,
+                end,
+                txid,
+                batch,
+            } => {
+                if self.last.is_some_and(|(last, _)| txid <= last) {
+                    let what = format!("commit {} comes after a later one", txid.0);
+                    return Err(Error::corrupt(dir, Some(lsn.0), what));
+                }
+                for op in batch.ops() {
+                    let op = op?;
+                    if let Op::Put {
+                        entry:
+                            Entry {
+                                value: Value::Large(large),
+                                ..
+                            },
+                        ..
+                    } = op
+                    {
+                        self.large.push(large);
+                    }
+                    restage(&mut self.stage, &op);
+                }
+                self.last = Some((txid, end));
+                self.commits += 1;
+            }
+            Record::Checkpoint { lsn, txid, upto } => {
+                if upto > lsn || self.last.is_some_and(|(last, _)| txid < last && upto == lsn) {
+                    let what = format!(
+                        "a checkpoint of commit {} is said to have what came later",
+                        txid.0
+                    );
+                    return Err(Error::corrupt(dir, Some(lsn.0), what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The roots after all that was replayed.
+    fn merge_into(
+        &mut self,
+        store: &PageStore,
+        filters: &Filters,
+        mut base: Roots,
+        dirty: &mut Vec<crate::ids::PageId>,
+    ) -> Result<Roots> {
+        let Some((txid, lsn)) = self.last else {
+            return Ok(base);
+        };
+        // Later commits of the log may have reused the runs of earlier ones, so first all are taken, then those that are gone are given back.
+        let runs = |large: &mut dyn Iterator<Item = LargeRef>| -> BTreeSet<u64> {
+            large
+                .map(|large| run_of(large, store.page_size()))
+                .flat_map(|e| e.start..e.start + e.len)
+                .collect()
+        };
+        let all = runs(&mut self.large.iter().copied());
+        {
+            let mut space = store.space();
+            for extent in extents(&all) {
+                if !space.reserve(extent) {
+                    let what = "the log says that a large value is in pages that belong to something else";
+                    return Err(Error::corrupt_page(store.file.path(), extent.start, what));
+                }
+            }
+        }
+        // The checkpoint's commit number is the base's; the pages are born in the last commit of the log.
+        let (pin, _) = store.readers.pin(|| (base.txid, ()));
+        let mut pages = Apply::begin(store.snapshot(&pin), txid, false);
+        let mut roots = merge(&mut pages, filters, &base, &self.stage.finish())?;
+        pages.finish(dirty)?;
+        roots.txid = txid;
+        roots.lsn = lsn;
+        base = roots;
+        let superseded: Vec<LargeRef> = self.stage.superseded_large_values().collect();
+        let gone: BTreeSet<_> = superseded.iter().map(|large| large.first.to_bits()).collect();
+        let live = runs(
+            &mut self
+                .large
+                .iter()
+                .copied()
+                .filter(|l| !gone.contains(&l.first.to_bits())),
+        );
+        let mut space = store.space();
+        let unused: BTreeSet<u64> = all.difference(&live).copied().collect();
+        extents(&unused).for_each(|extent| space.give_back(extent));
+        Ok(base)
+    }
+}
+
+/// The pages as extents.
+fn extents(pages: &BTreeSet<u64>) -> impl Iterator<Item = Extent> {
+    let mut pages = pages.iter().copied().peekable();
+    std::iter::from_fn(move || {
+        let start = pages.next()?;
+        let mut len = 1;
+        while pages.next_if_eq(&(start + len)).is_some() {
+            len += 1;
+        }
+        Some(Extent { start, len })
+    })
+}

@@ -1,0 +1,210 @@
+//! Writing pages: everything that one commit builds and frees, taken back whole if it fails.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::ids::{PageId, PagePtr, TxId};
+use crate::large::format as large;
+use crate::op::LargeRef;
+use crate::store::bulk::BulkWriter;
+use crate::store::pool::Use;
+use crate::store::{Extent, Freed, PageStore, PageTable, Place, Snapshot, Space};
+use crate::tree::{PageRead, PageWrite, page};
+
+/// The pages of one commit in the making. Dropped without [`finish`](Apply::finish) it leaves everything as it was.
+pub(crate) struct Apply<'p> {
+    store: &'p PageStore,
+    snapshot: Snapshot<'p>,
+    space: MutexGuard<'p, Space>,
+    txid: TxId,
+    created: Vec<PageId>,
+    released: Vec<PagePtr>,
+    released_large: Vec<LargeRef>,
+    bulk: Option<BulkWriter>,
+    finished: bool,
+}
+
+impl<'p> Apply<'p> {
+    /// Begins commit `txid` on top of what `snapshot` sees. With `bulk`, pages go to the file at once instead of to the pool.
+    pub(crate) fn begin(snapshot: Snapshot<'p>, txid: TxId, bulk: bool) -> Apply<'p> {
+        let store = snapshot.store();
+        Apply {
+            store,
+            snapshot,
+            space: store.space(),
+            txid,
+            created: Vec::new(),
+            released: Vec::new(),
+            released_large: Vec::new(),
+            bulk: bulk.then(|| BulkWriter::new(&store.file)),
+            finished: false,
+        }
+    }
+
+    /// The commit that is being made.
+    pub(crate) fn txid(&self) -> TxId {
+        self.txid
+    }
+
+    /// Ends the commit: what it freed is reused when nobody needs it. The pages that it created and that are in the pool alone go to `dirty`.
+    /// Gives all that it created, for [`take_back`](PageStore::take_back).
+    pub(crate) fn finish(mut self, dirty: &mut Vec<PageId>) -> Result<Vec<PageId>> {
+        if let Some(bulk) = self.bulk.take() {
+            match bulk.finish(&self.store.file) {
+                Ok(unused) => unused.into_iter().for_each(|extent| self.space.give_back(extent)),
+                Err((unused, e)) => {
+                    unused.into_iter().for_each(|extent| self.space.give_back(extent));
+                    return Err(e);
+                }
+            }
+        }
+        self.finished = true;
+        let mut created = std::mem::take(&mut self.created);
+        for ptr in std::mem::take(&mut self.released) {
+            self.free_page(ptr, &mut created);
+        }
+        for large in std::mem::take(&mut self.released_large) {
+            let extent = run_of(large, self.store.page_size());
+            self.space.free_later(Freed {
+                extent,
+                born: self.store.birth_of_run(large, extent),
+                freed: self.txid,
+            });
+        }
+        dirty.extend(
+            created
+                .iter()
+                .filter(|id| self.store.table.load(**id).as_slot().is_some()),
+        );
+        Ok(created)
+    }
+
+    fn free_page(&mut self, ptr: PagePtr, created: &mut Vec<PageId>) {
+        let id = ptr.id();
+        let extent = Extent { start: id.0, len: 1 };
+        let place = self.store.table.load(id);
+        let born = match place.as_slot() {
+            Some(slot) if self.store.pool.kind(slot) == Use::Dirty => {
+                // SAFETY: the page belongs to the newest commit, which nothing can free but this one.
+                let born = page::birth(unsafe { self.store.pool.page(slot) });
+                if born < self.txid {
+                    self.store.pool.set_freed(slot, self.txid);
+                }
+                born
+            }
+            _ => self.store.birth_at_hand(id),
+        };
+        let mine = if born == self.txid {
+            created.iter().rposition(|page| *page == id)
+        } else {
+            None
+        };
+        if let Some(index) = mine {
+            // Built and freed here: nobody else ever saw it.
+            created.swap_remove(index);
+            let mut slots = Vec::new();
+            self.store.forget(extent, &mut slots);
+            self.store.pool.give_back(slots);
+            self.space.give_back(extent);
+        } else {
+            self.space.free_later(Freed {
+                extent,
+                born,
+                freed: self.txid,
+            });
+        }
+    }
+}
+
+/// The pages of a large value.
+pub(crate) fn run_of(large: LargeRef, page_size: usize) -> Extent {
+    // A length that no value has takes no pages.
+    Extent {
+        start: large.first.id().0,
+        len: large::pages_needed(large.len, page_size).unwrap_or(0),
+    }
+}
+
+// For every shorter life too, so that what is merged need not live as long as the snapshot.
+impl<'q, 'p: 'q> PageRead<'q> for Apply<'p> {
+    fn page(&self, ptr: PagePtr, level: u8) -> Result<&'q [u8]> {
+        if let Some(bulk) = &self.bulk {
+            bulk.make_readable(ptr.id(), &self.store.file)?;
+        }
+        self.snapshot.page(ptr, level)
+    }
+
+    fn prefetch(&self, ptr: PagePtr) {
+        self.snapshot.prefetch(ptr);
+    }
+
+    fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {
+        self.snapshot.corrupt(ptr, what)
+    }
+}
+
+impl<'q, 'p: 'q> PageWrite<'q> for Apply<'p> {
+    fn create(&mut self, _level: u8, fill: impl FnOnce(&mut [u8])) -> Result<PagePtr> {
+        if let Some(bulk) = &mut self.bulk {
+            let id = bulk.create(&mut self.space, |id, bytes| {
+                page::begin(bytes, id, self.txid);
+                fill(bytes);
+                page::seal(bytes);
+            })?;
+            self.created.push(id);
+            return Ok(PagePtr::new(id, self.txid));
+        }
+        let id = self.space.take_page();
+        if id.0 >= PageTable::PAGES_MAX {
+            self.space.give_back(Extent { start: id.0, len: 1 });
+            return Err(Error::corrupt(
+                self.store.file.path(),
+                None,
+                "the database has reached its greatest size",
+            ));
+        }
+        let slot = self.store.pool.take(Use::Dirty);
+        // SAFETY: the slot was taken just now, nobody else knows of it.
+        let bytes = unsafe { self.store.pool.page_mut(slot) };
+        page::begin(bytes, id, self.txid);
+        fill(bytes);
+        self.store.table.store(id, Place::slot(slot));
+        self.store.dirty_pages.fetch_add(1, Ordering::Relaxed);
+        self.created.push(id);
+        Ok(PagePtr::new(id, self.txid))
+    }
+
+    fn release(&mut self, ptr: PagePtr) {
+        self.released.push(ptr);
+    }
+
+    fn release_large(&mut self, large: LargeRef) {
+        self.released_large.push(large);
+    }
+
+    fn page_size(&self) -> usize {
+        self.store.page_size()
+    }
+}
+
+impl Drop for Apply<'_> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Some(bulk) = self.bulk.take() {
+            let unused = match bulk.finish(&self.store.file) {
+                Ok(unused) | Err((unused, _)) => unused,
+            };
+            unused.into_iter().for_each(|extent| self.space.give_back(extent));
+        }
+        let mut slots = Vec::new();
+        for id in std::mem::take(&mut self.created) {
+            let extent = Extent { start: id.0, len: 1 };
+            self.store.forget(extent, &mut slots);
+            self.space.give_back(extent);
+        }
+        self.store.pool.give_back(slots);
+    }
+}

@@ -1,0 +1,79 @@
+//! Where each page is: one small word per page id.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::ids::PageId;
+use crate::store::raw;
+
+/// What the table says of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+impl Place {
+    /// In the file, not looked at yet. Free pages are here too.
+    pub(crate) const FILE: Place = Place(0);
+    /// In the file, and its checksum was right when it was first met.
+    pub(crate) const VERIFIED: Place = Place(1);
+
+    pub(crate) fn slot(slot: u32) -> Place {
+        Place(slot + 2)
+    }
+
+    /// The slot of the pool that has the page.
+    #[inline]
+    pub(crate) fn as_slot(self) -> Option<u32> {
+        self.0.checked_sub(2)
+    }
+}
+
+/// Words per chunk: the places of 1 GiB of the smallest pages.
+const CHUNK: usize = 1 << 18;
+const CHUNKS: usize = 1 << 12;
+
+/// One word per page id, in chunks that appear when they are needed and never move.
+pub(crate) struct PageTable {
+    chunks: Box<[OnceLock<Box<[AtomicU32]>>]>,
+}
+
+impl PageTable {
+    /// Page ids from here on have no place in the table: 4 TiB of the smallest pages.
+    pub(crate) const PAGES_MAX: u64 = (CHUNK * CHUNKS) as u64;
+
+    pub(crate) fn new() -> PageTable {
+        PageTable {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn load(&self, id: PageId) -> Place {
+        match self.word(id) {
+            // Pairs with `store`: whoever sees a slot sees the bytes in it.
+            Some(word) => Place(word.load(Ordering::Acquire)),
+            None => Place::FILE,
+        }
+    }
+
+    pub(crate) fn store(&self, id: PageId, place: Place) {
+        self.word_or_init(id).store(place.0, Ordering::Release);
+    }
+
+    /// Changes a place if it is still `from`.
+    pub(crate) fn exchange(&self, id: PageId, from: Place, to: Place) -> bool {
+        self.word_or_init(id)
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[inline]
+    fn word(&self, id: PageId) -> Option<&AtomicU32> {
+        let chunk = self.chunks.get(id.0 as usize / CHUNK)?.get()?;
+        Some(&chunk[id.0 as usize % CHUNK])
+    }
+
+    fn word_or_init(&self, id: PageId) -> &AtomicU32 {
+        let chunk = self.chunks[id.0 as usize / CHUNK].get_or_init(|| raw::zeroed_words(CHUNK));
+        &chunk[id.0 as usize % CHUNK]
+    }
+}

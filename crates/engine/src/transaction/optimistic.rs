@@ -1,0 +1,152 @@
+//! Transactions that write beside others, and are refused if that made a difference.
+
+use crate::commit::Committed;
+use crate::core::Core;
+use crate::error::Result;
+use crate::gate::GateGuard;
+use crate::options::SyncPolicy;
+use crate::transaction::bucket::{Bucket, View};
+use crate::transaction::bucket_mut::BucketMut;
+use crate::transaction::draft::Draft;
+use crate::transaction::iter::KeyRange;
+use crate::transaction::reads::Reads;
+use crate::transaction::traits::{Readable, Writable};
+
+/// What an optimistic transaction is protected from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// It commits only if everything that it read, keys and ranges, present or absent, is still so: as if it had run alone.
+    #[default]
+    Serializable,
+    /// It commits only if nobody else has changed the keys that it writes, and the buckets that it went into are still there. What it merely
+    /// read may have changed, which allows write skew.
+    Snapshot,
+}
+
+/// A transaction that writes while others do, on a snapshot of its own.
+///
+/// Its commit fails with [`Error::Conflict`](crate::Error::Conflict) if a commit since its beginning changed what it read; run it again then, as
+/// [`Database::transact`](crate::Database::transact) does. Writes that are not preceded by a read never conflict, nor does a transaction that only
+/// reads.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct OptimisticTx<'db> {
+    draft: Draft<'db>,
+    isolation: Isolation,
+    /// Held from the beginning by one that has lost too often.
+    gate: Option<GateGuard<'db>>,
+}
+
+impl<'db> OptimisticTx<'db> {
+    pub(crate) fn begin(core: &'db Core, isolation: Isolation) -> Result<OptimisticTx<'db>> {
+        core.check_writable()?;
+        let (pin, roots) = core.pin();
+        Ok(OptimisticTx {
+            draft: Draft::new(core, pin, roots, Some(Reads::default())),
+            isolation,
+            gate: None,
+        })
+    }
+
+    /// Begins one that nothing can conflict with, since nobody else commits meanwhile.
+    pub(crate) fn begin_alone(core: &'db Core) -> Result<OptimisticTx<'db>> {
+        core.check_writable()?;
+        let gate = core.gate.enter();
+        let (pin, roots) = core.pin_head();
+        let draft = Draft::new(core, pin, roots, Some(Reads::default()));
+        Ok(OptimisticTx {
+            draft,
+            isolation: Isolation::Serializable,
+            gate: Some(gate),
+        })
+    }
+
+    /// The root bucket for reads that don't count: what they give may have changed by the commit.
+    pub fn untracked(&self) -> Bucket<'_> {
+        Bucket::root(View {
+            reads: None,
+            ..self.draft.view()
+        })
+    }
+
+    /// Makes the transaction depend on a key of the root bucket as if it had been read.
+    pub fn depend_on(&self, key: &[u8]) {
+        if let Some(reads) = &self.draft.reads {
+            reads.point(crate::ids::TreeId::ROOT, key);
+        }
+    }
+
+    /// Commits with the durability that the database was opened with.
+    pub fn commit(self) -> Result<Committed> {
+        let policy = self.draft.core.options.sync;
+        self.commit_with(policy)
+    }
+
+    /// Commits with a durability of its own.
+    pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
+        let OptimisticTx {
+            draft,
+            isolation,
+            gate,
+        } = self;
+        // In this order, so that a failed commit is rolled back while nobody else writes.
+        let mut gate = gate;
+        let mut draft = draft;
+        let core = draft.core;
+        if draft.stage.is_empty() {
+            return Ok(Committed {
+                txid: draft.roots.txid,
+                lsn: draft.roots.lsn,
+            });
+        }
+        if gate.is_none() {
+            gate = Some(core.gate.enter());
+        }
+        // A second pin: the newest state is read too.
+        let (newest, head) = core.pin_head();
+        let old = draft.roots;
+        let valid = match isolation {
+            Isolation::Serializable => draft.reads.as_ref().map_or(Ok(()), |reads| {
+                reads.validate(core.store.snapshot(&newest), &old, &head)
+            }),
+            Isolation::Snapshot => {
+                let names = draft.reads.as_ref().map(Reads::of_names).unwrap_or_default();
+                let pages = core.store.snapshot(&newest);
+                let buckets = names.validate(pages, &old, &head);
+                buckets.and_then(|()| written(&mut draft).validate(pages, &old, &head))
+            }
+        };
+        valid.inspect_err(|e| core.counters.conflicts.add(u64::from(e.is_retryable())))?;
+        draft.resolve_merges(&head)?;
+        core.commit(&mut gate, &mut draft, head, policy)
+    }
+
+    /// Forgets all that was written. Dropping the transaction does the same.
+    pub fn rollback(self) {}
+}
+
+/// What the transaction writes, as if it had read it.
+fn written(draft: &mut Draft<'_>) -> Reads {
+    let writes = Reads::default();
+    for tree in draft.stage.finish().trees() {
+        if tree.dropped {
+            writes.range(tree.tree, &KeyRange::all());
+        }
+        for (start, end) in tree.ranges() {
+            writes.range(tree.tree, &KeyRange::from_half_open(start, end));
+        }
+        tree.points().for_each(|(key, _)| writes.point(tree.tree, key));
+    }
+    writes
+}
+
+impl Readable for OptimisticTx<'_> {
+    fn root(&self) -> Bucket<'_> {
+        Bucket::root(self.draft.view())
+    }
+}
+
+impl<'db> Writable<'db> for OptimisticTx<'db> {
+    fn root_mut(&mut self) -> BucketMut<'_, 'db> {
+        BucketMut::root(&mut self.draft)
+    }
+}

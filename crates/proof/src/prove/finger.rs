@@ -1,0 +1,90 @@
+//! The way down to a key, kept for the next one close by.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::page::Page;
+use super::source::Pages;
+use super::update::UpdateError;
+
+/// The pages from the topmost down to one that was asked for.
+pub(crate) struct Finger<'a, P> {
+    pages: &'a P,
+    way: Vec<Place>,
+}
+
+/// A page, and where it lies on its level.
+pub(crate) struct Place {
+    pub(crate) page: Arc<Page>,
+    /// Whether no page is before it.
+    pub(crate) is_first: bool,
+    /// First key, and its height, of the page after it.
+    pub(crate) next: Option<(Vec<u8>, u8)>,
+}
+
+impl Place {
+    fn holds(&self, key: &[u8]) -> bool {
+        (self.is_first || self.page.first_key() <= key)
+            && self.next.as_ref().is_none_or(|(next, _)| key < &next[..])
+    }
+
+    /// The place that holds `key` below this one.
+    fn below(&self, key: &[u8]) -> (usize, Option<(Vec<u8>, u8)>) {
+        let (before, is_there) = self.page.find(key);
+        let index = if is_there {
+            before
+        } else {
+            before.saturating_sub(1)
+        };
+        let next = (index + 1 < self.page.len()).then(|| self.page.entry(index + 1));
+        let next = next.map(|next| (next.key.to_vec(), next.height));
+        (index, next.or_else(|| self.next.clone()))
+    }
+}
+
+impl<'a, P: Pages> Finger<'a, P> {
+    pub(crate) fn new(pages: &'a P) -> Finger<'a, P> {
+        Finger {
+            pages,
+            way: Vec::new(),
+        }
+    }
+
+    /// The page of that level in which `key` is, or would be; `None` if there is no such level.
+    pub(crate) fn find(&mut self, level: u8, key: &[u8]) -> Result<Option<&Place>, UpdateError<P::Error>> {
+        let fits = |place: &Place| place.page.level() >= level && place.holds(key);
+        while self.way.pop_if(|place| !fits(place)).is_some() {}
+        if self.way.is_empty() {
+            let Some(top) = self.pages.top_level().map_err(UpdateError::Storage)? else {
+                return Ok(None);
+            };
+            let page = self
+                .pages
+                .after(top, None)
+                .map_err(UpdateError::Storage)?
+                .ok_or(UpdateError::Damaged)?;
+            self.way.push(Place {
+                page,
+                is_first: true,
+                next: None,
+            });
+        }
+        while let Some(place) = self.way.last()
+            && place.page.level() > level
+        {
+            let (index, next) = place.below(key);
+            let child = place.page.entry(index).key;
+            let page = self
+                .pages
+                .page(place.page.level() - 1, child)
+                .map_err(UpdateError::Storage)?;
+            let place = Place {
+                page: page.ok_or(UpdateError::Damaged)?,
+                is_first: place.is_first && index == 0,
+                next,
+            };
+            self.way.push(place);
+        }
+        Ok(self.way.last().filter(|place| place.page.level() == level))
+    }
+}

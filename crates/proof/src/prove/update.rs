@@ -1,0 +1,451 @@
+//! Changing a tree: from changed entries to changed pages, level by level.
+//!
+//! The pages of a level are the entries of the next, so every level is rewritten alike. On each, a change is
+//! looked at in a *window* of pages around it, wide enough that cuts outside don't feel it: as a rule the one
+//! page whose run it falls in, in a run that had to be thinned some hundreds of entries to each side. What
+//! comes out does not depend on what was there before, other than the entries.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::cut::{self, FELT_AFTER, FELT_BEFORE};
+use super::finger::Finger;
+use super::page::{Overflow, PAGE_LEN_MAX, Page, PageEntry, height};
+use super::source::Pages;
+use crate::element::Element;
+use crate::hash::Hash;
+use crate::node::{LEVELS_MAX, Node, value_hash};
+
+/// What an update changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Pages to store, or to drop where there is `None`, by level and first key.
+    pub pages: BTreeMap<(u8, Vec<u8>), Option<Arc<Page>>>,
+    /// The level of the topmost page afterwards; `None` if the tree is empty.
+    pub top_level: Option<u8>,
+    /// The topmost node afterwards.
+    pub top: Option<Node>,
+    /// How many hashes were computed: values, leaves, heights and nodes.
+    pub hashes: u64,
+}
+
+impl Changes {
+    /// The root hash afterwards.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        Node::root(self.top.as_ref())
+    }
+}
+
+/// Why an update can't be made. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateError<E> {
+    /// The storage failed.
+    Storage(E),
+    /// The count or the sum of the tree would be too large.
+    Overflow,
+    /// The storage lacks a page that another names, or has one where none can be.
+    Damaged,
+}
+
+impl<E: fmt::Display> fmt::Display for UpdateError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpdateError::Storage(error) => error.fmt(f),
+            UpdateError::Overflow => f.write_str("the count or the sum of the tree would be too large"),
+            UpdateError::Damaged => f.write_str("the tree lacks a page or has one too many"),
+        }
+    }
+}
+
+impl<E: core::error::Error> core::error::Error for UpdateError<E> {}
+
+impl<E> From<Overflow> for UpdateError<E> {
+    fn from(_: Overflow) -> UpdateError<E> {
+        UpdateError::Overflow
+    }
+}
+
+/// A key, and what it is set to: `None` for removed.
+type Edit = (Vec<u8>, Option<Head>);
+
+/// An entry but for its key.
+#[derive(Clone, Copy)]
+struct Head {
+    height: u8,
+    node: Node,
+}
+
+impl Head {
+    fn under(self, key: &[u8]) -> PageEntry<'_> {
+        PageEntry {
+            key,
+            height: self.height,
+            node: self.node,
+        }
+    }
+}
+
+/// The pages that change when each of those keys is set to its element, or removed where there is `None`.
+///
+/// The work is in proportion to the number of edits and the logarithm of the number of entries, whatever the
+/// keys. The same contents give the same pages, whatever the order in which they came, and in what batches.
+pub fn update<P: Pages>(
+    pages: &P,
+    edits: &BTreeMap<Vec<u8>, Option<Element>>,
+) -> Result<Changes, UpdateError<P::Error>> {
+    let old_top = pages.top_level().map_err(UpdateError::Storage)?;
+    let mut changes = Changes {
+        pages: BTreeMap::new(),
+        top_level: old_top,
+        top: None,
+        hashes: 0,
+    };
+    let mut edits: Vec<Edit> = edits
+        .iter()
+        .map(|(key, element)| leaf(key, element.as_ref(), &mut changes.hashes))
+        .collect();
+    let mut finger = Finger::new(pages);
+    let mut level = 0;
+    loop {
+        let mut rewrite = Rewrite {
+            pages,
+            finger: &mut finger,
+            level,
+            edits: &edits,
+            changes: &mut changes,
+            parents: Vec::new(),
+        };
+        rewrite.run()?;
+        let parents = rewrite.parents;
+        let inside = old_top.is_some_and(|top| level < top);
+        if !inside && parents.iter().filter(|parent| parent.head.is_some()).count() < 2 {
+            break;
+        }
+        // At the top every page is among the parents, so a level begun here has them all.
+        let changed = parents.into_iter().filter(|parent| parent.changed || !inside);
+        edits = changed.map(|parent| (parent.key, parent.head)).collect();
+        level += 1;
+        if level >= LEVELS_MAX {
+            return Err(UpdateError::Damaged);
+        }
+    }
+    lower_top(pages, &mut changes, level)?;
+    Ok(changes)
+}
+
+/// Drops top pages that only repeat the one below them.
+fn lower_top<P: Pages>(pages: &P, changes: &mut Changes, mut level: u8) -> Result<(), UpdateError<P::Error>> {
+    let stored = |key: &(u8, Vec<u8>)| match pages.page(key.0, &key.1) {
+        Ok(page) => page.ok_or(UpdateError::Damaged),
+        Err(error) => Err(UpdateError::Storage(error)),
+    };
+    let is_kept =
+        |((at, _), page): (&(u8, Vec<u8>), &Option<Arc<Page>>)| page.clone().filter(|_| *at == level);
+    let top = match changes.pages.iter().find_map(is_kept) {
+        Some(page) => Some(page),
+        None => {
+            let page = pages.after(level, None).map_err(UpdateError::Storage)?;
+            page.filter(|page| !changes.pages.contains_key(&(level, page.first_key().to_vec())))
+        }
+    };
+    let Some(mut top) = top else {
+        changes.top_level = None;
+        return Ok(());
+    };
+    while level > 0 && top.len() == 1 {
+        let first = top.first_key().to_vec();
+        let below = (level - 1, first.clone());
+        if pages.page(level, &first).map_err(UpdateError::Storage)?.is_some() {
+            changes.pages.insert((level, first), None);
+        } else {
+            changes.pages.remove(&(level, first));
+        }
+        top = match changes.pages.get(&below) {
+            Some(page) => page.clone().ok_or(UpdateError::Damaged)?,
+            None => stored(&below)?,
+        };
+        level -= 1;
+    }
+    changes.top_level = Some(level);
+    changes.top = Some(top.top());
+    Ok(())
+}
+
+fn leaf(key: &[u8], element: Option<&Element>, hashes: &mut u64) -> Edit {
+    let entry = element.map(|element| {
+        *hashes += 3;
+        let node = Node::leaf(key, &value_hash(&element.encode()), element.sum());
+        Head {
+            height: height(key),
+            node,
+        }
+    });
+    (key.to_vec(), entry)
+}
+
+/// A page of a rewritten level, or one that is no more, for the level above.
+struct Parent {
+    key: Vec<u8>,
+    head: Option<Head>,
+    changed: bool,
+}
+
+/// One level being rewritten.
+struct Rewrite<'a, 'p, P> {
+    pages: &'p P,
+    finger: &'a mut Finger<'p, P>,
+    level: u8,
+    edits: &'a [Edit],
+    changes: &'a mut Changes,
+    parents: Vec<Parent>,
+}
+
+/// Pages next to each other, with the edits that fall among them.
+struct Window<'a> {
+    pages: VecDeque<Arc<Page>>,
+    edits: &'a [Edit],
+    /// Whether the run goes on to the left, and to the right.
+    cut_left: bool,
+    cut_right: bool,
+}
+
+/// Entries to read to the left of a change in a long run, so that what is decided there is decided as from
+/// its start.
+const CONTEXT: usize = FELT_BEFORE + FELT_AFTER + PAGE_LEN_MAX;
+
+impl<'a, P: Pages> Rewrite<'a, '_, P> {
+    fn run(&mut self) -> Result<(), UpdateError<P::Error>> {
+        let mut rest = self.edits;
+        while !rest.is_empty() {
+            let window = self.window(rest)?;
+            rest = &rest[window.edits.len()..];
+            self.rewrite(&window)?;
+        }
+        Ok(())
+    }
+
+    /// The window around the first of `edits`.
+    fn window(&mut self, edits: &'a [Edit]) -> Result<Window<'a>, UpdateError<P::Error>> {
+        let mut window = Window {
+            pages: VecDeque::new(),
+            edits,
+            cut_left: false,
+            cut_right: false,
+        };
+        let Some(place) = self.finger.find(self.level, &edits[0].0)? else {
+            return Ok(window);
+        };
+        let (page, is_first) = (place.page.clone(), place.is_first);
+        let next = place.next.as_ref().map(|(key, height)| (&key[..], *height));
+        let here = edits_before(edits, next);
+        // Without a look at its neighbours, if no later window reaches back into the page, and it begins
+        // where it did.
+        let ends = next.is_none_or(|next| begins_run(self.level, next, edits));
+        let begins = is_first || begins_run(self.level, first(&page), edits);
+        let replaces = |edit: &Edit| edit.1.is_some() && page.find(&edit.0).1;
+        let stays = (ends || here == edits.len()) && edits[..here].iter().all(replaces);
+        let alone = begins && ends || stays;
+        window.pages.push_back(page);
+        if alone {
+            window.edits = &edits[..here];
+        } else {
+            self.extend_left(&mut window).map_err(UpdateError::Storage)?;
+            self.extend_right(&mut window).map_err(UpdateError::Storage)?;
+        }
+        Ok(window)
+    }
+
+    fn extend_left(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
+        let mut context = 0;
+        while !begins_run(self.level, first(&window.pages[0]), window.edits) {
+            if context >= CONTEXT {
+                window.cut_left = true;
+                break;
+            }
+            let Some(page) = self.pages.before(self.level, Some(window.pages[0].first_key()))? else {
+                break;
+            };
+            context += page.len();
+            window.pages.push_front(page);
+        }
+        Ok(())
+    }
+
+    /// Goes on until a run begins, or so long after the last edit that the window of a later one won't reach
+    /// back.
+    fn extend_right(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
+        let mut context = 0;
+        let mut taken = 0;
+        loop {
+            let last = &window.pages[window.pages.len() - 1];
+            let next = self.pages.after(self.level, Some(last.first_key()))?;
+            let here = edits_before(&window.edits[taken..], next.as_deref().map(first));
+            taken += here;
+            context = if here > 0 { 0 } else { context + last.len() };
+            match next {
+                None => break,
+                Some(next) if begins_run(self.level, first(&next), window.edits) => break,
+                Some(_) if context >= 2 * CONTEXT + PAGE_LEN_MAX => {
+                    window.cut_right = true;
+                    break;
+                }
+                Some(next) => window.pages.push_back(next),
+            }
+        }
+        window.edits = &window.edits[..taken];
+        Ok(())
+    }
+
+    fn rewrite(&mut self, window: &Window<'_>) -> Result<(), UpdateError<P::Error>> {
+        let merged = Merged::of(window);
+        let cuts = merged.cuts(self.level, window);
+        let mut old: BTreeMap<&[u8], &Arc<Page>> =
+            window.pages.iter().map(|page| (page.first_key(), page)).collect();
+        let ends = cuts.iter().skip(1).copied().chain([merged.entries.len()]);
+        let begun = self.parents.len();
+        for (&from, to) in cuts.iter().zip(ends) {
+            let entries = &merged.entries[from..to];
+            let PageEntry { key, height, .. } = entries[0];
+            let before = old.remove(key);
+            let node = match before {
+                Some(before) if before.entries().eq(entries.iter().copied()) => before.top(),
+                _ => self.put(before, entries)?,
+            };
+            let changed = before.is_none_or(|before| before.top() != node);
+            self.parents.push(Parent {
+                key: key.to_vec(),
+                head: Some(Head { height, node }),
+                changed,
+            });
+        }
+        for key in old.into_keys() {
+            self.changes.pages.insert((self.level, key.to_vec()), None);
+            self.parents.push(Parent {
+                key: key.to_vec(),
+                head: None,
+                changed: true,
+            });
+        }
+        self.parents[begun..].sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(())
+    }
+
+    fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
+        let keys_stay =
+            |before: &&Arc<Page>| before.entries().map(|e| e.key).eq(entries.iter().map(|e| e.key));
+        let (page, hashes) = match before.filter(keys_stay) {
+            Some(before) => before.with_nodes(entries)?,
+            None => Page::new(self.level, entries)?,
+        };
+        self.changes.hashes += hashes;
+        let node = page.top();
+        self.changes
+            .pages
+            .insert((self.level, page.first_key().to_vec()), Some(Arc::new(page)));
+        Ok(node)
+    }
+}
+
+/// The first key of a page, and its height.
+fn first(page: &Page) -> (&[u8], u8) {
+    let first = page.entry(0);
+    (first.key, first.height)
+}
+
+/// How many of `edits` come before the page that begins with `next`.
+fn edits_before(edits: &[Edit], next: Option<(&[u8], u8)>) -> usize {
+    next.map_or(edits.len(), |(next, _)| {
+        edits.iter().take_while(|(key, _)| key[..] < *next).count()
+    })
+}
+
+/// Whether a page that begins with a key of that height does so for its height's sake, and the key stays.
+fn begins_run(level: u8, (key, height): (&[u8], u8), edits: &[Edit]) -> bool {
+    let edit = edits.binary_search_by(|edit| edit.0[..].cmp(key));
+    height > level && !edit.is_ok_and(|edit| edits[edit].1.is_none())
+}
+
+/// The entries of a window after its edits.
+struct Merged<'w> {
+    entries: Vec<PageEntry<'w>>,
+    /// Where pages began before, as indices of `entries`.
+    old_cuts: Vec<usize>,
+    /// Where keys came or went: the first and the last index.
+    moved: Option<(usize, usize)>,
+}
+
+impl<'w> Merged<'w> {
+    fn of(window: &'w Window<'_>) -> Merged<'w> {
+        let mut merged = Merged {
+            entries: Vec::new(),
+            old_cuts: Vec::new(),
+            moved: None,
+        };
+        let mut edits = window.edits.iter().peekable();
+        for page in &window.pages {
+            merged.entries.reserve(page.len() + 1);
+            for (index, entry) in page.entries().enumerate() {
+                while let Some(edit) = edits.next_if(|(key, _)| **key < *entry.key) {
+                    merged.insert(edit);
+                }
+                if index == 0 {
+                    merged.old_cuts.push(merged.entries.len());
+                }
+                match edits.next_if(|(key, _)| **key == *entry.key) {
+                    Some((_, None)) => merged.moves(),
+                    Some((key, Some(head))) => merged.entries.push(head.under(key)),
+                    None => merged.entries.push(entry),
+                }
+            }
+        }
+        edits.for_each(|edit| merged.insert(edit));
+        merged
+    }
+
+    fn insert(&mut self, (key, head): &'w Edit) {
+        if let Some(head) = head {
+            self.moves();
+            self.entries.push(head.under(key));
+        }
+    }
+
+    fn moves(&mut self) {
+        let here = self.entries.len();
+        self.moved = Some((self.moved.map_or(here, |(first, _)| first), here));
+    }
+
+    fn cuts(&self, level: u8, window: &Window<'_>) -> Vec<usize> {
+        let Some((first, last)) = self.moved else {
+            return self.old_cuts.clone();
+        };
+        // In a run that goes on outside, cuts far from all changes are those that were: here too little is
+        // known of it to tell them anew.
+        let from = if window.cut_left {
+            first.saturating_sub(FELT_BEFORE)
+        } else {
+            0
+        };
+        let to = if window.cut_right {
+            last + FELT_AFTER
+        } else {
+            self.entries.len()
+        };
+        let near = |cut: &usize| (from..=to).contains(cut);
+        let mut cuts: Vec<usize> = self.old_cuts.iter().copied().filter(|cut| !near(cut)).collect();
+        for (start, end) in cut::runs(level, &self.entries) {
+            let run = &self.entries[start..end];
+            let goes_on = (start == 0 && window.cut_left) || (end == self.entries.len() && window.cut_right);
+            let told = if goes_on {
+                cut::thinned(run)
+            } else {
+                cut::cuts(level, run)
+            };
+            cuts.extend(told.into_iter().map(|cut| start + cut).filter(near));
+        }
+        cuts.sort_unstable();
+        cuts
+    }
+}

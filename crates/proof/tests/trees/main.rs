@@ -1,0 +1,7 @@
+//! Trees from both sides: what an honest holder proves, and what everyone else can't.
+
+mod adversary;
+mod forged;
+mod golden;
+mod honest;
+mod model;

@@ -1,0 +1,74 @@
+//! What the command line looks like. Each command's own arguments stand beside the command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::bucket::BucketPath;
+use crate::cli::commands::{bench, bucket, del, get, scan, set, shell, stats};
+
+/// What the exit code says, in the help of the program.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was done
+  1  the answer is no: not found, there already, problems found
+  2  the command line is wrong, or asks for more than a database takes
+  3  another process has the database open
+  4  the file is damaged, or is no database that this version reads
+  5  the disk, a file, or standard input or output failed
+
+Keys and values are bytes. As arguments they are taken as they are, or as hexadecimal digits with --hex.
+'get' gives raw bytes to a pipe or file; whatever else shows bytes escapes those that can't be read (\\n, \\\\, \\xff).";
+
+/// A durable, transactional, ordered key-value database in one file.
+#[derive(Debug, Parser)]
+#[command(name = "weald", version, after_help = EXIT_CODES, arg_required_else_help = false)]
+#[command(
+    infer_subcommands = false,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// The database's file
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "WEALD_DB",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(crate) db: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Get(get::Get),
+    Set(set::Set),
+    Del(del::Del),
+    Scan(scan::Scan),
+    Bucket(bucket::Bucket),
+    Stats(stats::Stats),
+    Bench(bench::Bench),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+/// The bucket that a command works in.
+#[derive(Args, Debug)]
+pub(crate) struct In {
+    /// The bucket, as a path from the root: a/b/c. A slash in a name is written \/, any byte \xff
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) bucket: Option<BucketPath>,
+}
+
+impl In {
+    /// The path of the bucket, empty for the root.
+    pub(crate) fn path(&self) -> BucketPath {
+        self.bucket.clone().unwrap_or_default()
+    }
+}

@@ -1,0 +1,34 @@
+//! The commands, a file each.
+
+pub(crate) mod bench;
+pub(crate) mod bucket;
+pub(crate) mod del;
+pub(crate) mod get;
+mod overview;
+pub(crate) mod scan;
+pub(crate) mod set;
+pub(crate) mod shell;
+pub(crate) mod stats;
+
+use crate::cli::Outcome;
+use crate::cli::args::{Cli, Command};
+use crate::cli::failure::Result;
+
+/// Does what was asked.
+pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
+    let db = cli.db.as_deref();
+    let Some(command) = &cli.command else {
+        return overview::run();
+    };
+    match command {
+        Command::Get(get) => get.run(db),
+        Command::Set(set) => set.run(db),
+        Command::Del(del) => del.run(db),
+        Command::Scan(scan) => scan.run(db),
+        Command::Bucket(bucket) => bucket.run(db),
+        Command::Stats(stats) => stats.run(db),
+        Command::Bench(bench) => bench.run(db),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: what was asked for, who does it, and how it ends.
+//!
+//! ```text
+//!  args ──► commands ──► place     which database, and how it may be opened
+//!               │    ──► bucket    which bucket in it
+//!               │    ──► input     where a value comes from
+//!               │    ──► output    where the answer goes: text, json
+//!               │    ──► replace   files that appear whole or not at all
+//!               └──► failure       one line, and an exit code
+//! ```
+
+mod args;
+mod bucket;
+mod commands;
+mod failure;
+mod input;
+mod interrupt;
+mod json;
+mod output;
+mod place;
+mod progress;
+mod replace;
+mod text;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use failure::Failure;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// The answer is no: not found, there already, problems found.
+    No,
+}
+
+impl Outcome {
+    /// `Done` where something is so.
+    pub(crate) fn of(yes: bool) -> Outcome {
+        if yes { Outcome::Done } else { Outcome::No }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help goes to standard output, which may be closed by now.
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match commands::run(&cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Err(Failure::Closed) => {
+            // Whoever read our output has seen enough. We end as other programs do then, so that a shell can tell.
+            let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+            ExitCode::from(Failure::Closed.exit_code())
+        }
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "weald: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which database a command works on, and how it may be opened.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use weald::{Database, DatabaseOptions};
+
+use crate::cli::failure::{Failure, Result};
+
+/// A database that is open, with its path for messages.
+pub(crate) struct Open {
+    pub(crate) db: Database,
+    path: PathBuf,
+}
+
+impl Open {
+    /// Says in which database the engine failed.
+    pub(crate) fn failed(&self) -> impl Fn(weald::Error) -> Failure + '_ {
+        |e| Failure::Database(self.path.clone(), Box::new(e))
+    }
+
+    /// Closes it, with all its data in the one file.
+    pub(crate) fn close(self) -> Result<()> {
+        let Open { db, path } = self;
+        db.close().map_err(|e| Failure::Database(path, Box::new(e)))
+    }
+}
+
+/// The path that was given.
+pub(crate) fn path(db: Option<&Path>) -> Result<&Path> {
+    match db {
+        Some(path) if !path.as_os_str().is_empty() => Ok(path),
+        _ => Err(Failure::Usage(
+            "which database? name its file with --db FILE, or in the environment variable WEALD_DB"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Refuses a path that has no file, so that nothing appears there.
+pub(crate) fn existing(db: Option<&Path>) -> Result<&Path> {
+    let path = path(db)?;
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(Failure::Usage(format!(
+            "{} is a directory: name the database's file with --db",
+            path.display()
+        ))),
+        Ok(_) => Ok(path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Failure::Refused(format!(
+            "there is no database {}: name another with --db, or make one with 'weald set' or 'weald load'",
+            path.display()
+        ))),
+        Err(e) => Err(Failure::file("open", path)(e)),
+    }
+}
+
+/// Opens for reading what is there.
+pub(crate) fn read(db: Option<&Path>) -> Result<Open> {
+    open(existing(db)?, DatabaseOptions::new().read_only(true))
+}
+
+/// Opens for writing what is there.
+pub(crate) fn write(db: Option<&Path>) -> Result<Open> {
+    open(existing(db)?, DatabaseOptions::new())
+}
+
+/// Opens for writing, and makes the database where there is none.
+pub(crate) fn write_or_create(db: Option<&Path>) -> Result<Open> {
+    let path = path(db)?;
+    if path.is_dir() {
+        return existing(db).and_then(|path| open(path, DatabaseOptions::new()));
+    }
+    let is_fresh = !path.exists();
+    let open = open(path, DatabaseOptions::new())?;
+    if is_fresh {
+        let _ = writeln!(std::io::stderr(), "weald: made the database {}", path.display());
+    }
+    Ok(open)
+}
+
+fn open(path: &Path, options: DatabaseOptions) -> Result<Open> {
+    match Database::open_with_options(path, options) {
+        Ok(db) => Ok(Open {
+            db,
+            path: path.to_owned(),
+        }),
+        Err(e) => Err(Failure::Database(path.to_owned(), Box::new(e))),
+    }
+}

@@ -1,0 +1,15 @@
+//! The command line as real processes: what they print, how they end, and what they leave behind.
+
+#[path = "cli/program.rs"]
+mod program;
+
+#[path = "cli/buckets.rs"]
+mod buckets;
+#[path = "cli/endings.rs"]
+mod endings;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
+#[path = "cli/pairs.rs"]
+mod pairs;
+#[path = "cli/telling.rs"]
+mod telling;
