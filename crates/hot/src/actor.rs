@@ -1,0 +1,221 @@
+//! A session at work: what allocation, map and recovery are methods of.
+
+use std::collections::VecDeque;
+
+use crate::error::Result;
+use crate::layout::{GROUPS, at};
+use crate::protocol::epoch::{self, Straggler};
+use crate::protocol::header::{Header, Owner, State};
+use crate::raw::os;
+use crate::region::Shared;
+use crate::session::{SlotState, field};
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// Retired objects after which the session tries to move the era on.
+const COLLECT_AT: usize = 256;
+const NUMBERS_AT_ONCE: u64 = 1 << 20;
+
+/// A session's own memory. Nothing in it is needed to clean up after the session.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// Free objects that are ours, for each class.
+    pub(crate) magazines: Vec<Vec<u64>>,
+    /// Superblocks that were seen to be empty since the last purge, for each class.
+    pub(crate) empties: Vec<u32>,
+    /// What waits until nobody can be reading it, oldest first.
+    limbo: VecDeque<Limbo>,
+    /// Length of the limbo at which to collect next.
+    collect_at: usize,
+    straggler: (usize, u32),
+    next_number: u64,
+    numbers_end: u64,
+    pub(crate) recovering: bool,
+    /// Objects that were handed out and are neither shared nor freed.
+    pub(crate) owned: u64,
+    /// Writes since the cache's budget was looked at.
+    pub(crate) writes: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limbo {
+    offset: u64,
+    era: u64,
+    kind: Remains,
+}
+
+/// What is to be done with something retired once nobody reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// Back into a magazine.
+    Object,
+    /// Back to the superblock above, or to the volume pool.
+    Superblock,
+    /// A run of whole volumes, named by its first.
+    Run,
+}
+
+impl Local {
+    pub(crate) fn new(classes: usize) -> Local {
+        Local {
+            magazines: vec![Vec::new(); classes],
+            empties: vec![0; classes],
+            limbo: VecDeque::new(),
+            collect_at: COLLECT_AT,
+            straggler: (usize::MAX, 0),
+            next_number: 0,
+            numbers_end: 0,
+            recovering: false,
+            owned: 0,
+            writes: 0,
+        }
+    }
+}
+
+pub(crate) struct Actor<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) me: Owner,
+    pub(crate) slot: u64,
+    pub(crate) local: &'a mut Local,
+}
+
+impl<'a> Actor<'a> {
+    #[inline]
+    pub(crate) fn word(&self, offset: u64) -> Result<&'a AtomicU64> {
+        self.shared.map.word(offset)
+    }
+
+    /// A word of this session's slot.
+    #[inline]
+    pub(crate) fn own(&self, field: u64) -> &'a AtomicU64 {
+        self.shared
+            .map
+            .word(self.slot + field)
+            .expect("session slots lie in the region")
+    }
+
+    pub(crate) fn group(&self) -> u64 {
+        u64::from(self.me.0) % GROUPS
+    }
+
+    /// A number below 2^60 that nobody else gets, ever: 48 bits of counter and the session's own.
+    pub(crate) fn number(&mut self) -> u64 {
+        if self.local.next_number == self.local.numbers_end {
+            // Reserved before use, so that a later owner of this slot goes on behind it.
+            let start = self
+                .own(field::COUNTER)
+                .fetch_add(NUMBERS_AT_ONCE, Ordering::Relaxed);
+            self.local.next_number = start;
+            self.local.numbers_end = start.wrapping_add(NUMBERS_AT_ONCE);
+        }
+        self.local.next_number = self.local.next_number.wrapping_add(1);
+        (self.local.next_number & ((1 << 48) - 1)) << Owner::BITS | u64::from(self.me.0)
+    }
+
+    pub(crate) fn era(&self) -> u64 {
+        self.shared.fixed(at::ERA).load(Ordering::Acquire)
+    }
+
+    /// Puts something of ours, unlinked and marked as retired, where it waits for its era to pass.
+    pub(crate) fn retire(&mut self, offset: u64, kind: Remains) -> Result<()> {
+        // The era is read after the unlinking: sequentially consistent on both sides.
+        fence(Ordering::SeqCst);
+        let era = self.shared.fixed(at::ERA).load(Ordering::SeqCst);
+        self.local.limbo.push_back(Limbo { offset, era, kind });
+        if self.local.limbo.len() >= self.local.collect_at {
+            self.collect()?;
+            // If somebody holds the era back, don't ask again for every object.
+            self.local.collect_at = (self.local.limbo.len() + self.local.limbo.len() / 4).max(COLLECT_AT);
+        }
+        Ok(())
+    }
+
+    /// Whether something still waits.
+    pub(crate) fn has_limbo(&self) -> bool {
+        !self.local.limbo.is_empty()
+    }
+
+    /// Moves the era on if nobody is behind, and frees what has waited long enough.
+    pub(crate) fn collect(&mut self) -> Result<()> {
+        let era = self.era();
+        if let Err(Straggler(index)) = self.try_advance(era)? {
+            let (last, times) = self.local.straggler;
+            let times = if last == index { times + 1 } else { 1 };
+            self.local.straggler = (index, times);
+            if times >= 3 {
+                self.local.straggler.1 = 0;
+                if self.shared.is_orphan(self.shared.status(index as u64)?) {
+                    self.recover_dead()?;
+                }
+            }
+        }
+        self.free_remains()
+    }
+
+    fn try_advance(&self, era: u64) -> Result<std::result::Result<(), Straggler>> {
+        let mut pins = Vec::new();
+        for index in 0..self.shared.sessions_used() {
+            if self.shared.status(index)?.state() == SlotState::Active {
+                let pin = self.word(self.shared.layout.session(index) + field::PIN)?;
+                pins.push((index as usize, pin));
+            }
+        }
+        // Alone there is nobody whose pin a barrier could bring to light.
+        if self.shared.asymmetric && pins.len() > 1 {
+            os::barrier_everywhere();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        let verdict = epoch::may_advance(era, pins.into_iter());
+        if verdict.is_ok() {
+            epoch::advance(self.shared.fixed(at::ERA), era);
+        }
+        Ok(verdict)
+    }
+
+    fn free_remains(&mut self) -> Result<()> {
+        let era = self.era();
+        while let Some(&Limbo {
+            offset,
+            era: retired,
+            kind,
+        }) = self.local.limbo.front()
+        {
+            if !epoch::is_over(retired, era) {
+                break;
+            }
+            self.local.limbo.pop_front();
+            match kind {
+                Remains::Object => {
+                    let word = self.word(offset)?;
+                    let header = Header::load(word);
+                    // Anything else means that a broken peer changed it: better to lose the object than to have it twice.
+                    if header.is(State::Retired, self.me) {
+                        self.stow(offset, word, header)?;
+                    }
+                }
+                Remains::Superblock => self.free_superblock(offset)?,
+                Remains::Run => self.free_run(offset)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back all that this session has to itself. `false` if somebody still reads what it retired.
+    pub(crate) fn leave(&mut self) -> Result<bool> {
+        if self.local.owned > 0 {
+            // The walk finds everything that bears our number, so that nothing is known to us twice.
+            self.local.magazines.iter_mut().for_each(Vec::clear);
+            self.local.limbo.clear();
+            self.sweep(&[self.me])?;
+        }
+        self.empty_magazines()?;
+        for _ in 0..4 {
+            if !self.has_limbo() {
+                break;
+            }
+            self.collect()?;
+        }
+        self.empty_magazines()?;
+        Ok(!self.has_limbo())
+    }
+}

@@ -1,0 +1,14 @@
+//! The map: lines of six slots, each slot the place of an entry.
+//!
+//! Reading takes no lock and writes nothing but the session's own pin. A write makes an entry of its own and puts it in place of
+//! the old one by a single compare-and-swap; see [`line`](crate::protocol::line) for insertions and [`table`] for growth.
+
+pub(crate) mod entry;
+mod hash;
+mod read;
+pub(crate) mod slot;
+pub(crate) mod table;
+mod write;
+
+pub use read::ValueRef;
+pub use write::{Change, Expected, Swap};

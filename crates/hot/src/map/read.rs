@@ -1,0 +1,331 @@
+//! Look-ups.
+
+use std::fmt;
+
+use crate::actor::Actor;
+use crate::cache::now_ms;
+use crate::error::{Error, Result, corrupt};
+use crate::layout::at;
+use crate::map::entry::Entry;
+use crate::map::hash::hash;
+use crate::map::slot;
+use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
+use crate::protocol::RETRIES;
+use crate::protocol::line::{Guard, LineState};
+use crate::raw::mapping::load_bytes;
+use crate::region::Shared;
+use crate::session::{Pin, Session, field};
+use crate::sync::Ordering;
+
+/// Keys that `get_many` has under way at once.
+const BATCH: usize = 32;
+
+enum Search<'a> {
+    Hit(Entry<'a>),
+    Miss,
+    /// The line is in another table by now.
+    Elsewhere,
+}
+
+impl Shared {
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        hash(self.hash_key, key)
+    }
+
+    /// The entry of a key, unless its time is over. The caller is pinned.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        Ok(self
+            .find_any(hash, key)?
+            .filter(|entry| !entry.is_expired(now_ms)))
+    }
+
+    /// The entry of a key, expired or not.
+    #[inline]
+    pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        for _ in 0..RETRIES {
+            let Some(current) = self.table(at::TABLE)? else {
+                return Ok(None);
+            };
+            match self.search(current.head(hash), hash, key)? {
+                Search::Hit(entry) => return Ok(Some(entry)),
+                Search::Miss => return Ok(None),
+                Search::Elsewhere => {}
+            }
+            // Moved lines lead to the next table, unless that has become the current one since.
+            let Some(next) = self.table(at::TABLE_NEXT)? else {
+                continue;
+            };
+            match self.search(next.head(hash), hash, key)? {
+                Search::Hit(entry) => return Ok(Some(entry)),
+                Search::Miss => return Ok(None),
+                Search::Elsewhere => {}
+            }
+        }
+        Err(Error::Again("a table that grows faster than it is read"))
+    }
+
+    #[inline]
+    fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Search<'_>> {
+        let line = self.map.line(head)?;
+        // Looked at first as well: what a line that has been moved leads to may be gone since.
+        if Guard::load(&line[0]).state() == LineState::Moved {
+            return Ok(Search::Elsewhere);
+        }
+        let tag = slot::tag(hash);
+        let mut words = line;
+        let mut found = None;
+        'chain: for depth in 0..=CHAIN_MAX {
+            for word in &words[1..=SLOTS] {
+                // Acquire: the entry was written before it was linked.
+                let slot = word.load(Ordering::Acquire);
+                if slot::fits(slot, tag)
+                    && let Some(place) = slot::place(slot)
+                {
+                    let entry = Entry::load(self, place)?;
+                    if entry.has_key(hash, key) {
+                        found = Some(entry);
+                        break 'chain;
+                    }
+                }
+            }
+            match slot::place(words[LINK].load(Ordering::Acquire)) {
+                None => break,
+                Some(_) if depth == CHAIN_MAX => return corrupt("a chain of lines that ends", head),
+                Some(next) => words = self.map.line(next)?,
+            }
+        }
+        // Looked at last: what was read from a line that had not been moved by now was so at some instant since the start.
+        match Guard::load(&line[0]).state() {
+            LineState::Moved | LineState::Raw => Ok(Search::Elsewhere),
+            LineState::Idle | LineState::Pending | LineState::Frozen => {
+                Ok(found.map_or(Search::Miss, Search::Hit))
+            }
+        }
+    }
+}
+
+impl Actor<'_> {
+    /// Whether the entry at `place` is the one that a slot names.
+    pub(crate) fn is_linked(&self, place: u64, hash: u64) -> Result<bool> {
+        for _ in 0..RETRIES {
+            let Some(current) = self.shared.table(at::TABLE)? else {
+                return Ok(false);
+            };
+            let mut table = current;
+            if Guard::load(&self.shared.map.line(current.head(hash))?[0]).state() == LineState::Moved {
+                match self.shared.table(at::TABLE_NEXT)? {
+                    Some(next) => table = next,
+                    None => continue,
+                }
+            }
+            let head = self.shared.map.line(table.head(hash))?;
+            let seen = Guard::load(&head[0]);
+            match seen.state() {
+                LineState::Pending => self.assist(&head[0], seen)?,
+                LineState::Raw | LineState::Moved => continue,
+                LineState::Idle | LineState::Frozen => {}
+            }
+            let mut words = head;
+            for _ in 0..CHAIN_MAX {
+                if words[1..=SLOTS]
+                    .iter()
+                    .any(|word| slot::place(word.load(Ordering::Acquire)) == Some(place))
+                {
+                    return Ok(true);
+                }
+                match slot::place(words[LINK].load(Ordering::Acquire)) {
+                    Some(next) => words = self.shared.map.line(next)?,
+                    None => break,
+                }
+            }
+            if Guard::load(&head[0]).state() != LineState::Moved {
+                return Ok(false);
+            }
+        }
+        Err(Error::Again("a table that grows faster than it is read"))
+    }
+}
+
+/// Reading.
+impl Session {
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        Ok(self.get_into(key, &mut value)?.map(|_| value))
+    }
+
+    /// Appends the value of a key to `value`, and returns the version that it has. Without a new allocation if `value` has room.
+    #[inline]
+    pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>> {
+        let _pin = self.pin();
+        let found = self.shared.find(self.shared.hash(key), key)?;
+        self.looked_up(found.as_ref());
+        let Some(entry) = found else { return Ok(None) };
+        entry.append_value(value);
+        Ok(Some(entry.version))
+    }
+
+    /// The value of a key where it lies, without a copy, kept from being freed while the reference lives.
+    ///
+    /// The price: while it lives, nothing that anybody removes or replaces is freed. Keep it for moments.
+    pub fn get_ref(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        let pin = self.pin();
+        let found = self.shared.find(self.shared.hash(key), key)?;
+        self.looked_up(found.as_ref());
+        Ok(found.map(|entry| ValueRef {
+            entry,
+            shared: &self.shared,
+            _pin: pin,
+        }))
+    }
+
+    /// Whether a key has a value.
+    pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        let _pin = self.pin();
+        Ok(self.shared.find(self.shared.hash(key), key)?.is_some())
+    }
+
+    /// Looks many keys up at once and calls `found` with the index of each key and its value. Memory is fetched for many keys at the
+    /// same time, so that in a large map this takes a fraction of as many calls of [`get`](Session::get).
+    pub fn get_many<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        mut found: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        let _pin = self.pin();
+        let mut value = Vec::new();
+        for (batch, keys) in keys.chunks(BATCH).enumerate() {
+            let mut hashes = [0; BATCH];
+            self.shared.fetch_ahead(keys, &mut hashes)?;
+            for (at, key) in keys.iter().enumerate() {
+                let entry = self.shared.find(hashes[at], key.as_ref())?;
+                self.looked_up(entry.as_ref());
+                let value = entry.map(|entry| {
+                    value.clear();
+                    entry.append_value(&mut value);
+                    value.as_slice()
+                });
+                found(batch * BATCH + at, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many keys there are: exact when nobody is writing, except that each process that was killed may have left it off by one.
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.shared.entries()?.max(0) as u64)
+    }
+
+    /// Whether there are no keys; as exact as [`len`](Session::len).
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+impl Shared {
+    pub(crate) fn entries(&self) -> Result<i64> {
+        let mut sum = 0i64;
+        for index in 0..self.sessions_used() {
+            let word = self.map.word(self.layout.session(index) + field::ENTRIES)?;
+            sum = sum.wrapping_add(word.load(Ordering::Relaxed) as i64);
+        }
+        Ok(sum)
+    }
+
+    /// Hashes a batch of keys, and asks for the lines and entries that the look-ups will want.
+    fn fetch_ahead<K: AsRef<[u8]>>(&self, keys: &[K], hashes: &mut [u64; BATCH]) -> Result<()> {
+        let Some(table) = self.table(at::TABLE)? else {
+            return Ok(());
+        };
+        for (key, hash) in keys.iter().zip(hashes.iter_mut()) {
+            *hash = self.hash(key.as_ref());
+            self.map.prefetch(table.head(*hash));
+        }
+        for &hash in &hashes[..keys.len()] {
+            let tag = slot::tag(hash);
+            let slots = &self.map.line(table.head(hash))?[1..=SLOTS];
+            let first = slots
+                .iter()
+                .map(|word| word.load(Ordering::Relaxed))
+                .find(|&slot| slot::fits(slot, tag));
+            if let Some(place) = first.and_then(slot::place) {
+                self.map.prefetch(place);
+                self.map.prefetch(place + 64);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value where it lies in the region.
+pub struct ValueRef<'a> {
+    entry: Entry<'a>,
+    shared: &'a Shared,
+    _pin: Pin<'a>,
+}
+
+impl ValueRef<'_> {
+    /// The length in bytes.
+    pub fn len(&self) -> u64 {
+        self.entry.value_len
+    }
+
+    /// Whether the value has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The version, for [`compare_and_swap`](Session::compare_and_swap).
+    pub fn version(&self) -> u64 {
+        self.entry.version
+    }
+
+    /// A copy.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.entry.value()
+    }
+
+    /// Copies as much of the value, from `at` on, as `buffer` takes. Returns how much that was.
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> usize {
+        let len = self.len().saturating_sub(at).min(buffer.len() as u64) as usize;
+        if len == 0 {
+            return 0;
+        }
+        let words = &self.entry.value_words()[(at / 8) as usize..];
+        let lead = (at % 8) as usize;
+        let mut bytes = Vec::new();
+        load_bytes(words, lead + len, &mut bytes);
+        buffer[..len].copy_from_slice(&bytes[lead..]);
+        len
+    }
+
+    /// The bytes themselves.
+    ///
+    /// # Safety
+    ///
+    /// No process may write to the region's memory other than through this crate while the slice is used. The crate itself never
+    /// changes a value that can be seen; but a process that maps the region could, and Rust's references don't stand that. Where that can't
+    /// be ruled out use [`read_at`](ValueRef::read_at).
+    pub unsafe fn bytes(&self) -> &[u8] {
+        let bytes = {
+            // SAFETY: a linked entry is never written again, and the pin keeps its memory from being used for something else; that nobody
+            // breaks this is the caller's promise.
+            unsafe {
+                self.shared
+                    .map
+                    .bytes(self.entry.value_offset(), self.entry.value_len)
+            }
+        };
+        bytes.expect("the bounds were checked when the entry was found")
+    }
+}
+
+impl fmt::Debug for ValueRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueRef")
+            .field("len", &self.len())
+            .field("version", &self.version())
+            .finish()
+    }
+}

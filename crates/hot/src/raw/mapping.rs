@@ -1,0 +1,267 @@
+//! A shared mapping as bounds-checked atomic words.
+//!
+//! Other processes write to a mapping at any time, so nothing here ever lends plain memory except
+//! [`Mapping::bytes`], whose caller promises that the bytes stay. All else goes through atomic words: whatever a peer writes, the
+//! worst that a reader can get is a wrong number, and numbers are checked before they are used.
+
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use crate::error::{Error, Result, corrupt};
+use crate::sync::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: u64,
+    writable: bool,
+}
+
+// SAFETY: the mapping is memory that nobody unmaps before `self` drops, and it is only reached through atomics (or under the
+// promise of `bytes`), so it may be used from any thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes of `fd`, shared with whoever else maps it.
+    pub(crate) fn shared(fd: BorrowedFd<'_>, len: u64, writable: bool) -> Result<Mapping> {
+        let protection = if writable {
+            libc::PROT_READ | libc::PROT_WRITE
+        } else {
+            libc::PROT_READ
+        };
+        Mapping::map(
+            len,
+            protection,
+            libc::MAP_SHARED | libc::MAP_NORESERVE,
+            fd.as_raw_fd(),
+            writable,
+        )
+    }
+
+    /// Maps `len` bytes of zeros that belong to this process alone. `huge_flags` asks for huge pages, which are then reserved
+    /// at once, because touching one that can't be had is a signal and no error.
+    pub(crate) fn anonymous(len: u64, huge_flags: i32) -> Result<Mapping> {
+        let reserve = if huge_flags == 0 { libc::MAP_NORESERVE } else { 0 };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | reserve | huge_flags;
+        Mapping::map(len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, true)
+    }
+
+    fn map(len: u64, protection: i32, flags: i32, fd: i32, writable: bool) -> Result<Mapping> {
+        let size =
+            usize::try_from(len).map_err(|_| Error::Invalid("a region larger than the address space"))?;
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory that anybody owns.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(Error::last_os("map the region"));
+        }
+        let start = NonNull::new(start.cast()).ok_or(Error::Invalid("a mapping at address zero"))?;
+        let mapping = Mapping { start, len, writable };
+        // A forked child that went on with its parent's sessions would be two owners of one slot: leave it without the memory.
+        mapping.advise(0, len, libc::MADV_DONTFORK);
+        Ok(mapping)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Gives the kernel advice about a range; whether it takes it is its own affair. Returns whether it did.
+    pub(crate) fn advise(&self, offset: u64, len: u64, advice: i32) -> bool {
+        if advice == libc::MADV_DONTNEED && !self.writable {
+            return false;
+        }
+        match offset.checked_add(len) {
+            // SAFETY: the range lies in the mapping. The advice used here (huge pages, no fork, populate, drop the contents)
+            // leaves the range mapped; contents that change are what readers of atomics expect anyway.
+            Some(end) if end <= self.len => unsafe {
+                libc::madvise(
+                    self.start.as_ptr().add(offset as usize).cast(),
+                    len as usize,
+                    advice,
+                ) == 0
+            },
+            _ => false,
+        }
+    }
+
+    /// Where a range lies in the address space, for the system calls that want to know.
+    pub(crate) fn address(&self, offset: u64) -> usize {
+        self.start.as_ptr() as usize + offset as usize
+    }
+
+    /// The word at `offset`.
+    #[inline]
+    pub(crate) fn word(&self, offset: u64) -> Result<&AtomicU64> {
+        if !offset.is_multiple_of(8) || offset > self.len - 8 {
+            return corrupt("an offset that lies in the region", offset);
+        }
+        // SAFETY: in bounds and aligned as just checked (the mapping starts on a page and has at least one); the memory lives as
+        // long as `self`; all access to it is atomic.
+        Ok(unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(offset as usize).cast()) })
+    }
+
+    /// `count` words from `offset` on.
+    #[inline]
+    pub(crate) fn words(&self, offset: u64, count: u64) -> Result<&[AtomicU64]> {
+        if !offset.is_multiple_of(8) || offset > self.len || count > (self.len - offset) / 8 {
+            return corrupt("a range that lies in the region", offset);
+        }
+        // SAFETY: in bounds and aligned as just checked; `AtomicU64` has the layout of `u64`; the memory lives as long as `self`;
+        // all access to it is atomic.
+        Ok(unsafe {
+            std::slice::from_raw_parts(self.start.as_ptr().add(offset as usize).cast(), count as usize)
+        })
+    }
+
+    /// The eight words of the line at `offset`.
+    #[inline]
+    pub(crate) fn line(&self, offset: u64) -> Result<&[AtomicU64; 8]> {
+        if !offset.is_multiple_of(64) || offset > self.len - 64 {
+            return corrupt("a line that lies in the region", offset);
+        }
+        // SAFETY: in bounds and aligned as just checked; the array has the layout of 64 bytes; the memory lives as long as
+        // `self`; all access to it is atomic.
+        Ok(unsafe { &*self.start.as_ptr().add(offset as usize).cast::<[AtomicU64; 8]>() })
+    }
+
+    /// The bytes of a range as plain memory.
+    ///
+    /// # Safety
+    ///
+    /// Nobody, in any process, may change them while the slice lives.
+    pub(crate) unsafe fn bytes(&self, offset: u64, len: u64) -> Result<&[u8]> {
+        match offset.checked_add(len) {
+            // SAFETY: in bounds as just checked; that the bytes stay is the caller's promise.
+            Some(end) if end <= self.len => Ok(unsafe {
+                std::slice::from_raw_parts(self.start.as_ptr().add(offset as usize), len as usize)
+            }),
+            _ => corrupt("a range that lies in the region", offset),
+        }
+    }
+
+    /// Asks the processor to fetch the line at `offset`.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u64) {
+        #[cfg(target_arch = "x86_64")]
+        if offset < self.len {
+            // SAFETY: a prefetch reads nothing that the program can see; the address is in the mapping.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(self.start.as_ptr().add(offset as usize).cast());
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = offset;
+    }
+
+    /// Fills a range with zeros, word by word.
+    pub(crate) fn zero(&self, offset: u64, len: u64) -> Result<()> {
+        for word in self.words(offset, len / 8)? {
+            word.store(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is the one that `mmap` gave, and nothing borrowed from `self` outlives it.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len as usize) };
+    }
+}
+
+/// Writes `bytes` into `words`, from the first on; the last word is filled up with zeros.
+#[inline]
+pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
+    let mut chunks = bytes.chunks_exact(8);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        words[at].store(
+            u64::from_ne_bytes(chunk.try_into().expect("chunks of eight")),
+            Ordering::Relaxed,
+        );
+        at += 1;
+    }
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        words[at].store(partial_word(rest), Ordering::Relaxed);
+    }
+}
+
+/// Appends the first `len` bytes of `words` to `out`.
+#[inline]
+pub(crate) fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
+    out.reserve(len.next_multiple_of(8));
+    let end = out.len() + len;
+    for word in &words[..len.div_ceil(8)] {
+        out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    out.truncate(end);
+}
+
+/// Whether the first `bytes.len()` bytes of `words` are `bytes`. The rest of the last word counts as zeros.
+#[inline]
+pub(crate) fn equal_bytes(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    let chunks = bytes.chunks_exact(8);
+    let rest = chunks.remainder();
+    let whole = bytes.len() / 8;
+    let mut difference = 0;
+    for (word, chunk) in words.iter().zip(chunks) {
+        difference |=
+            word.load(Ordering::Relaxed) ^ u64::from_ne_bytes(chunk.try_into().expect("chunks of eight"));
+    }
+    if !rest.is_empty() {
+        difference |= words[whole].load(Ordering::Relaxed) ^ partial_word(rest);
+    }
+    difference == 0
+}
+
+/// Up to seven bytes as a word, zeros behind them.
+#[inline]
+pub(crate) fn partial_word(rest: &[u8]) -> u64 {
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    u64::from_ne_bytes(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_outside_is_refused() {
+        let mapping = Mapping::anonymous(4096, 0).unwrap();
+        assert!(mapping.word(4088).is_ok());
+        for offset in [4096, 4089, 1, u64::MAX, u64::MAX - 7] {
+            assert!(mapping.word(offset).is_err(), "{offset}");
+        }
+        assert!(mapping.words(4096, 0).is_ok());
+        assert!(mapping.words(8, 512).is_err());
+        assert!(mapping.words(8, u64::MAX).is_err());
+        assert!(mapping.line(4032).is_ok());
+        assert!(mapping.line(4064).is_err());
+        assert!(mapping.line(4096).is_err());
+    }
+
+    #[test]
+    fn bytes_come_back_whatever_their_number() {
+        let mapping = Mapping::anonymous(4096, 0).unwrap();
+        for len in 0..40 {
+            let bytes: Vec<u8> = (0..len).map(|i| i as u8 + 1).collect();
+            let words = mapping.words(64, 8).unwrap();
+            store_bytes(words, &bytes);
+            let mut out = vec![9];
+            load_bytes(words, len, &mut out);
+            assert_eq!(out[1..], bytes);
+            assert!(equal_bytes(words, &bytes));
+            if len > 0 {
+                let mut other = bytes.clone();
+                other[len - 1] ^= 1;
+                assert!(!equal_bytes(words, &other));
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A peer that writes anything into the region: others may get errors and wrong values, but no panic, no signal and no endless loop.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use weald_hot::{Change, Object, Region, RegionOptions, Session};
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = PathBuf::from(format!(
+            "/dev/shm/weald-hot-hostile-{}-{name}",
+            std::process::id()
+        ));
+        let _ = std::fs::remove_file(&path);
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Every operation that there is; what it says doesn't matter, only that it says something.
+fn try_everything(session: &Session, random: &mut Random) {
+    let key = random.below(300).to_le_bytes();
+    let value = vec![random.next() as u8; random.below(300) as usize];
+    match random.below(20) {
+        0..4 => drop(session.put(&key, &value)),
+        4 => drop(session.insert(&key, &value)),
+        5 | 6 => drop(session.remove(&key)),
+        7 => drop(session.fetch_add(&key, 1)),
+        8 => drop(session.update(&key, |_| Change::Put(value.clone().into()))),
+        9 => {
+            if let Ok(object) = session.alloc(random.below(5000), 0, 1) {
+                let _ = session.write(object, 0, &value);
+                let _ = session.free(object);
+            }
+        }
+        10 => drop(session.free(Object::at(random.below(40 << 20) & !15))),
+        11 => {
+            if let Ok(Some(found)) = session.get_ref(&key) {
+                found.to_vec();
+            }
+        }
+        13 => drop(session.put_expiring(&key, &value, Duration::from_millis(random.below(10)))),
+        14 => {
+            if let Ok(range) = session.range(&key[..]..) {
+                range.take(30).for_each(drop);
+            }
+        }
+        15 => {
+            if let Ok(range) = session.range(..) {
+                range.rev().take(10).for_each(drop);
+            }
+            let _ = session.cache_stats();
+        }
+        12 => drop(session.get_many(&[key, key], |_, _| {})),
+        _ => drop(session.get(&key)),
+    }
+}
+
+/// A number that has a chance to mean something: small, an offset that exists, or a word that stands elsewhere.
+fn mischief(file: &File, random: &mut Random, len: u64) -> u64 {
+    match random.below(8) {
+        0 => random.below(16),
+        1 => random.next(),
+        2 => random.below(len) & !63,
+        3 => u64::MAX - random.below(16),
+        4 => 0,
+        _ => {
+            let mut word = [0; 8];
+            let _ = file.read_exact_at(&mut word, random.below(len) & !7);
+            u64::from_le_bytes(word) ^ 1 << random.below(64)
+        }
+    }
+}
+
+fn scribble(file: &File, random: &mut Random, len: u64, within: std::ops::Range<u64>) {
+    for _ in 0..1 + random.below(20) {
+        let at = (within.start + random.below(within.end - within.start)) & !7;
+        // A hole has nothing that anybody reads; filling it would only cost memory.
+        let mut old = [0; 8];
+        if at + 8 <= len && file.read_exact_at(&mut old, at).is_ok() {
+            let _ = file.write_all_at(&mischief(file, random, len).to_le_bytes(), at);
+        }
+    }
+}
+
+/// Other seeds than usual, for a longer hunt.
+fn seed_base(usual: u64) -> u64 {
+    std::env::var("WEALD_HOT_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .map_or(usual, |seed: u64| seed * 10 + usual)
+}
+
+fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
+    for round in 0..count {
+        let seed = seed * 1000 + round;
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let scratch = Scratch::new(&seed.to_string());
+        let options = RegionOptions {
+            capacity: 4 << 20,
+            volume_size: 1 << 18,
+            sessions: 4,
+            ordered: round % 2 == 1,
+            cache_bytes: if round % 3 == 2 { 100 << 10 } else { 0 },
+            paranoid: round % 5 == 4,
+            ..Default::default()
+        };
+        let region = Region::create(&scratch.0, &options).unwrap();
+        let len = region.info().unwrap().len;
+        let session = region.join("honest").unwrap();
+        for _ in 0..3000 {
+            try_everything(&session, &mut random);
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&scratch.0)
+            .unwrap();
+        let start = Instant::now();
+        for _ in 0..60 {
+            scribble(&file, &mut random, len, within(len));
+            for _ in 0..20 {
+                try_everything(&session, &mut random);
+            }
+        }
+        let _ = session.verify();
+        let _ = session.remove_expired();
+        let _ = session.recover();
+        let _ = session.trim();
+        drop(session);
+        if let Ok(region) = Region::open(&scratch.0)
+            && let Ok(session) = region.join("late")
+        {
+            for _ in 0..200 {
+                try_everything(&session, &mut random);
+            }
+            let _ = session.members();
+            let _ = session.verify();
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "seed {seed} took {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn scribbling_over_tables_and_heads_is_survived() {
+    rounds(seed_base(1), 90, |_| 96..60_000);
+}
+
+#[test]
+fn scribbling_over_the_first_volumes_is_survived() {
+    rounds(seed_base(2), 90, |_| 45_000..600_000);
+}
+
+#[test]
+fn scribbling_over_everything_is_survived() {
+    rounds(seed_base(3), 90, |len| 0..len);
+}
