@@ -56,7 +56,6 @@ impl Del {
             delete_keys(&mut bucket, &keys)
         }
         .map_err(&failed)?;
-        drop(bucket);
         tx.commit().map_err(&failed)?;
         drop(failed);
         open.close()?;

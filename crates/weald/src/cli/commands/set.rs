@@ -67,7 +67,6 @@ impl Set {
         if set {
             self.put(&mut bucket, &key, value, &failed)?;
         }
-        drop(bucket);
         tx.commit().map_err(&failed)?;
         drop(failed);
         open.close()?;

@@ -105,7 +105,7 @@ pub(super) fn commits(
     };
     let mut times = Vec::new();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&one_thread)).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one_thread)).collect();
         for thread in threads {
             times.extend(thread.join().expect("the work does not panic")?);
         }
