@@ -353,3 +353,85 @@ fn references_are_followed_and_loops_refused() {
     ));
     assert_eq!(snapshot.follow(&[b"t"], b"absent").unwrap(), None);
 }
+
+/// What differs between two models, by looking at everything.
+fn differences(before: &Model, after: &Model) -> Vec<(Path, Vec<u8>, Option<Element>, Option<Element>)> {
+    let mut found = Vec::new();
+    let mut paths = vec![Path::new()];
+    while let Some(path) = paths.pop() {
+        let [was, is] = [before, after].map(|model| model.forest.elements(&segments(&path)).unwrap());
+        let keys: std::collections::BTreeSet<_> = was.keys().chain(is.keys()).cloned().collect();
+        let mut below = Vec::new();
+        for key in keys {
+            let (was, is) = (was.get(&key).cloned(), is.get(&key).cloned());
+            match (&was, &is) {
+                (Some(was), Some(is))
+                    if was.subtree().is_some()
+                        && std::mem::discriminant(was) == std::mem::discriminant(is) =>
+                {
+                    below.push(path.iter().cloned().chain([key]).collect());
+                }
+                _ if was != is => found.push((path.clone(), key, was, is)),
+                _ => {}
+            }
+        }
+        paths.extend(below.into_iter().rev());
+    }
+    found
+}
+
+#[test]
+fn a_diff_tells_all_that_differs_and_nothing_else() {
+    let mut chance = Chance::new(99);
+    let store = open(&Arc::new(Memory::new()));
+    let mut states = vec![(store.snapshot().unwrap(), Model::new())];
+    for _ in 0..60 {
+        let mut tx = store.begin().unwrap();
+        let mut model = states.last().unwrap().1.clone();
+        for _ in 0..1 + chance.below(25) {
+            step(&mut chance, &mut tx, &mut model).unwrap();
+        }
+        tx.commit().unwrap();
+        states.push((store.snapshot().unwrap(), model));
+    }
+    for _ in 0..100 {
+        let (a, b) = (
+            &states[chance.below(states.len())],
+            &states[chance.below(states.len())],
+        );
+        let told: Vec<_> = a.0.diff(&b.0).unwrap();
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|d| (d.path, d.key, d.before, d.after))
+            .collect();
+        assert_eq!(told, differences(&a.1, &b.1));
+    }
+}
+
+#[test]
+fn a_diff_of_large_trees_finds_a_few_changes() {
+    let store = open(&Arc::new(Memory::new()));
+    store
+        .transact(|tx| {
+            tx.create_tree(&[], b"t", TreeKind::Count)?;
+            (0..5_000u32).try_for_each(|n| tx.put(&[b"t"], &n.to_be_bytes(), Element::SumItem(1)))
+        })
+        .unwrap();
+    let before = store.snapshot().unwrap();
+    let changed = [0u32, 17, 18, 2_500, 4_999, 5_000];
+    store
+        .transact(|tx| {
+            changed
+                .iter()
+                .try_for_each(|n| tx.put(&[b"t"], &n.to_be_bytes(), Element::SumItem(2)))?;
+            tx.delete(&[b"t"], &3_000u32.to_be_bytes()).map(drop)
+        })
+        .unwrap();
+    let told = before.diff(&store.snapshot().unwrap()).unwrap();
+    let keys: Vec<u32> = told
+        .iter()
+        .map(|d| u32::from_be_bytes(d.key[..].try_into().unwrap()))
+        .collect();
+    assert_eq!(keys, [0, 17, 18, 2_500, 3_000, 4_999, 5_000]);
+    assert!(before.diff(&before).unwrap().is_empty());
+}

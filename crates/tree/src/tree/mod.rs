@@ -13,6 +13,7 @@
 //! lies beside its entry, not in it; so that its change is no conflict for those who only passed through.
 
 mod answer;
+mod diff;
 mod pages;
 mod reader;
 mod reclaim;
@@ -22,6 +23,7 @@ mod snapshot;
 mod store;
 mod tx;
 
+pub use diff::Difference;
 pub use pages::TreePages;
 pub use reclaim::Reclaimed;
 pub use record::TreeKind;
