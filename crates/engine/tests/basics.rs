@@ -326,3 +326,35 @@ fn what_a_transaction_spilled_is_whole_after_reopening() {
         }
     }
 }
+
+#[test]
+fn an_optimistic_transaction_that_goes_on_alone_stands_on_the_newest_state_or_is_refused() {
+    let db = Database::in_memory().unwrap();
+    db.put(b"read", b"1").unwrap();
+    let mut tx = db.optimistic().unwrap();
+    tx.get(b"read").unwrap();
+    tx.put(b"mine", b"1").unwrap();
+    db.put(b"other", b"2").unwrap();
+    let mut tx = tx.into_exclusive().unwrap();
+    assert_eq!(tx.get(b"other").unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(tx.get(b"mine").unwrap().as_deref(), Some(&b"1"[..]));
+    tx.put(b"follows", b"3").unwrap();
+    tx.commit().unwrap();
+    assert_eq!(db.get(b"mine").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(db.get(b"follows").unwrap().as_deref(), Some(&b"3"[..]));
+
+    let mut tx = db.optimistic().unwrap();
+    tx.get(b"read").unwrap();
+    tx.put(b"mine", b"lost").unwrap();
+    db.put(b"read", b"2").unwrap();
+    assert!(matches!(tx.into_exclusive(), Err(Error::Conflict)));
+    // The next writer is let in, and nothing of it is left.
+    db.put(b"next", b"4").unwrap();
+    assert_eq!(db.get(b"mine").unwrap().as_deref(), Some(&b"1"[..]));
+
+    let mut tx = db.optimistic().unwrap();
+    tx.put(b"mine", b"dropped").unwrap();
+    drop(tx.into_exclusive().unwrap());
+    db.put(b"next", b"5").unwrap();
+    assert_eq!(db.get(b"mine").unwrap().as_deref(), Some(&b"1"[..]));
+}

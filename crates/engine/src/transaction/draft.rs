@@ -79,6 +79,14 @@ impl<'db> Draft<'db> {
         }
     }
 
+    /// Stands on the newest state from now on, while nobody else commits, and notes no further reads. What is staged stays,
+    /// and stays in memory, since pages that it might spill to are told by the state that it began with.
+    pub(crate) fn rebase(&mut self, newest: Pin<'db>, head: Roots) {
+        self.pin = newest;
+        self.roots = head;
+        self.reads = None;
+    }
+
     pub(crate) fn base_txid(&self) -> TxId {
         self.pin.snapshot()
     }

@@ -5,12 +5,15 @@ use crate::core::Core;
 use crate::error::Result;
 use crate::gate::GateGuard;
 use crate::options::SyncPolicy;
+use crate::roots::Roots;
+use crate::store::Snapshot;
 use crate::transaction::bucket::{Bucket, View};
 use crate::transaction::bucket_mut::BucketMut;
 use crate::transaction::draft::Draft;
 use crate::transaction::iter::KeyRange;
 use crate::transaction::reads::Reads;
 use crate::transaction::traits::{Readable, Writable};
+use crate::transaction::write::WriteTx;
 
 /// What an optimistic transaction is protected from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,25 +106,66 @@ impl<'db> OptimisticTx<'db> {
         }
         // A second pin: the newest state is read too.
         let (newest, head) = core.pin_head();
-        let old = draft.roots;
-        let valid = match isolation {
-            Isolation::Serializable => draft.reads.as_ref().map_or(Ok(()), |reads| {
-                reads.validate(core.store.snapshot(&newest), &old, &head)
-            }),
-            Isolation::Snapshot => {
-                let names = draft.reads.as_ref().map(Reads::of_names).unwrap_or_default();
-                let pages = core.store.snapshot(&newest);
-                let buckets = names.validate(pages, &old, &head);
-                buckets.and_then(|()| written(&mut draft).validate(pages, &old, &head))
-            }
-        };
-        valid.inspect_err(|e| core.counters.conflicts.add(u64::from(e.is_retryable())))?;
+        validate(&mut draft, isolation, core.store.snapshot(&newest), &head)?;
         draft.resolve_merges(&head)?;
         core.commit(&mut gate, &mut draft, head, policy)
     }
 
+    /// Validates now instead of at the commit, and goes on as the only one that writes, on the newest state with this
+    /// transaction's writes on top. What is written from then on may follow from what others have committed, and can't conflict.
+    ///
+    /// ```
+    /// use weald_engine::{Database, Readable, Writable};
+    ///
+    /// let db = Database::in_memory()?;
+    /// let mut tx = db.optimistic()?;
+    /// tx.put(b"mine", b"1")?;
+    /// db.put(b"total", b"7")?; // someone else, meanwhile
+    ///
+    /// let mut tx = tx.into_exclusive()?;
+    /// assert_eq!(tx.get(b"total")?.as_deref(), Some(&b"7"[..]));
+    /// tx.put(b"total", b"8")?;
+    /// tx.commit()?;
+    /// # Ok::<(), weald_engine::Error>(())
+    /// ```
+    pub fn into_exclusive(self) -> Result<WriteTx<'db>> {
+        let OptimisticTx {
+            mut draft,
+            isolation,
+            gate,
+        } = self;
+        let core = draft.core;
+        let gate = gate.unwrap_or_else(|| core.gate.enter());
+        let (newest, head) = core.pin_head();
+        if let Err(error) = validate(&mut draft, isolation, core.store.snapshot(&newest), &head) {
+            // In this order, so that it is rolled back while nobody else writes.
+            drop(draft);
+            drop(gate);
+            return Err(error);
+        }
+        draft.rebase(newest, head);
+        Ok(WriteTx::resumed(draft, gate))
+    }
+
     /// Forgets all that was written. Dropping the transaction does the same.
     pub fn rollback(self) {}
+}
+
+/// Whether what the transaction depends on is in `head`, the newest state, as it was in its own.
+fn validate(draft: &mut Draft<'_>, isolation: Isolation, newest: Snapshot<'_>, head: &Roots) -> Result<()> {
+    let (core, old) = (draft.core, draft.roots);
+    let valid = match isolation {
+        Isolation::Serializable => draft
+            .reads
+            .as_ref()
+            .map_or(Ok(()), |reads| reads.validate(newest, &old, head)),
+        Isolation::Snapshot => {
+            let names = draft.reads.as_ref().map(Reads::of_names).unwrap_or_default();
+            let buckets = names.validate(newest, &old, head);
+            buckets.and_then(|()| written(draft).validate(newest, &old, head))
+        }
+    };
+    valid.inspect_err(|e| core.counters.conflicts.add(u64::from(e.is_retryable())))
 }
 
 /// What the transaction writes, as if it had read it.

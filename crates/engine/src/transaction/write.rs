@@ -43,6 +43,11 @@ impl<'db> WriteTx<'db> {
         })
     }
 
+    /// Goes on with what another transaction has staged on the newest state.
+    pub(crate) fn resumed(draft: Draft<'db>, gate: GateGuard<'db>) -> WriteTx<'db> {
+        WriteTx { draft, gate }
+    }
+
     /// Commits with the durability that the database was opened with.
     pub fn commit(self) -> Result<Committed> {
         let policy = self.draft.core.options.sync;

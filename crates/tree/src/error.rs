@@ -1,0 +1,110 @@
+//! What can go wrong, and what it leaves behind.
+
+use weald_proof::QueryError;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Unless a variant says otherwise, nothing was changed and the transaction goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another commit changed what the transaction had read. Nothing was committed: run it again.
+    #[error("the transaction read what another has changed since: run it again")]
+    Conflict,
+
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(weald_engine::Error),
+
+    /// The transaction was committed or rolled back before, and this context of it has nothing to work on.
+    #[error("the transaction is over")]
+    Finished,
+
+    /// The savepoint is of another transaction, or was taken back.
+    #[error("the savepoint is gone: it is another transaction's, or lies after one that was gone back to")]
+    SavepointGone,
+
+    /// There is no subtree at the path.
+    #[error("there is no subtree at the path: its first {depth} segments lead to one, the next does not")]
+    NoSubtree {
+        /// How many segments lead to a subtree.
+        depth: usize,
+    },
+
+    /// The path is longer than proofs reach.
+    #[error("a path has at most {max} segments, not {len}")]
+    PathTooLong {
+        /// Its length.
+        len: usize,
+        /// The longest.
+        max: usize,
+    },
+
+    /// The element can't be stored.
+    #[error("the element can't be stored: {why}")]
+    InvalidElement {
+        /// Why.
+        why: &'static str,
+    },
+
+    /// The key holds something that this would silently replace: delete or drop it first.
+    #[error("the key holds {what} already")]
+    Occupied {
+        /// What it holds.
+        what: &'static str,
+    },
+
+    /// References lead back to where they began, or through more others than are followed.
+    #[error("the references go in a circle, or through more than {max} others")]
+    ReferenceLoop {
+        /// How many are followed.
+        max: usize,
+    },
+
+    /// A reference leads to no element.
+    #[error("a reference leads nowhere")]
+    DanglingReference,
+
+    /// The count or the sum of a tree would be too large. Nothing was committed.
+    #[error("the count or the sum of a tree would be too large")]
+    Overflow,
+
+    /// The query has no answer.
+    #[error("the query can't be answered: {0:?}")]
+    Query(QueryError),
+
+    /// What is stored can't be right. Nothing was committed.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+}
+
+/// Stored bytes that can't be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored tree is damaged: {what}")]
+pub struct Damage {
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+impl Error {
+    /// Whether the same transaction may succeed if it is run again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Conflict)
+    }
+
+    pub(crate) fn damaged(what: &'static str) -> Error {
+        Error::Damaged(Damage { what })
+    }
+}
+
+impl From<weald_engine::Error> for Error {
+    fn from(error: weald_engine::Error) -> Error {
+        match error {
+            weald_engine::Error::Conflict => Error::Conflict,
+            weald_engine::Error::SavepointGone => Error::SavepointGone,
+            other => Error::Engine(other),
+        }
+    }
+}

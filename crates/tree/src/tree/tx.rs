@@ -1,0 +1,266 @@
+//! Transactions over trees.
+
+use std::collections::BTreeMap;
+
+use weald_engine::{Committed, OptimisticTx, Readable, SyncPolicy, Writable};
+use weald_proof::{Answer, Element, Hash, Node, Query, Reference};
+
+use super::answer::Ground;
+use super::reader::{Reader, check_path};
+use super::record::{Located, Slot, Stored, Top, TreeKind};
+use super::settle::{Touched, settle};
+use super::{DROPPED, ENTRIES, Path, ROOTS, TREES};
+use crate::error::{Error, Result};
+
+/// A transaction over the trees of a store: a snapshot with its own writes on top. It is committed as if it had run alone, or
+/// refused with [`Error::Conflict`].
+///
+/// It conflicts with commits that changed what it read, or created or dropped a subtree that it wrote to. Writing the same key
+/// without having read it is no conflict, nor is writing to the same tree. Reading an element that is a subtree, or the
+/// [root](Self::root), reads all that is in it.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct TreeTx<'s> {
+    /// `None` only when it is over.
+    tx: Option<OptimisticTx<'s>>,
+    touched: Touched,
+    located: BTreeMap<Path, Located>,
+}
+
+/// A state of a [`TreeTx`] to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeSavepoint(weald_engine::Savepoint);
+
+impl<'s> TreeTx<'s> {
+    pub(crate) fn new(tx: OptimisticTx<'s>) -> TreeTx<'s> {
+        TreeTx {
+            tx: Some(tx),
+            touched: Touched::new(),
+            located: BTreeMap::new(),
+        }
+    }
+
+    /// What a key of the tree at `path` holds.
+    pub fn get(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
+        self.element(path, key)
+    }
+
+    /// What a key holds or, if that is a reference, what it leads to.
+    pub fn follow(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
+        self.followed(path, key)
+    }
+
+    /// The answer to a query. What is counted or left out counts as read too.
+    pub fn query(&self, query: &Query) -> Result<Answer> {
+        self.answer(query)
+    }
+
+    /// The root hash that a commit would give if there were no others.
+    pub fn root(&self) -> Result<Hash> {
+        let top = self.top(&self.reader()?, &Located::new(Vec::new()))?;
+        Ok(Node::root(top.map(|top| top.node).as_ref()))
+    }
+
+    /// Sets a key to an item, a sum item or a reference. Subtrees are [created](Self::create_tree), and not replaced by
+    /// anything before they are [dropped](Self::drop_tree).
+    pub fn put(&mut self, path: &[&[u8]], key: &[u8], element: Element) -> Result<()> {
+        check_element(&element)?;
+        let tree = self.locate(path)?;
+        self.refuse_subtree(&tree, key)?;
+        self.set(path, &tree, key, Some(&Stored::Element(element)))
+    }
+
+    /// Deletes a key that is no subtree; whether it was there.
+    pub fn delete(&mut self, path: &[&[u8]], key: &[u8]) -> Result<bool> {
+        let tree = self.locate(path)?;
+        self.refuse_subtree(&tree, key)?;
+        let present = self.reader()?.stored(&tree, key)?.is_some();
+        if present {
+            self.set(path, &tree, key, None)?;
+        }
+        Ok(present)
+    }
+
+    /// Creates an empty subtree under a key; whether it did, or there was one of that kind, which stays as it is. A key that holds
+    /// something else is not touched.
+    pub fn create_tree(&mut self, path: &[&[u8]], key: &[u8], kind: TreeKind) -> Result<bool> {
+        check_path(path.len() + 1)?;
+        let tree = self.locate(path)?;
+        let reader = self.reader()?;
+        let generation = match reader.slot(&tree, key)? {
+            Some(slot) if slot.kind == Some(kind) => return Ok(false),
+            Some(slot) if slot.kind.is_some() => {
+                return Err(Error::Occupied {
+                    what: "a subtree of another kind",
+                });
+            }
+            Some(slot) => slot.generation,
+            None => 0,
+        };
+        if reader.stored(&tree, key)?.is_some() {
+            return Err(Error::Occupied { what: "an element" });
+        }
+        let slot = Slot {
+            generation,
+            kind: Some(kind),
+        };
+        self.put_slot(&tree, key, slot)?;
+        self.set(path, &tree, key, Some(&Stored::Subtree { kind, generation }))?;
+        Ok(true)
+    }
+
+    /// Drops the subtree under a key, with all that is in it; whether there was one. It takes the same time however much
+    /// that is, and nothing of it comes back, whatever is created there later; the space is given back by
+    /// [`TreeStore::reclaim`](crate::TreeStore::reclaim).
+    pub fn drop_tree(&mut self, path: &[&[u8]], key: &[u8]) -> Result<bool> {
+        let tree = self.locate(path)?;
+        let generation = match self.reader()?.slot(&tree, key)? {
+            Some(slot) if slot.kind.is_some() => slot.generation,
+            _ => return Ok(false),
+        };
+        let next = generation.checked_add(1).ok_or(Error::Overflow)?;
+        let slot = Slot {
+            generation: next,
+            kind: None,
+        };
+        let dropped = tree.child(key, generation);
+        self.put_slot(&tree, key, slot)?;
+        TREES
+            .bucket_mut(self.tx_mut()?.root_mut(), DROPPED)?
+            .put(&dropped.prefix, &dropped.encode())?;
+        self.set(path, &tree, key, None)?;
+        self.located.clear();
+        Ok(true)
+    }
+
+    /// A state to go back to.
+    pub fn savepoint(&mut self) -> Result<TreeSavepoint> {
+        Ok(TreeSavepoint(self.tx_mut()?.savepoint()))
+    }
+
+    /// Forgets what was written since `savepoint`, which stays good. What was read since still counts as read.
+    pub fn rollback_to(&mut self, savepoint: &TreeSavepoint) -> Result<()> {
+        self.tx_mut()?.rollback_to(&savepoint.0)?;
+        // What was touched since is looked at in vain, which does no harm; but trees may be gone, or back.
+        self.located.clear();
+        Ok(())
+    }
+
+    /// Commits with the durability that the database was opened with: entries, pages and root hash together.
+    pub fn commit(self) -> Result<Committed> {
+        self.commit_as(None)
+    }
+
+    /// Commits with a durability of its own.
+    pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
+        self.commit_as(Some(policy))
+    }
+
+    fn commit_as(mut self, policy: Option<SyncPolicy>) -> Result<Committed> {
+        let tx = self.tx.take().ok_or(Error::Finished)?;
+        if self.touched.is_empty() {
+            return Ok(tx.commit()?);
+        }
+        let mut tx = tx.into_exclusive()?;
+        let settled = settle(&Reader::new(&tx.root())?, &self.touched, 0)?;
+        settled.write(&mut tx)?;
+        Ok(match policy {
+            Some(policy) => tx.commit_with(policy)?,
+            None => tx.commit()?,
+        })
+    }
+
+    /// Forgets all that was written.
+    pub fn rollback(mut self) {
+        self.tx = None;
+    }
+
+    fn locate(&mut self, path: &[&[u8]]) -> Result<Located> {
+        let path: Path = path.iter().map(|segment| segment.to_vec()).collect();
+        if let Some(located) = self.located.get(&path) {
+            return Ok(located.clone());
+        }
+        let located = self.reader()?.locate(&path)?;
+        self.located.insert(path, located.clone());
+        Ok(located)
+    }
+
+    /// Fails if there is a subtree under the key. That is a read of the place, not of the key: others may write the key, but not
+    /// make it a subtree.
+    fn refuse_subtree(&self, tree: &Located, key: &[u8]) -> Result<()> {
+        let slot = self.reader()?.slot(tree, key)?;
+        if slot.is_some_and(|slot| slot.kind.is_some()) {
+            return Err(Error::Occupied { what: "a subtree" });
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, path: &[&[u8]], tree: &Located, key: &[u8], stored: Option<&Stored>) -> Result<()> {
+        let mut entries = TREES.bucket_mut(self.tx_mut()?.root_mut(), ENTRIES)?;
+        match stored {
+            Some(stored) => entries.put(&tree.key(key), &stored.encode())?,
+            None => entries.discard(&tree.key(key))?,
+        }
+        let path = path.iter().map(|segment| segment.to_vec()).collect();
+        self.touched.entry(path).or_default().insert(key.to_vec());
+        Ok(())
+    }
+
+    fn put_slot(&mut self, tree: &Located, key: &[u8], slot: Slot) -> Result<()> {
+        let mut roots = TREES.bucket_mut(self.tx_mut()?.root_mut(), ROOTS)?;
+        Ok(roots.put(&tree.slot_key(key), &slot.encode())?)
+    }
+
+    fn tx(&self) -> Result<&OptimisticTx<'s>> {
+        self.tx.as_ref().ok_or(Error::Finished)
+    }
+
+    fn tx_mut(&mut self) -> Result<&mut OptimisticTx<'s>> {
+        self.tx.as_mut().ok_or(Error::Finished)
+    }
+}
+
+impl Ground for TreeTx<'_> {
+    fn reader(&self) -> Result<Reader<'_>> {
+        Reader::new(&self.tx()?.root())
+    }
+
+    fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
+        // This read stands for all that is in the tree: whatever changes there changes its top.
+        let top = reader.top(tree)?;
+        let path: Path = tree.steps.iter().map(|(segment, _)| segment.clone()).collect();
+        let within: Touched = self
+            .touched
+            .range(path.clone()..)
+            .take_while(|(touched, _)| touched.starts_with(&path))
+            .map(|(touched, keys)| (touched.clone(), keys.clone()))
+            .collect();
+        if within.is_empty() {
+            return Ok(top);
+        }
+        let untracked = Reader::new(&self.tx()?.untracked())?;
+        settle(&untracked, &within, path.len())?.top(&untracked, tree)
+    }
+}
+
+impl Drop for TreeTx<'_> {
+    fn drop(&mut self) {
+        let writes: usize = self.touched.values().map(|keys| keys.len()).sum();
+        if self.tx.is_some() && writes > 0 {
+            log::debug!(
+                "a transaction with {writes} writes was dropped without a commit, and is rolled back"
+            );
+        }
+    }
+}
+
+fn check_element(element: &Element) -> Result<()> {
+    let why = match element {
+        Element::Tree(_) | Element::SumTree { .. } | Element::CountTree { .. } => {
+            "subtrees are made by create_tree"
+        }
+        Element::Reference(Reference::Absolute(segments)) if segments.is_empty() => "a reference names a key",
+        Element::Reference(Reference::Relative { down, .. }) if down.is_empty() => "a reference names a key",
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidElement { why })
+}
