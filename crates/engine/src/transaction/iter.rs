@@ -81,6 +81,10 @@ pub struct Iter<'t> {
 }
 
 /// Where the entries come from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would cost more than it saves"
+)]
 enum Source<'t> {
     /// The tree alone: nothing is staged over it.
     Tree(Walk<'t>),
