@@ -13,6 +13,7 @@ use crate::roots::{Roots, TreeRecord};
 use crate::stage::{MergeBase, Stage, Staged};
 use crate::store::{Keep, Snapshot};
 use crate::transaction::Pair;
+use crate::transaction::bounds::Bounds;
 use crate::transaction::cursor::Cursor;
 use crate::transaction::iter::{Iter, KeyRange};
 use crate::transaction::names;
@@ -168,7 +169,7 @@ impl<'t> Bucket<'t> {
 
     /// All pairs in the order of their keys; also from the end with [`rev`](Iterator::rev).
     pub fn iter(&self) -> Iter<'t> {
-        Iter::new(*self, KeyRange::all())
+        Iter::new(self, Bounds::all())
     }
 
     /// The pairs whose keys lie in `range`.
@@ -185,12 +186,12 @@ impl<'t> Bucket<'t> {
     /// # Ok::<(), weald_engine::Error>(())
     /// ```
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Iter<'t> {
-        Iter::new(*self, KeyRange::of(&range))
+        Iter::new(self, Bounds::of(&range))
     }
 
     /// The pairs whose keys begin with `prefix`.
     pub fn prefix(&self, prefix: &[u8]) -> Iter<'t> {
-        Iter::new(*self, KeyRange::prefix(prefix))
+        Iter::new(self, Bounds::prefix(prefix))
     }
 
     /// The pair with the least key.
@@ -212,11 +213,13 @@ impl<'t> Bucket<'t> {
     /// How many keys lie in `range`. It reads the header of every page in it, and the keys only where some may have expired or this
     /// transaction has written.
     pub fn count<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
-        let range = KeyRange::of(&range);
         let expiring = self.view.roots.fixed[TreeId::EXPIRY.0 as usize].len > 0;
         if self.view.stage.is_some() || expiring {
-            return Iter::new(*self, range).try_fold(0, |count, pair| pair.map(|_| count + 1));
+            return self
+                .range(range)
+                .try_fold(0, |count, pair| pair.map(|_| count + 1));
         }
+        let range = KeyRange::of(&range);
         if let Some(reads) = self.view.reads {
             reads.range(self.tree, &range);
         }
@@ -285,6 +288,14 @@ impl<'t> Bucket<'t> {
         Ok(entry.filter(|entry| self.view.is_visible(entry)))
     }
 
+    /// Whether the transaction has staged nothing in it, so that it is what its tree is.
+    #[inline]
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.view
+            .stage
+            .is_none_or(|stage| !stage.hides_any(self.tree) && stage.cursor(self.tree).first().is_none())
+    }
+
     /// Notes that everything in the bucket was read.
     fn track_all(&self) {
         if let Some(reads) = self.view.reads {
@@ -351,10 +362,16 @@ impl<'t> View<'t> {
         }
     }
 
-    /// Whether what was read through the mapping was the file's.
+    /// Whether what was read through the mapping was not the file's.
+    #[inline]
+    pub(crate) fn has_faulted(&self) -> bool {
+        self.pages.store().file.faulted()
+    }
+
+    /// Fails if what was read through the mapping was not the file's.
     #[inline]
     pub(crate) fn check_mapping(&self) -> Result<()> {
-        if self.core.store.file.faulted() {
+        if self.has_faulted() {
             Err(self.core.mapping_failed())
         } else {
             Ok(())

@@ -34,6 +34,7 @@ type StagedItem<'t> = (&'t [u8], Staged<'t>);
 pub struct Cursor<'t> {
     bucket: Bucket<'t>,
     base: tree::Cursor<'t, Snapshot<'t>>,
+    /// None where nothing is staged: then the tree's cursor is on the place itself.
     staged: Option<StageCursor<'t>>,
     /// Whether staged deletes of ranges may hide what the tree has.
     hides: bool,
@@ -48,7 +49,7 @@ enum Place<'t> {
     After,
 }
 
-/// In which direction both cursors stand past the place: on the next one to be looked at.
+/// In which direction both cursors, where there are two, stand past the place: on the next one to be looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Forward,
@@ -57,7 +58,7 @@ enum Way {
 
 impl<'t> Cursor<'t> {
     pub(crate) fn new(bucket: Bucket<'t>) -> Cursor<'t> {
-        let stage = bucket.view.stage;
+        let stage = bucket.view.stage.filter(|_| !bucket.is_untouched());
         Cursor {
             base: tree::Cursor::new(bucket.view.pages, bucket.record.root),
             staged: stage.map(|stage| stage.cursor(bucket.tree)),
@@ -118,26 +119,45 @@ impl<'t> Cursor<'t> {
 
     pub(crate) fn seek_item(&mut self, key: &[u8]) -> Result<Option<Item<'t>>> {
         let base = self.base.seek(key)?;
-        let staged = self.staged.as_mut().and_then(|cursor| cursor.seek(key));
-        self.settle(base, staged, Way::Forward)
+        match &mut self.staged {
+            None => self.settle_plain(base, Way::Forward),
+            Some(staged) => {
+                let staged = staged.seek(key);
+                self.settle(base, staged, Way::Forward)
+            }
+        }
     }
 
     pub(crate) fn seek_item_for_prev(&mut self, key: &[u8]) -> Result<Option<Item<'t>>> {
         let base = self.base.seek_for_prev(key)?;
-        let staged = self.staged.as_mut().and_then(|cursor| cursor.seek_for_prev(key));
-        self.settle(base, staged, Way::Backward)
+        match &mut self.staged {
+            None => self.settle_plain(base, Way::Backward),
+            Some(staged) => {
+                let staged = staged.seek_for_prev(key);
+                self.settle(base, staged, Way::Backward)
+            }
+        }
     }
 
     pub(crate) fn last_item(&mut self) -> Result<Option<Item<'t>>> {
         let base = self.base.last()?;
-        let staged = self.staged.as_mut().and_then(StageCursor::last);
-        self.settle(base, staged, Way::Backward)
+        match &mut self.staged {
+            None => self.settle_plain(base, Way::Backward),
+            Some(staged) => {
+                let staged = staged.last();
+                self.settle(base, staged, Way::Backward)
+            }
+        }
     }
 
     pub(crate) fn next_item(&mut self) -> Result<Option<Item<'t>>> {
         match (self.place, self.facing) {
             (Place::Before, _) => self.seek_item(b""),
             (Place::After, _) => Ok(None),
+            (Place::On(_), _) if self.staged.is_none() => {
+                let base = self.base.next()?;
+                self.settle_plain(base, Way::Forward)
+            }
             // Both stand on the next one already.
             (Place::On(_), Way::Forward) => {
                 let staged = self.staged.as_ref().and_then(StageCursor::current);
@@ -158,6 +178,10 @@ impl<'t> Cursor<'t> {
         match (self.place, self.facing) {
             (Place::Before, _) => Ok(None),
             (Place::After, _) => self.last_item(),
+            (Place::On(_), _) if self.staged.is_none() => {
+                let base = self.base.prev()?;
+                self.settle_plain(base, Way::Backward)
+            }
             (Place::On(_), Way::Backward) => {
                 let staged = self.staged.as_ref().and_then(StageCursor::current);
                 self.settle(self.base.current(), staged, Way::Backward)
@@ -171,6 +195,21 @@ impl<'t> Cursor<'t> {
                 self.settle(base, staged, Way::Backward)
             }
         }
+    }
+
+    /// Finds the nearest visible pair from where the tree's cursor stands, and stays on it.
+    fn settle_plain(&mut self, mut base: Option<Item<'t>>, way: Way) -> Result<Option<Item<'t>>> {
+        let view = self.bucket.view;
+        while base.is_some_and(|(_, entry)| !view.is_visible(&entry)) {
+            base = self.step_base(way)?;
+        }
+        self.place = match (base, way) {
+            (Some(item), _) => Place::On(item),
+            (None, Way::Forward) => Place::After,
+            (None, Way::Backward) => Place::Before,
+        };
+        view.check_mapping()?;
+        Ok(base)
     }
 
     /// Finds the nearest visible pair from where both cursors stand, and moves them past it.

@@ -5,9 +5,11 @@ use std::ops::{Bound, RangeBounds};
 use crate::error::Result;
 use crate::op::Entry;
 use crate::transaction::Pair;
-use crate::transaction::bucket::Bucket;
-use crate::transaction::cursor::Cursor;
+use crate::transaction::bounds::Bounds;
+use crate::transaction::bucket::{Bucket, View};
+use crate::transaction::merged::Merged;
 use crate::transaction::reads::Observed;
+use crate::transaction::walk::Walk;
 
 /// A range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +31,6 @@ impl KeyRange {
         KeyRange {
             start: own(range.start_bound()),
             end: own(range.end_bound()),
-        }
-    }
-
-    pub(crate) fn prefix(prefix: &[u8]) -> KeyRange {
-        KeyRange {
-            start: Bound::Included(prefix.to_vec()),
-            end: after_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded),
         }
     }
 
@@ -74,147 +69,116 @@ impl KeyRange {
         };
         len(&self.start) + len(&self.end)
     }
-
-    fn is_before_end(&self, key: &[u8]) -> bool {
-        match &self.end {
-            Bound::Unbounded => true,
-            Bound::Included(end) => key <= end,
-            Bound::Excluded(end) => key < end,
-        }
-    }
-
-    fn is_after_start(&self, key: &[u8]) -> bool {
-        match &self.start {
-            Bound::Unbounded => true,
-            Bound::Included(start) => key >= start,
-            Bound::Excluded(start) => key > start,
-        }
-    }
-}
-
-/// The first key that is greater than all that begin with `prefix`; `None` where there is none.
-pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
-    let mut next = prefix[..=last].to_vec();
-    next[last] += 1;
-    Some(next)
 }
 
 /// The pairs of a bucket in a range, in order, from either end. After an error it ends.
 pub struct Iter<'t> {
-    bucket: Bucket<'t>,
-    range: KeyRange,
-    front: End<'t>,
-    back: End<'t>,
+    view: View<'t>,
+    source: Source<'t>,
+    bounds: Bounds,
     done: bool,
     observed: Option<Observed<'t>>,
 }
 
-/// One of the two ends: not begun, or a cursor and the key that was given last.
-enum End<'t> {
-    Fresh,
-    At(Box<Cursor<'t>>, &'t [u8]),
+/// Where the entries come from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would cost more than it saves"
+)]
+enum Source<'t> {
+    /// The tree alone: nothing is staged over it.
+    Tree(Walk<'t>),
+    Merged(Box<Merged<'t>>),
 }
 
 impl<'t> Iter<'t> {
-    pub(crate) fn new(bucket: Bucket<'t>, range: KeyRange) -> Iter<'t> {
-        let observed = bucket.view.reads.map(|reads| reads.observe(bucket.tree, &range));
+    #[inline]
+    pub(super) fn new(bucket: &Bucket<'t>, bounds: Bounds) -> Iter<'t> {
+        let view = bucket.view;
         Iter {
-            bucket,
-            range,
-            front: End::Fresh,
-            back: End::Fresh,
+            view,
+            source: if bucket.is_untouched() {
+                Source::Tree(Walk::new(&view, bucket.record.root))
+            } else {
+                Source::Merged(Box::new(Merged::new(*bucket)))
+            },
+            observed: view
+                .reads
+                .map(|reads| reads.observe(bucket.tree, &bounds.to_range())),
+            bounds,
             done: false,
-            observed,
         }
     }
 
-    fn forward(&mut self) -> Result<Option<(&'t [u8], Entry<'t>)>> {
-        let found = match &mut self.front {
-            End::At(cursor, _) => cursor.next_item()?,
-            End::Fresh => {
-                let mut cursor = Box::new(Cursor::new(self.bucket));
-                let mut found = match &self.range.start {
-                    Bound::Unbounded => cursor.seek_item(b"")?,
-                    Bound::Included(start) | Bound::Excluded(start) => cursor.seek_item(start)?,
-                };
-                if found.is_some_and(|(key, _)| !self.range.is_after_start(key)) {
-                    found = cursor.next_item()?;
-                }
-                self.front = End::At(cursor, b"");
-                found
-            }
+    /// What a pair takes that is not given in passing.
+    #[inline(never)]
+    fn forward(&mut self) -> Option<Result<Pair<'t>>> {
+        let found = match &mut self.source {
+            Source::Tree(walk) => walk.forward(&self.view, &self.bounds),
+            Source::Merged(merged) => merged.forward(&self.bounds),
         };
-        let met = |key: &[u8]| matches!(&self.back, End::At(_, back) if key >= *back);
-        let found = found.filter(|(key, _)| self.range.is_before_end(key) && !met(key));
-        match (&mut self.front, found) {
-            (End::At(_, last), Some((key, _))) => *last = key,
-            _ => self.done = true,
+        if let Some(observed) = &mut self.observed {
+            observed.forward(found.as_ref().ok().copied().flatten().map(|(key, _)| key));
         }
-        Ok(found)
+        self.pair(found)
     }
 
-    fn backward(&mut self) -> Result<Option<(&'t [u8], Entry<'t>)>> {
-        let found = match &mut self.back {
-            End::At(cursor, _) => cursor.prev_item()?,
-            End::Fresh => {
-                let mut cursor = Box::new(Cursor::new(self.bucket));
-                let mut found = match &self.range.end {
-                    Bound::Unbounded => cursor.last_item()?,
-                    Bound::Included(end) | Bound::Excluded(end) => cursor.seek_item_for_prev(end)?,
-                };
-                if found.is_some_and(|(key, _)| !self.range.is_before_end(key)) {
-                    found = cursor.prev_item()?;
-                }
-                self.back = End::At(cursor, b"");
-                found
-            }
+    #[inline(never)]
+    fn backward(&mut self) -> Option<Result<Pair<'t>>> {
+        let found = match &mut self.source {
+            Source::Tree(walk) => walk.backward(&self.view, &self.bounds),
+            Source::Merged(merged) => merged.backward(&self.bounds),
         };
-        let met = |key: &[u8]| matches!(&self.front, End::At(_, front) if key <= *front);
-        let begun = matches!(self.front, End::At(..));
-        let found = found.filter(|(key, _)| self.range.is_after_start(key) && !(begun && met(key)));
-        match (&mut self.back, found) {
-            (End::At(_, last), Some((key, _))) => *last = key,
-            _ => self.done = true,
+        if let Some(observed) = &mut self.observed {
+            observed.backward(found.as_ref().ok().copied().flatten().map(|(key, _)| key));
         }
-        Ok(found)
+        self.pair(found)
     }
 
     fn pair(&mut self, found: Result<Option<(&'t [u8], Entry<'t>)>>) -> Option<Result<Pair<'t>>> {
-        let pair = match found {
-            Ok(None) => return None,
-            Ok(Some((key, entry))) => self.bucket.view.value(&entry).map(|value| (key, value)),
-            Err(e) => Err(e),
-        };
-        self.done |= pair.is_err();
-        Some(pair)
+        let pair = found.and_then(|found| match found {
+            Some((key, entry)) => self.view.value(&entry).map(|value| Some((key, value))),
+            None => Ok(None),
+        });
+        self.done = !matches!(pair, Ok(Some(_)));
+        pair.transpose()
     }
 }
 
 impl<'t> Iterator for Iter<'t> {
     type Item = Result<Pair<'t>>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;
         }
-        let found = self.forward();
-        if let Some(observed) = &mut self.observed {
-            observed.forward(found.as_ref().ok().copied().flatten().map(|(key, _)| key));
+        if let Source::Tree(walk) = &mut self.source
+            && let Some(pair) = walk.forward_plain(&self.view)
+        {
+            if let Some(observed) = &mut self.observed {
+                observed.forward(Some(pair.0));
+            }
+            return Some(Ok(pair));
         }
-        self.pair(found)
+        self.forward()
     }
 }
 
 impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;
         }
-        let found = self.backward();
-        if let Some(observed) = &mut self.observed {
-            observed.backward(found.as_ref().ok().copied().flatten().map(|(key, _)| key));
+        if let Source::Tree(walk) = &mut self.source
+            && let Some(pair) = walk.backward_plain(&self.view)
+        {
+            if let Some(observed) = &mut self.observed {
+                observed.backward(Some(pair.0));
+            }
+            return Some(Ok(pair));
         }
-        self.pair(found)
+        self.backward()
     }
 }

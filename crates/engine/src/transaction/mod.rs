@@ -7,17 +7,23 @@
 //!  Bucket          how all of them read                         BucketMut: how both of the latter write
 //! ```
 
+mod bounds;
 mod bucket;
 mod bucket_mut;
 mod cursor;
 mod draft;
 mod iter;
+mod merged;
 pub(crate) mod names;
 mod optimistic;
 mod read;
 mod reads;
 mod traits;
+mod walk;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use bucket::Bucket;
 pub use bucket_mut::BucketMut;

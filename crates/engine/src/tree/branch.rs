@@ -21,6 +21,9 @@ pub(super) const SLOT: usize = 14;
 const FIRST_LESS: usize = 6;
 
 /// A view of a branch that passed [`page::check_structure`].
+///
+/// A page of a mapping can still turn into zeros when the device fails. Whoever gives an answer out looks for that; here it only must not
+/// lead outside.
 #[derive(Clone, Copy)]
 pub(super) struct Branch<'p> {
     page: &'p [u8],
@@ -32,7 +35,8 @@ impl<'p> Branch<'p> {
     pub(super) fn new(page: &'p [u8]) -> Branch<'p> {
         Branch {
             page,
-            count: page::count(page),
+            // Zeros read as a branch whose only child is missing.
+            count: page::count(page).max(1),
         }
     }
 
@@ -71,7 +75,9 @@ impl<'p> Branch<'p> {
     }
 
     fn suffix(self, index: usize) -> &'p [u8] {
-        &self.page[self.offset(index)..self.offset(index + 1)]
+        self.page
+            .get(self.offset(index)..self.offset(index + 1))
+            .unwrap_or_default()
     }
 
     /// The separator before child `index`, which is not the first.

@@ -17,7 +17,6 @@ pub(crate) fn get<'p, R: PageRead<'p>>(pages: &R, root: Root, key: &[u8]) -> Res
     for level in (1..=root.level).rev() {
         let branch = Branch::new(pages.page(ptr, level)?);
         ptr = branch.child(branch.search(key));
-        pages.prefetch(ptr);
     }
     Ok(Leaf::new(pages.page(ptr, 0)?).get(key))
 }

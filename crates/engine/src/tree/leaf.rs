@@ -10,7 +10,7 @@
 use std::cmp::Ordering;
 
 use super::max_key_len;
-use super::page::{self, Fault, HEADER, Header, u16_at, u64_at};
+use super::page::{self, Fault, HEADER, Header, u16_at};
 use super::search::{Heads, head, partition};
 use super::separator::common;
 use crate::op::{Entry, LargeRef, Value};
@@ -24,7 +24,10 @@ pub(super) const SLOT: usize = 6;
 const TAG: usize = 2;
 
 /// A view of a leaf that passed [`page::check_structure`].
-#[derive(Clone, Copy)]
+///
+/// A page of a mapping can still turn into zeros when the device fails. Whoever gives an answer out looks for that; here it only must not
+/// lead outside, so what the bytes say is checked wherever it is followed.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Leaf<'p> {
     page: &'p [u8],
     count: usize,
@@ -67,7 +70,9 @@ impl<'p> Leaf<'p> {
     /// The bytes of the cells from `from` up to `to`.
     #[inline]
     fn cells(self, from: usize, to: usize) -> &'p [u8] {
-        &self.page[self.offset(from)..self.offset(to)]
+        self.page
+            .get(self.offset(from)..self.offset(to))
+            .unwrap_or_default()
     }
 
     /// Bytes that the entries from `from` up to `to` take in a leaf, slots included.
@@ -79,14 +84,15 @@ impl<'p> Leaf<'p> {
     /// Where the cell begins, for prefetching.
     #[inline]
     pub(super) fn cell_start(self, index: usize) -> &'p [u8] {
-        &self.page[self.offset(index)..]
+        self.page.get(self.offset(index)..).unwrap_or_default()
     }
 
     #[inline]
     pub(crate) fn key(self, index: usize) -> &'p [u8] {
         let at = self.offset(index);
-        let len = u16_at(self.page, at) & KEY_LEN as usize;
-        &self.page[at + TAG..at + TAG + len]
+        let tag = self.page.get(at..).and_then(|cell| cell.first_chunk());
+        let len = tag.map_or(0, |tag| u16::from_le_bytes(*tag) & KEY_LEN) as usize;
+        self.page.get(at + TAG..at + TAG + len).unwrap_or_default()
     }
 
     #[inline]
@@ -97,6 +103,23 @@ impl<'p> Leaf<'p> {
     #[inline]
     pub(crate) fn key_and_entry(self, index: usize) -> (&'p [u8], Entry<'p>) {
         split(self.cells(index, index + 1))
+    }
+
+    /// Whether all values are in the leaf and none expires, so that [`pair`](Self::pair) has all there is.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        self.large_count() == 0 && page::expiring(self.page) == 0
+    }
+
+    /// The key and the value of an entry of a leaf that is plain.
+    #[inline]
+    pub(crate) fn pair(self, index: usize) -> (&'p [u8], &'p [u8]) {
+        let cell = self.cells(index, index + 1);
+        let Some((tag, rest)) = cell.split_first_chunk() else {
+            return Default::default();
+        };
+        let key_len = usize::from(u16::from_le_bytes(*tag));
+        rest.split_at_checked(key_len).unwrap_or_default()
     }
 
     /// The large values among the entries from `from` up to `to`.
@@ -113,7 +136,7 @@ impl<'p> Leaf<'p> {
     pub(crate) fn search(self, key: &[u8]) -> Result<usize, usize> {
         let skip = page::prefix_len(self.page);
         if skip > 0 {
-            let prefix = &self.key(0)[..skip];
+            let prefix = self.key(0).get(..skip).unwrap_or_default();
             match prefix.cmp(&key[..skip.min(key.len())]) {
                 Ordering::Equal => {}
                 Ordering::Greater => return Err(0),
@@ -218,19 +241,24 @@ impl<'p> Leaf<'p> {
 /// A cell's key and entry.
 #[inline]
 fn split(cell: &[u8]) -> (&[u8], Entry<'_>) {
-    let tag = u16::from_le_bytes([cell[0], cell[1]]);
-    let (key, mut rest) = cell[TAG..].split_at((tag & KEY_LEN) as usize);
+    let Some((tag, rest)) = cell.split_first_chunk() else {
+        let value = Value::Inline(cell);
+        return (&[], Entry { value, expires: None });
+    };
+    let tag = u16::from_le_bytes(*tag);
+    let (key, mut rest) = rest
+        .split_at_checked((tag & KEY_LEN) as usize)
+        .unwrap_or_default();
     let mut expires = None;
-    if tag & EXPIRES != 0 {
-        expires = Some(u64_at(rest, 0));
-        rest = &rest[8..];
+    if tag & EXPIRES != 0
+        && let Some((at, after)) = rest.split_first_chunk()
+    {
+        expires = Some(u64::from_le_bytes(*at));
+        rest = after;
     }
-    let value = if tag & IS_LARGE == 0 {
-        Value::Inline(rest)
-    } else {
-        Value::Large(LargeRef::decode(
-            rest.first_chunk().expect("checked with the structure"),
-        ))
+    let value = match rest.first_chunk() {
+        Some(large) if tag & IS_LARGE != 0 => Value::Large(LargeRef::decode(large)),
+        _ => Value::Inline(rest),
     };
     (key, Entry { value, expires })
 }

@@ -7,7 +7,7 @@
 //! The tree knows nothing of files, pools, locks or transactions: it reads pages through [`PageRead`] and writes through [`PageWrite`].
 //!
 //! ```text
-//!  get, Cursor, diff, check        apply, delete_range, drop_tree
+//!  get, Path, Cursor, diff, check  apply, delete_range, drop_tree
 //!            │                                │ Builder (packs cells into pages, one stream a level)
 //!            └────────── Leaf, Branch (views of verified pages) ──── page (header, checksum)
 //! ```
@@ -22,6 +22,7 @@ mod drop;
 mod get;
 mod leaf;
 pub(crate) mod page;
+mod path;
 mod raw;
 mod repack;
 mod salvage;
@@ -39,6 +40,7 @@ pub(crate) use diff::diff;
 pub(crate) use drop::{delete_range, drop_tree};
 pub(crate) use get::{count, estimate, get, get_many};
 pub(crate) use leaf::Leaf;
+pub(crate) use path::Path;
 pub(crate) use repack::{Repack, repack};
 pub(crate) use salvage::{KeySpan, Salvaged, as_leaf, salvage};
 pub(crate) use walk::{birth_before, pages};

@@ -42,7 +42,7 @@ pub(crate) const KIND_BRANCH: u8 = 2;
 
 #[inline]
 pub(super) fn u16_at(page: &[u8], at: usize) -> usize {
-    u16::from_le_bytes([page[at], page[at + 1]]) as usize
+    u16::from_le_bytes(page[at..at + 2].try_into().expect("two bytes")) as usize
 }
 
 #[inline]
@@ -130,6 +130,7 @@ pub(super) fn large(page: &[u8]) -> usize {
     u16_at(page, LARGE)
 }
 
+#[inline]
 pub(super) fn expiring(page: &[u8]) -> usize {
     u16_at(page, EXPIRING)
 }
