@@ -41,6 +41,15 @@ pub enum Error {
         max: usize,
     },
 
+    /// The key is longer than the database takes.
+    #[error("a key of a tree has at most {max} bytes in this database, not {len}")]
+    KeyTooLong {
+        /// Its length.
+        len: usize,
+        /// The longest.
+        max: usize,
+    },
+
     /// The element can't be stored.
     #[error("the element can't be stored: {why}")]
     InvalidElement {

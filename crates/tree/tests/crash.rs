@@ -34,7 +34,8 @@ fn play(disk: &SimDisk, seed: u64, roots: &mut Vec<Hash>, acknowledged: &mut usi
             forest.put(&[], b"t", held).expect("the outermost tree is there");
         }
         for _ in 0..1 + chance.below(30) {
-            let (key, n) = ([chance.below(200) as u8], chance.below(1000) as i64);
+            let (mut key, n) = (chance.key(), chance.below(1000) as i64);
+            key.push(chance.below(200) as u8);
             tx.put(&[b"t"], &key, Element::SumItem(n))?;
             forest
                 .put(&[b"t"], &key, Element::SumItem(n))

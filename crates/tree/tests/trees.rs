@@ -9,7 +9,8 @@ use chance::Chance;
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 use weald_proof::{Forest, prove};
 use weald_tree::{
-    Answer, Direction, Element, Error, Query, Range, Reference, Result, TreeKind, TreeStore, TreeTx, verify,
+    Answer, Difference, Direction, Element, Error, Query, Range, Reference, Result, TreeKind, TreeStore,
+    TreeTx, verify,
 };
 use weald_vfs::Memory;
 
@@ -312,6 +313,25 @@ fn a_dropped_tree_leaves_nothing_that_comes_back_and_its_space_is_reclaimed() {
 }
 
 #[test]
+fn keys_of_any_length_that_is_accepted_can_be_committed() {
+    let store = open(&Arc::new(Memory::new()));
+    let Err(Error::KeyTooLong { max, .. }) =
+        store.transact(|tx| tx.put(&[], &[0; 2_000], Element::SumItem(1)))
+    else {
+        panic!("too long a key is refused");
+    };
+    let mut forest = Forest::new();
+    for n in 0..100u8 {
+        let key = vec![n; max - usize::from(n) % 3];
+        store
+            .transact(|tx| tx.put(&[], &key, Element::SumItem(1)))
+            .unwrap();
+        forest.put(&[], &key, Element::SumItem(1)).unwrap();
+    }
+    assert_eq!(store.root().unwrap(), forest.root());
+}
+
+#[test]
 fn references_are_followed_and_loops_refused() {
     let store = open(&Arc::new(Memory::new()));
     let to = |key: &str| {
@@ -355,7 +375,7 @@ fn references_are_followed_and_loops_refused() {
 }
 
 /// What differs between two models, by looking at everything.
-fn differences(before: &Model, after: &Model) -> Vec<(Path, Vec<u8>, Option<Element>, Option<Element>)> {
+fn differences(before: &Model, after: &Model) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut paths = vec![Path::new()];
     while let Some(path) = paths.pop() {
@@ -371,7 +391,12 @@ fn differences(before: &Model, after: &Model) -> Vec<(Path, Vec<u8>, Option<Elem
                 {
                     below.push(path.iter().cloned().chain([key]).collect());
                 }
-                _ if was != is => found.push((path.clone(), key, was, is)),
+                _ if was != is => found.push(Difference {
+                    path: path.clone(),
+                    key,
+                    before: was,
+                    after: is,
+                }),
                 _ => {}
             }
         }
@@ -399,12 +424,7 @@ fn a_diff_tells_all_that_differs_and_nothing_else() {
             &states[chance.below(states.len())],
             &states[chance.below(states.len())],
         );
-        let told: Vec<_> = a.0.diff(&b.0).unwrap();
-        let told: Vec<_> = told
-            .into_iter()
-            .map(|d| (d.path, d.key, d.before, d.after))
-            .collect();
-        assert_eq!(told, differences(&a.1, &b.1));
+        assert_eq!(a.0.diff(&b.0).unwrap(), differences(&a.1, &b.1));
     }
 }
 

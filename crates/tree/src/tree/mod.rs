@@ -4,7 +4,8 @@
 //!  entries   prefix key          what the key holds; of a subtree its kind and generation
 //!  roots     prefix 't'          the topmost node of the tree, and its level
 //!            prefix 'g' key      generation and kind of the subtree there, also when it is dropped
-//!  pages     prefix level key    Merkle pages
+//!  pages     prefix level key    Merkle pages, or as much of each as lies beside a key
+//!  page tails  the same and a number: the rest
 //!  dropped   prefix              the path of a dropped tree, until all it held is reclaimed
 //! ```
 //!
@@ -34,10 +35,11 @@ pub use tx::{TreeSavepoint, TreeTx};
 use crate::family::Layout;
 
 /// The buckets of a [`TreeStore`].
-const TREES: Layout = Layout::new("weald tree ", &[ENTRIES, ROOTS, PAGES, DROPPED]);
+const TREES: Layout = Layout::new("weald tree ", &[ENTRIES, ROOTS, PAGES, TAILS, DROPPED]);
 const ENTRIES: &str = "entries";
 const ROOTS: &str = "roots";
 const PAGES: &str = "pages";
+const TAILS: &str = "page tails";
 const DROPPED: &str = "dropped";
 
 /// A path as it is handed around.

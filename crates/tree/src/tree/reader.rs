@@ -4,7 +4,7 @@ use weald_engine::Bucket;
 use weald_proof::{Element, NESTING_MAX};
 
 use super::record::{Located, Slot, Stored, Top};
-use super::{ENTRIES, PAGES, ROOTS, TREES};
+use super::{ENTRIES, PAGES, ROOTS, TAILS, TREES};
 use crate::error::{Error, Result};
 
 /// The buckets of a store as a transaction sees them.
@@ -13,6 +13,7 @@ pub(crate) struct Reader<'t> {
     pub(crate) entries: Bucket<'t>,
     pub(crate) roots: Bucket<'t>,
     pub(crate) pages: Bucket<'t>,
+    pub(crate) tails: Bucket<'t>,
 }
 
 impl<'t> Reader<'t> {
@@ -21,6 +22,7 @@ impl<'t> Reader<'t> {
             entries: TREES.bucket(root, ENTRIES)?,
             roots: TREES.bucket(root, ROOTS)?,
             pages: TREES.bucket(root, PAGES)?,
+            tails: TREES.bucket(root, TAILS)?,
         })
     }
 

@@ -7,7 +7,7 @@ use weald_engine::{Readable, Writable, WriteTx};
 use super::reader::Reader;
 use super::record::{Located, Stored};
 use super::store::TreeStore;
-use super::{DROPPED, ENTRIES, PAGES, ROOTS, TREES};
+use super::{DROPPED, ENTRIES, PAGES, ROOTS, TAILS, TREES};
 use crate::context::after_prefix;
 use crate::error::Result;
 
@@ -80,7 +80,7 @@ fn reclaim_some(tx: &mut WriteTx<'_>, tree: &Located, step: u64) -> Result<(u64,
     let whole = stop.is_none();
     if whole {
         dropped.discard(&tree.prefix)?;
-        for bucket in [PAGES, ROOTS] {
+        for bucket in [PAGES, TAILS, ROOTS] {
             TREES
                 .bucket_mut(tx.root_mut(), bucket)?
                 .delete_range(all.clone())?;

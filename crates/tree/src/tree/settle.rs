@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weald_engine::{Writable, WriteTx};
-use weald_proof::{UpdateError, update};
+use weald_proof::{Page, UpdateError, update};
 
-use super::pages::TreePages;
+use super::pages::{TreePages, pieces, tail_key};
 use super::reader::Reader;
 use super::record::{Located, Top};
-use super::{PAGES, Path, ROOTS, TREES};
+use super::{PAGES, Path, ROOTS, TAILS, TREES};
 use crate::error::{Error, Result};
 use crate::family::PREFIX_LEN;
 
@@ -20,6 +20,7 @@ pub(crate) type Touched = BTreeMap<Path, BTreeSet<Vec<u8>>>;
 #[derive(Default)]
 pub(crate) struct Settled {
     pages: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    tails: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     tops: BTreeMap<[u8; PREFIX_LEN], (Located, Option<Top>)>,
 }
 
@@ -66,14 +67,30 @@ impl Settled {
         })?;
         let tree = pages.tree;
         for ((level, key), page) in &changes.pages {
-            let page = page.as_ref().map(|page| page.encode());
-            self.pages.insert(tree.page_key(*level, key), page);
+            self.set_page(reader, tree.page_key(*level, key), page.as_deref())?;
         }
         let top = match (changes.top_level, changes.top) {
             (Some(level), Some(node)) => Some(Top { level, node }),
             _ => None,
         };
         self.tops.insert(tree.prefix, (tree, top));
+        Ok(())
+    }
+
+    fn set_page(&mut self, reader: &Reader<'_>, key: Vec<u8>, page: Option<&Page>) -> Result<()> {
+        let mut pieces = page
+            .map_or(Vec::new(), |page| pieces(&key, &page.encode()))
+            .into_iter();
+        let first = pieces.next();
+        let mut number = 0;
+        for piece in pieces {
+            number += 1;
+            self.tails.insert(tail_key(&key, number), Some(piece));
+        }
+        for gone in number..reader.tails_of(&key)? {
+            self.tails.insert(tail_key(&key, gone + 1), None);
+        }
+        self.pages.insert(key, first);
         Ok(())
     }
 
@@ -87,11 +104,13 @@ impl Settled {
 
     /// Writes pages and tops.
     pub(crate) fn write(self, tx: &mut WriteTx<'_>) -> Result<()> {
-        let mut pages = TREES.bucket_mut(tx.root_mut(), PAGES)?;
-        for (key, page) in self.pages {
-            match page {
-                Some(page) => pages.put(&key, &page)?,
-                None => pages.discard(&key)?,
+        for (name, pieces) in [(PAGES, self.pages), (TAILS, self.tails)] {
+            let mut bucket = TREES.bucket_mut(tx.root_mut(), name)?;
+            for (key, piece) in pieces {
+                match piece {
+                    Some(piece) => bucket.put(&key, &piece)?,
+                    None => bucket.discard(&key)?,
+                }
             }
         }
         let mut roots = TREES.bucket_mut(tx.root_mut(), ROOTS)?;

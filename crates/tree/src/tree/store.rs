@@ -12,8 +12,6 @@ use crate::error::Result;
 use crate::storage::retry;
 
 /// Trees within trees in a [`Database`], which may hold other things as well; under one root hash.
-///
-/// Pages of 16 KiB suit it best, because a Merkle page of some 2 KiB then lies beside its key instead of by itself.
 #[derive(Clone, Debug)]
 pub struct TreeStore {
     pub(crate) db: Arc<Database>,
@@ -29,7 +27,7 @@ impl TreeStore {
 
     /// Begins a transaction.
     pub fn begin(&self) -> Result<TreeTx<'_>> {
-        Ok(TreeTx::new(self.db.optimistic()?))
+        Ok(TreeTx::new(self.db.optimistic()?, self.db.key_len_max()))
     }
 
     /// Runs `body` in a transaction and commits it; again, after a short wait, as often as it conflicts (up to a thousand

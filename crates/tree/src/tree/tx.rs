@@ -6,6 +6,7 @@ use weald_engine::{Committed, OptimisticTx, Readable, SyncPolicy, Writable};
 use weald_proof::{Answer, Element, Hash, Node, Query, Reference};
 
 use super::answer::Ground;
+use super::pages::tail_key;
 use super::reader::{Reader, check_path};
 use super::record::{Located, Slot, Stored, Top, TreeKind};
 use super::settle::{Touched, settle};
@@ -24,6 +25,8 @@ pub struct TreeTx<'s> {
     tx: Option<OptimisticTx<'s>>,
     touched: Touched,
     located: BTreeMap<Path, Located>,
+    /// The longest key that the engine takes.
+    key_max: usize,
 }
 
 /// A state of a [`TreeTx`] to go back to.
@@ -31,11 +34,12 @@ pub struct TreeTx<'s> {
 pub struct TreeSavepoint(weald_engine::Savepoint);
 
 impl<'s> TreeTx<'s> {
-    pub(crate) fn new(tx: OptimisticTx<'s>) -> TreeTx<'s> {
+    pub(crate) fn new(tx: OptimisticTx<'s>, key_max: usize) -> TreeTx<'s> {
         TreeTx {
             tx: Some(tx),
             touched: Touched::new(),
             located: BTreeMap::new(),
+            key_max,
         }
     }
 
@@ -195,6 +199,13 @@ impl<'s> TreeTx<'s> {
     }
 
     fn set(&mut self, path: &[&[u8]], tree: &Located, key: &[u8], stored: Option<&Stored>) -> Result<()> {
+        // Of all that is stored under a key, a piece of a page has the longest.
+        let max = self
+            .key_max
+            .saturating_sub(tail_key(&tree.page_key(0, b""), 0).len());
+        if key.len() > max {
+            return Err(Error::KeyTooLong { len: key.len(), max });
+        }
         let mut entries = TREES.bucket_mut(self.tx_mut()?.root_mut(), ENTRIES)?;
         match stored {
             Some(stored) => entries.put(&tree.key(key), &stored.encode())?,
