@@ -17,13 +17,16 @@ pub(super) enum Use {
     Clean = 2,
 }
 
-/// Chunk `i` of the pool has `first << i` slots.
-const CHUNKS: usize = 20;
+/// The first chunks double in size, so that a small database has a small pool; later ones have this many times the first one's.
+const DOUBLINGS: u32 = 3;
+/// 64 GiB of chunks of the greatest size.
+const CHUNKS: usize = 4096;
 
 pub(super) struct Pool {
     page_size: usize,
+    /// The first chunk has `1 << first` slots.
     first: u32,
-    chunks: [OnceLock<Chunk>; CHUNKS],
+    chunks: Box<[OnceLock<Box<Chunk>>]>,
     free: Mutex<FreeSlots>,
 }
 
@@ -52,8 +55,8 @@ impl Pool {
         let slots = (bytes / 4 / page_size as u64).clamp(16, (2 << 20) / page_size as u64);
         Pool {
             page_size,
-            first: slots as u32,
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            first: slots.ilog2(),
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
             free: Mutex::new(FreeSlots {
                 slots: Vec::new(),
                 next: 0,
@@ -152,11 +155,18 @@ impl Pool {
 
     #[inline]
     fn place(&self, slot: u32) -> (&Chunk, usize) {
-        let chunk = (slot / self.first + 1).ilog2();
-        let index = (slot - self.first * ((1 << chunk) - 1)) as usize;
+        let place = (slot >> self.first) + 1;
+        let doubling = place.ilog2().min(DOUBLINGS);
+        // Slots from the beginning of the chunks of this size, and how many each has.
+        let (within, slots) = (
+            slot - (((1 << doubling) - 1) << self.first),
+            1u32 << (self.first + doubling),
+        );
+        let chunk = doubling + (within >> (self.first + doubling));
+        let index = (within & (slots - 1)) as usize;
         let chunk = self.chunks[chunk as usize].get_or_init(|| {
-            let slots = (self.first as usize) << chunk;
-            Chunk {
+            let slots = slots as usize;
+            Box::new(Chunk {
                 slab: Slab::new(slots * self.page_size),
                 states: (0..slots)
                     .map(|_| State {
@@ -164,7 +174,7 @@ impl Pool {
                         freed: AtomicU64::new(NOT_FREED),
                     })
                     .collect(),
-            }
+            })
         });
         (chunk, index)
     }
