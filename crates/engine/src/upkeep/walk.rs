@@ -217,7 +217,9 @@ impl<'w, 'p, 'm> Walk<'w, 'p, 'm> {
                 Value::Inline(value) => value.len() as u64,
                 Value::Large(large) => large.len,
             };
-            self.report.bytes = self.report.bytes.saturating_add(key.len() as u64 + value);
+            // A forged length may be any number.
+            let bytes = value.saturating_add(key.len() as u64);
+            self.report.bytes = self.report.bytes.saturating_add(bytes);
             let Some(expires) = entry.expires else { continue };
             let index = self.roots.fixed[TreeId::EXPIRY.0 as usize].root;
             // An index that can't be read is reported as that.
