@@ -223,6 +223,14 @@ pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
     if stop.is_none_or(|stop| stop > meta.end) || blob.bytes > blob.extent.len.saturating_mul(size) {
         return Err(damaged("the list of free pages is said to be where no pages are"));
     }
+    let filters = meta.filters.extent;
+    if filters
+        .start
+        .checked_add(filters.len)
+        .is_none_or(|stop| stop > meta.end)
+    {
+        return Err(damaged("the filters are said to be where no pages are"));
+    }
     if meta.end > crate::ids::PageId::MAX || blob.bytes > file.pages().saturating_mul(size) {
         return Err(damaged("the list of free pages is longer than the file"));
     }
