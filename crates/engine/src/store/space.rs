@@ -84,8 +84,12 @@ impl Space {
             takes_first: false,
             end,
         };
-        let extents = || free.iter().filter(|extent| extent.len > 0);
-        // Sorted and apart, as the lists are, these are built in one go.
+        // A list may have neighbours, which were free for different reasons: a run that is reserved may lie across them.
+        let mut sorted: Vec<Extent> = free.iter().copied().filter(|extent| extent.len > 0).collect();
+        sorted.sort_unstable();
+        let free = merge_adjacent(sorted);
+        let extents = || free.iter();
+        // Sorted and apart, these are built in one go.
         space.by_start = extents().map(|extent| (extent.start, extent.len)).collect();
         space.by_len = extents().map(|extent| (extent.len, extent.start)).collect();
         space.free_pages = extents().map(|extent| extent.len).sum();
@@ -522,6 +526,14 @@ mod tests {
                 Extent { start: 100, len: 5 }
             ]
         );
+    }
+
+    #[test]
+    fn a_run_across_neighbours_of_the_list_can_be_reserved() {
+        let list = [(10, 4), (14, 1), (15, 5)].map(|(start, len)| Extent { start, len });
+        let mut space = Space::new(100, &list);
+        assert!(space.reserve(Extent { start: 12, len: 6 }));
+        assert_eq!(space.free_pages(), 4);
     }
 
     #[test]
