@@ -37,27 +37,36 @@
 
 #![forbid(unsafe_code)]
 
+mod backend;
 mod batch;
 mod context;
 mod cost;
 mod error;
 mod family;
 mod raw_iterator;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod source;
 mod storage;
 mod transaction;
 mod tree;
 
+pub use backend::{Backend, Transactional};
 pub use batch::StorageBatch;
 pub use context::{Context, StorageContext};
 pub use cost::{CostContext, CostResult, OperationCost};
 pub use error::{Damage, Error, Result};
 pub use family::{Family, PREFIX_LEN, path_prefix};
 pub use raw_iterator::RawIterator;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{Rocks, RocksImmediate, RocksSavepoint, RocksTransacted};
 pub use source::{Immediate, OwnedPair, Source, Transacted, Write};
 pub use storage::Storage;
 pub use transaction::{Savepoint, Transaction};
-pub use tree::{Difference, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeTx};
+pub use tree::{
+    Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, Difference, ProvenChunk, Reclaimed, TreeKind, TreePages,
+    TreeSavepoint, TreeSnapshot, TreeStore, TreeSync, TreeTx, verify_chunk,
+};
 pub use weald_proof::{
     Answer, Ask, Direction, Element, Entry, Hash, Query, Range, Reference, Select, Totals, prefix, verify,
 };

@@ -146,7 +146,7 @@ fn target(reference: &Reference, path: &[Vec<u8>]) -> Result<(Path, Vec<u8>)> {
     Ok((path, key))
 }
 
-fn within<'t>(reader: &Reader<'t>, tree: &Located, range: &Range) -> Iter<'t> {
+pub(crate) fn within<'t>(reader: &Reader<'t>, tree: &Located, range: &Range) -> Iter<'t> {
     let start = std::ops::Bound::Included(tree.key(&range.start));
     let end = match &range.end {
         Some(end) => Some(tree.key(end)),

@@ -7,6 +7,7 @@
 //!  pages     prefix level key    Merkle pages, or as much of each as lies beside a key
 //!  page tails  the same and a number: the rest
 //!  dropped   prefix              the path of a dropped tree, until all it held is reclaimed
+//!  sync      see `sync`          what is left to fetch of trees that come from elsewhere
 //! ```
 //!
 //! A transaction writes entries, and notes which. Its commit validates what it read, then `settle`s: on the newest state it
@@ -14,6 +15,7 @@
 //! lies beside its entry, not in it; so that its change is no conflict for those who only passed through.
 
 mod answer;
+mod checkpoint;
 mod diff;
 mod pages;
 mod reader;
@@ -22,6 +24,7 @@ mod record;
 mod settle;
 mod snapshot;
 mod store;
+mod sync;
 mod tx;
 
 pub use diff::Difference;
@@ -30,17 +33,19 @@ pub use reclaim::Reclaimed;
 pub use record::TreeKind;
 pub use snapshot::TreeSnapshot;
 pub use store::TreeStore;
+pub use sync::{Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, ProvenChunk, TreeSync, verify_chunk};
 pub use tx::{TreeSavepoint, TreeTx};
 
 use crate::family::Layout;
 
 /// The buckets of a [`TreeStore`].
-const TREES: Layout = Layout::new("weald tree ", &[ENTRIES, ROOTS, PAGES, TAILS, DROPPED]);
+const TREES: Layout = Layout::new("weald tree ", &[ENTRIES, ROOTS, PAGES, TAILS, DROPPED, SYNC]);
 const ENTRIES: &str = "entries";
 const ROOTS: &str = "roots";
 const PAGES: &str = "pages";
 const TAILS: &str = "page tails";
 const DROPPED: &str = "dropped";
+const SYNC: &str = "sync";
 
 /// A path as it is handed around.
 type Path = Vec<Vec<u8>>;

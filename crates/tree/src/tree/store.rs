@@ -25,6 +25,11 @@ impl TreeStore {
         Ok(TreeStore { db })
     }
 
+    /// Whether there are trees in `db`, which is not changed; so that a database opened for reading can be asked.
+    pub fn is_in(db: &Database) -> Result<bool> {
+        TREES.is_complete(db)
+    }
+
     /// Begins a transaction.
     pub fn begin(&self) -> Result<TreeTx<'_>> {
         Ok(TreeTx::new(self.db.optimistic()?, self.db.key_len_max()))

@@ -221,11 +221,11 @@ impl<'s> TreeTx<'s> {
         Ok(roots.put(&tree.slot_key(key), &slot.encode())?)
     }
 
-    fn tx(&self) -> Result<&OptimisticTx<'s>> {
+    pub(super) fn tx(&self) -> Result<&OptimisticTx<'s>> {
         self.tx.as_ref().ok_or(Error::Finished)
     }
 
-    fn tx_mut(&mut self) -> Result<&mut OptimisticTx<'s>> {
+    pub(super) fn tx_mut(&mut self) -> Result<&mut OptimisticTx<'s>> {
         self.tx.as_mut().ok_or(Error::Finished)
     }
 }
