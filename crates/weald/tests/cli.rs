@@ -13,5 +13,7 @@ mod mistakes;
 mod pairs;
 #[path = "cli/telling.rs"]
 mod telling;
+#[path = "cli/trees.rs"]
+mod trees;
 #[path = "cli/upkeep.rs"]
 mod upkeep;

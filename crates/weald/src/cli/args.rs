@@ -8,6 +8,7 @@ use crate::cli::bucket::BucketPath;
 use crate::cli::commands::{
     backup, bench, bucket, check, compact, del, dump, get, repair, scan, set, shell, stats,
 };
+use crate::cli::tree::Tree;
 
 /// What the exit code says, in the help of the program.
 const EXIT_CODES: &str = "\
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Del(del::Del),
     Scan(scan::Scan),
     Bucket(bucket::Bucket),
+    Tree(Tree),
     Stats(stats::Stats),
     Check(check::Check),
     Repair(repair::Repair),

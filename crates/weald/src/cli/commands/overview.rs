@@ -17,6 +17,7 @@ Try it:
   weald scan --prefix user: --limit 10       keys and values in order
   weald bucket create users/by-name -p       buckets of keys, as deep as you like
   weald backup monday                        a backup; with --since monday, only what changed
+  weald tree put /users/ann --sum 5 -p        trees with a root hash; 'weald tree prove' proves what is in them
   weald check                                is everything as it was written?
   weald stats                                what the database tells of itself
   weald bench                                how fast this machine and this disk are
