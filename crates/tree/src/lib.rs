@@ -3,9 +3,11 @@
 //! There are two layers, each usable without the other and each in buckets of its own, so that neither can spoil the other's data.
 //!
 //! - [`Storage`]: five families of keys and values, divided among subtrees by a prefix of 32 bytes. It is used through
-//!   [contexts](StorageContext), on their own or in a [`Transaction`], with or without a [`StorageBatch`] between.
+//!   [contexts](StorageContext), on their own or in a [`Transaction`], with or without a [`StorageBatch`] between; on
+//!   Weald's engine or, with the feature `rocksdb`, on RocksDB, with the same answers and costs.
 //! - [`TreeStore`]: trees of [`Element`]s within trees, with a root hash over everything. Answers are proven from a
-//!   [`TreeSnapshot`] and checked with nothing but `weald-proof`.
+//!   [`TreeSnapshot`] and checked with nothing but `weald-proof`. A replica fills itself with [`TreeSync`] from sources
+//!   that it does not trust.
 //!
 //! Transactions are serializable: a commit fails with a retryable [`Error::Conflict`] if another changed what the transaction
 //! had read. Merkle pages are in no read or write set; a commit brings them up to date on the newest state, in the same atomic

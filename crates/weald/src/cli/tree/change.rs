@@ -175,12 +175,14 @@ impl Del {
     pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
         let (tree, key) = held(&self.path)?;
         let trees = store::write(db)?;
-        let deleted =
-            commit(&trees, &self.path, |tx| tx.delete(&tree.segments(), key)).map_err(|e| match e {
-                Failure::Refused(why) if why == OCCUPIED => {
+        let deleted = trees
+            .store
+            .transact(|tx| tx.delete(&tree.segments(), key))
+            .map_err(|e| match e {
+                Error::Occupied { .. } => {
                     Failure::Refused(format!("{} is a subtree: 'weald tree drop' drops it", self.path))
                 }
-                other => other,
+                other => trees.failed_at(&self.path)(other),
             })?;
         told(trees, self.json, |out, root| {
             out.json(false, |object| {
@@ -193,9 +195,6 @@ impl Del {
         Ok(Outcome::of(deleted))
     }
 }
-
-/// What the library says of a subtree where something else was to be.
-const OCCUPIED: &str = "the key holds a subtree already";
 
 impl Drop {
     pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
