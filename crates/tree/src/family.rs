@@ -1,8 +1,6 @@
 //! Where the keys of subtrees lie: families, which are buckets of the engine, and prefixes within them.
 
-use std::ops::Bound;
-
-use weald_engine::{Bucket, BucketMut, Database, Readable, Writable, WriteTx};
+use weald_engine::{Bucket, BucketMut, Database, Readable, Writable};
 use weald_proof::prefix;
 
 use crate::error::Result;
@@ -94,15 +92,6 @@ impl Layout {
                 tx.create_bucket_if_absent(&self.bucket_name(name))?;
             }
             tx.commit()?;
-        }
-        Ok(())
-    }
-
-    /// Deletes all that is in the buckets.
-    pub(crate) fn clear(&self, tx: &mut WriteTx<'_>) -> Result<()> {
-        for name in self.names {
-            self.bucket_mut(tx.root_mut(), name)?
-                .delete_range((Bound::<Vec<u8>>::Unbounded, Bound::Unbounded))?;
         }
         Ok(())
     }

@@ -126,6 +126,13 @@ impl<'t, 'db> ProgressMut<'t, 'db> {
         Ok(self.0.put(ROOT, root.as_bytes())?)
     }
 
+    /// Nothing is left to fetch, though the sync is not over.
+    pub(super) fn want_nothing(&mut self) -> Result<()> {
+        self.0
+            .delete_range((Bound::Included(vec![WANTED]), Bound::Excluded(vec![WANTED + 1])))?;
+        Ok(())
+    }
+
     /// Nothing is being fetched any more.
     pub(super) fn clear(&mut self) -> Result<()> {
         self.0

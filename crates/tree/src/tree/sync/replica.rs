@@ -1,11 +1,11 @@
 //! The side that fetches.
 
-use weald_proof::{Element, Entry, Hash, Node};
+use weald_proof::{Element, Entry, Hash, Node, Query};
 
 use super::chunk::{ChunkId, ProvenChunk, verify_chunk};
 use super::progress::{Progress, ProgressMut, Run};
 use crate::error::{Error, Result};
-use crate::tree::{TREES, TreeKind, TreeStore, TreeTx};
+use crate::tree::{TreeKind, TreeStore, TreeTx};
 
 /// At most so many entries are asked for at once; a source gives fewer where they are large.
 const ENTRIES_ASKED: u64 = 1_024;
@@ -59,14 +59,14 @@ impl<'s> TreeSync<'s> {
     }
 
     /// Forgets a sync that was begun in the store and is not wanted any more, with all that it fetched. Afterwards another may be begun.
+    /// What is dropped takes space until it is [reclaimed](TreeStore::reclaim). Stopped half-way, it is to be called again.
     pub fn abandon(store: &TreeStore) -> Result<()> {
-        let mut tx = store.db.write()?;
-        if Progress::of(&tx)?.root()?.is_none() {
-            return Err(Error::NoSync);
-        }
-        // The store was empty before, so all that it has was fetched.
-        TREES.clear(&mut tx)?;
-        tx.commit()?;
+        // First nothing is wanted any more, so that nobody goes on.
+        store.transact(|tx| {
+            begun(tx)?;
+            ProgressMut::of(tx.tx_mut()?)?.want_nothing()
+        })?;
+        while store.transact(drop_some)? {}
         Ok(())
     }
 
@@ -155,6 +155,35 @@ impl<'s> TreeSync<'s> {
             None => Err(Error::NoSync),
         }
     }
+}
+
+/// Fails if nothing is being fetched.
+fn begun(tx: &TreeTx<'_>) -> Result<()> {
+    match Progress::of(tx.tx()?)?.root()? {
+        Some(_) => Ok(()),
+        None => Err(Error::NoSync),
+    }
+}
+
+/// Entries that a commit drops.
+const DROPPED_AT_ONCE: u64 = 1_000;
+
+/// Drops the first entries of the outermost tree; when there are none any more, the sync is over. Whether there is more to do.
+fn drop_some(tx: &mut TreeTx<'_>) -> Result<bool> {
+    begun(tx)?;
+    let first = tx.query(&Query::all().limit(DROPPED_AT_ONCE))?;
+    for entry in first.entries() {
+        if entry.element.subtree().is_some() {
+            tx.drop_tree(&[], &entry.key)?;
+        } else {
+            tx.delete(&[], &entry.key)?;
+        }
+    }
+    let more = !first.entries().is_empty();
+    if !more {
+        ProgressMut::of(tx.tx_mut()?)?.clear()?;
+    }
+    Ok(more)
 }
 
 /// Puts an entry; a subtree empty at first, and what is in it is wanted from now on.
