@@ -18,26 +18,31 @@ pub(crate) struct Place {
     pub(crate) page: Arc<Page>,
     /// Whether no page is before it.
     pub(crate) is_first: bool,
-    /// First key, and its height, of the page after it.
-    pub(crate) next: Option<(Vec<u8>, u8)>,
+    /// Where the page above, or one above that, has the page after it.
+    next: Option<(Arc<Page>, usize)>,
 }
 
 impl Place {
+    /// First key, and its height, of the page after it.
+    pub(crate) fn next(&self) -> Option<(&[u8], u8)> {
+        let (page, index) = self.next.as_ref()?;
+        let next = page.entry(*index);
+        Some((next.key, next.height))
+    }
+
     fn holds(&self, key: &[u8]) -> bool {
-        (self.is_first || self.page.first_key() <= key)
-            && self.next.as_ref().is_none_or(|(next, _)| key < &next[..])
+        (self.is_first || self.page.first_key() <= key) && self.next().is_none_or(|(next, _)| key < next)
     }
 
     /// The place that holds `key` below this one.
-    fn below(&self, key: &[u8]) -> (usize, Option<(Vec<u8>, u8)>) {
+    fn below(&self, key: &[u8]) -> (usize, Option<(Arc<Page>, usize)>) {
         let (before, is_there) = self.page.find(key);
         let index = if is_there {
             before
         } else {
             before.saturating_sub(1)
         };
-        let next = (index + 1 < self.page.len()).then(|| self.page.entry(index + 1));
-        let next = next.map(|next| (next.key.to_vec(), next.height));
+        let next = (index + 1 < self.page.len()).then(|| (self.page.clone(), index + 1));
         (index, next.or_else(|| self.next.clone()))
     }
 }
@@ -55,14 +60,9 @@ impl<'a, P: Pages> Finger<'a, P> {
         let fits = |place: &Place| place.page.level() >= level && place.holds(key);
         while self.way.pop_if(|place| !fits(place)).is_some() {}
         if self.way.is_empty() {
-            let Some(top) = self.pages.top_level().map_err(UpdateError::Storage)? else {
+            let Some(page) = self.pages.topmost().map_err(UpdateError::Storage)? else {
                 return Ok(None);
             };
-            let page = self
-                .pages
-                .after(top, None)
-                .map_err(UpdateError::Storage)?
-                .ok_or(UpdateError::Damaged)?;
             self.way.push(Place {
                 page,
                 is_first: true,
@@ -73,10 +73,10 @@ impl<'a, P: Pages> Finger<'a, P> {
             && place.page.level() > level
         {
             let (index, next) = place.below(key);
-            let child = place.page.entry(index).key;
+            let child = place.page.entry(index);
             let page = self
                 .pages
-                .page(place.page.level() - 1, child)
+                .child(place.page.level() - 1, child.key, &child.node)
                 .map_err(UpdateError::Storage)?;
             let place = Place {
                 page: page.ok_or(UpdateError::Damaged)?,
