@@ -57,7 +57,10 @@ pub use raw_iterator::RawIterator;
 pub use source::{Immediate, OwnedPair, Source, Transacted, Write};
 pub use storage::Storage;
 pub use transaction::{Savepoint, Transaction};
-pub use tree::{Difference, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeTx};
+pub use tree::{
+    Difference, MeteredSnapshot, MeteredStore, MeteredTx, Reclaimed, TreeKind, TreePages, TreeSavepoint,
+    TreeSnapshot, TreeStore, TreeTx,
+};
 pub use weald_proof::{
     Answer, Ask, Direction, Element, Entry, Hash, Query, Range, Reference, Select, Totals, prefix, verify,
 };

@@ -207,6 +207,15 @@ impl Page {
         (0..self.len()).map(|index| self.entry(index))
     }
 
+    /// About as many bytes of memory as it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Page>()
+            + self.keys.capacity()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.inner.capacity() * size_of::<Node>()
+    }
+
     /// The first key, by which it is found.
     #[must_use]
     pub fn first_key(&self) -> &[u8] {

@@ -123,11 +123,9 @@ struct Walk<'a, 't> {
 impl<'a, 't> Walk<'a, 't> {
     fn new(pages: &'a TreePages<'t>) -> Result<Walk<'a, 't>> {
         let mut stack = Vec::new();
-        if let Some(level) = pages.top_level()? {
-            let top = pages.after(level, None)?;
-            let top = top.ok_or(Error::damaged("a tree lacks its topmost page"))?;
+        if let Some(top) = pages.topmost()? {
             stack.push(Step {
-                height: level.saturating_add(1),
+                height: top.level() + 1,
                 key: top.first_key().to_vec(),
                 node: top.top(),
             });
@@ -141,13 +139,13 @@ impl<'a, 't> Walk<'a, 't> {
 
     /// The key of the next leaf, which is passed; or nothing, if it was a page, which is opened.
     fn take(&mut self) -> Result<Option<Vec<u8>>> {
-        let Some(Step { height, key, .. }) = self.stack.pop() else {
+        let Some(Step { height, key, node }) = self.stack.pop() else {
             return Ok(None);
         };
         let Some(level) = height.checked_sub(1) else {
             return Ok(Some(key));
         };
-        let page = self.pages.page(level, &key)?;
+        let page = self.pages.child(level, &key, &node)?;
         let page = page.ok_or(Error::damaged("a tree lacks a page"))?;
         let entries: Vec<Step> = page
             .entries()

@@ -1,12 +1,12 @@
 //! Trees within trees, under one root hash.
 //!
 //! ```text
-//!  entries   prefix key          what the key holds; of a subtree its kind and generation
-//!  roots     prefix 't'          the topmost node of the tree, and its level
-//!            prefix 'g' key      generation and kind of the subtree there, also when it is dropped
-//!  pages     prefix level key    Merkle pages, or as much of each as lies beside a key
-//!  page tails  the same and a number: the rest
-//!  dropped   prefix              the path of a dropped tree, until all it held is reclaimed
+//!  all      prefix 'e' key        what the key holds; of a subtree its kind and generation
+//!           prefix 'g' key        generation and kind of the subtree there, also when it is dropped
+//!           prefix 'n' level key  an entry of a Merkle page
+//!           prefix 't'            the topmost node of the tree, and its level
+//!  dropped  prefix                the path of a dropped tree, until all it held is reclaimed
+//!  format   'version'             the version of all this
 //! ```
 //!
 //! A transaction writes entries, and notes which. Its commit validates what it read, then `settle`s: on the newest state it
@@ -14,7 +14,11 @@
 //! lies beside its entry, not in it; so that its change is no conflict for those who only passed through.
 
 mod answer;
+mod cache;
 mod diff;
+mod format;
+mod meter;
+mod metered;
 mod pages;
 mod reader;
 mod reclaim;
@@ -25,6 +29,7 @@ mod store;
 mod tx;
 
 pub use diff::Difference;
+pub use metered::{MeteredSnapshot, MeteredStore, MeteredTx};
 pub use pages::TreePages;
 pub use reclaim::Reclaimed;
 pub use record::TreeKind;
@@ -35,12 +40,10 @@ pub use tx::{TreeSavepoint, TreeTx};
 use crate::family::Layout;
 
 /// The buckets of a [`TreeStore`].
-const TREES: Layout = Layout::new("weald tree ", &[ENTRIES, ROOTS, PAGES, TAILS, DROPPED]);
-const ENTRIES: &str = "entries";
-const ROOTS: &str = "roots";
-const PAGES: &str = "pages";
-const TAILS: &str = "page tails";
+const TREES: Layout = Layout::new("weald tree ", &[ALL, DROPPED, FORMAT]);
+const ALL: &str = "all";
 const DROPPED: &str = "dropped";
+const FORMAT: &str = "format";
 
 /// A path as it is handed around.
 type Path = Vec<Vec<u8>>;
