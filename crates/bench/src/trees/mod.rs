@@ -4,12 +4,15 @@
 //!  rows     what is measured, and what Weald is to reach
 //!  grove    the stores behind one interface, and what is measured of each
 //!  weald    Weald's trees, and the rows that only they have
+//!  jmt      a peer
 //! ```
 //!
 //! Costs are CPU time of the whole process per operation, background threads included, because wall time of a busy machine tells
 //! nothing. No store flushes; all survive the death of the process, unless they are in memory.
 
 mod grove;
+#[cfg(feature = "jmt")]
+mod jmt;
 mod report;
 mod rows;
 mod weald;
@@ -33,7 +36,11 @@ pub(crate) struct Asked {
 }
 
 /// The stores that were built in.
-const STORES: &[&str] = &["weald"];
+const STORES: &[&str] = &[
+    "weald",
+    #[cfg(feature = "jmt")]
+    "jmt",
+];
 
 /// What a measurement may use, and where its figures go.
 struct Bench<'b> {
@@ -147,6 +154,8 @@ fn measure(mut bench: Bench<'_>) -> Result<()> {
             grove::measure::<weald::Trees>(&mut bench)?;
             weald::measure(&mut bench)
         }
+        #[cfg(feature = "jmt")]
+        "jmt" => grove::measure::<jmt::Trees>(&mut bench),
         other => Err(format!("no store {other:?}").into()),
     }
 }

@@ -61,6 +61,39 @@ struct Slot {
     node: Node,
 }
 
+/// A page of which another one has some entries at the beginning and at the end.
+struct Kept<'p> {
+    page: &'p Page,
+    first: usize,
+    last: usize,
+}
+
+impl Kept<'_> {
+    /// The node over those entries of the other page, which has `len`, if the kept page has one over the same.
+    fn node(&self, (from, to): (usize, usize), len: usize) -> Option<Node> {
+        let (from, to) = if to <= self.first {
+            (from, to)
+        } else if from + self.last >= len {
+            let kept = self.page.len();
+            (from + kept - len, to + kept - len)
+        } else {
+            return None;
+        };
+        let (mut start, mut end) = (0, self.page.len());
+        while (start, end) != (from, to) {
+            let middle = middle(start, end);
+            if to <= middle {
+                end = middle;
+            } else if from >= middle {
+                start = middle;
+            } else {
+                return None;
+            }
+        }
+        Some(self.page.node(from, to))
+    }
+}
+
 /// What an inner node is before it is told.
 const UNKNOWN: Node = Node {
     hash: Hash([0; 32]),
@@ -79,6 +112,29 @@ impl Page {
         entries.iter().for_each(|entry| page.push(*entry));
         let hashes = page.inner_len() as u64;
         page.rehash()?;
+        Ok((page, hashes))
+    }
+
+    /// A page with other entries: hashes only what is not over the same entries here too.
+    pub(crate) fn with_entries(&self, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
+        let mut page = Page::with_capacity(self.level, entries.len());
+        entries.iter().for_each(|entry| page.push(*entry));
+        page.inner.resize(page.inner_len(), UNKNOWN);
+        let len = self.len().min(entries.len());
+        let same = |pair: &(PageEntry<'_>, &PageEntry<'_>)| pair.0 == *pair.1;
+        let kept = Kept {
+            page: self,
+            first: self.entries().zip(entries).take_while(same).count(),
+            last: self
+                .entries()
+                .rev()
+                .zip(entries.iter().rev())
+                .take(len)
+                .take_while(same)
+                .count(),
+        };
+        let mut hashes = 0;
+        page.join_changed((0, entries.len()), &kept, &mut hashes)?;
         Ok((page, hashes))
     }
 
@@ -127,6 +183,35 @@ impl Page {
         let left = self.join_all((from, middle))?;
         let right = self.join_all((middle, to))?;
         let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
+        self.inner[middle - 1] = node;
+        Ok(node)
+    }
+
+    /// As [`join_all`](Page::join_all), but takes nodes of the kept page where it can.
+    fn join_changed(
+        &mut self,
+        (from, to): (usize, usize),
+        kept: &Kept<'_>,
+        hashes: &mut u64,
+    ) -> Result<Node, Overflow> {
+        if to - from == 1 {
+            return Ok(self.slots[from].node);
+        }
+        let middle = middle(from, to);
+        let node = match kept.node((from, to), self.len()) {
+            Some(node) => {
+                // What is below has to be filled in, and is kept as well.
+                self.join_changed((from, middle), kept, hashes)?;
+                self.join_changed((middle, to), kept, hashes)?;
+                node
+            }
+            None => {
+                let left = self.join_changed((from, middle), kept, hashes)?;
+                let right = self.join_changed((middle, to), kept, hashes)?;
+                *hashes += 1;
+                Node::join(self.level, &left, &right).ok_or(Overflow)?
+            }
+        };
         self.inner[middle - 1] = node;
         Ok(node)
     }
@@ -203,7 +288,7 @@ impl Page {
     }
 
     /// Its entries, ascending.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = PageEntry<'_>> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PageEntry<'_>> + DoubleEndedIterator {
         (0..self.len()).map(|index| self.entry(index))
     }
 
@@ -220,6 +305,20 @@ impl Page {
     #[must_use]
     pub fn first_key(&self) -> &[u8] {
         self.entry(0).key
+    }
+
+    /// Whether it has the same keys as another.
+    #[must_use]
+    pub fn has_keys_of(&self, other: &Page) -> bool {
+        let ends = |page: &Page| page.slots.last().map(|slot| slot.key_end);
+        self.len() == other.len()
+            && ends(self) == ends(other)
+            && self.keys == other.keys
+            && self
+                .slots
+                .iter()
+                .zip(&other.slots)
+                .all(|(a, b)| a.key_end == b.key_end)
     }
 
     /// How many keys come before `key`, and whether it is there too.

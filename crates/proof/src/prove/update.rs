@@ -114,7 +114,6 @@ pub fn update<P: Pages>(
     let mut level = 0;
     loop {
         let mut rewrite = Rewrite {
-            pages,
             finger: &mut finger,
             level,
             edits: &edits,
@@ -199,7 +198,6 @@ struct Parent {
 
 /// One level being rewritten.
 struct Rewrite<'a, 'p, P> {
-    pages: &'p P,
     finger: &'a mut Finger<'p, P>,
     level: u8,
     edits: &'a [Edit],
@@ -267,20 +265,20 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         if alone {
             window.edits = &edits[..here];
         } else {
-            self.extend_left(&mut window).map_err(UpdateError::Storage)?;
-            self.extend_right(&mut window).map_err(UpdateError::Storage)?;
+            self.extend_left(&mut window)?;
+            self.extend_right(&mut window)?;
         }
         Ok(window)
     }
 
-    fn extend_left(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
+    fn extend_left(&mut self, window: &mut Window<'_>) -> Result<(), UpdateError<P::Error>> {
         let mut context = 0;
         while !begins_run(self.level, first(&window.pages[0]), window.edits) {
             if context >= CONTEXT {
                 window.cut_left = true;
                 break;
             }
-            let Some(page) = self.pages.before(self.level, Some(window.pages[0].first_key()))? else {
+            let Some(page) = self.finger.before(self.level, window.pages[0].first_key())? else {
                 break;
             };
             context += page.len();
@@ -291,12 +289,12 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
 
     /// Goes on until a run begins, or so long after the last edit that the window of a later one won't reach
     /// back.
-    fn extend_right(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
+    fn extend_right(&mut self, window: &mut Window<'_>) -> Result<(), UpdateError<P::Error>> {
         let mut context = 0;
         let mut taken = 0;
         loop {
             let last = &window.pages[window.pages.len() - 1];
-            let next = self.pages.after(self.level, Some(last.first_key()))?;
+            let next = self.finger.after(self.level, last.first_key())?;
             let here = edits_before(&window.edits[taken..], next.as_deref().map(first));
             taken += here;
             context = if here > 0 { 0 } else { context + last.len() };
@@ -349,7 +347,10 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
     }
 
     fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
-        let (page, hashes) = Page::new(self.level, entries)?;
+        let (page, hashes) = match before {
+            Some(before) => before.with_entries(entries)?,
+            None => Page::new(self.level, entries)?,
+        };
         self.changes.hashes += hashes;
         let node = page.top();
         self.change(before, Some(page), entries[0].key);

@@ -99,34 +99,78 @@ impl Settled {
         Ok(changed)
     }
 
-    /// Notes which entries of pages are to be written: both lists are in order, so one pass tells.
+    /// Notes which entries of pages are to be written.
     fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, changes: &Changes) {
-        let mut before = entries(changes.before.values()).peekable();
-        let mut after = entries(changes.pages.values().flatten()).peekable();
+        // Most pages only had entries changed; the others, between which entries may have moved, are compared together.
+        let mut before = changes.before.clone();
+        let mut others = Vec::new();
+        for (at, page) in &changes.pages {
+            let Some(page) = page else { continue };
+            match before.get(at) {
+                Some(old) if old.has_keys_of(page) => {
+                    for (old, new) in old.entries().zip(page.entries()) {
+                        if old != new {
+                            let begins = new.key == at.1;
+                            self.set_entry(
+                                reader,
+                                tree,
+                                at.0,
+                                new.key,
+                                Some((old, begins)),
+                                Some((new, begins)),
+                            );
+                        }
+                    }
+                    before.remove(at);
+                }
+                _ => others.push(page),
+            }
+        }
+        self.set_moved(reader, tree, before.values(), &others);
+    }
+
+    /// The same of pages between which entries may have moved. Both lists are in order, so one pass tells.
+    fn set_moved<'p>(
+        &mut self,
+        reader: &Reader<'_>,
+        tree: &Located,
+        before: impl Iterator<Item = &'p Arc<Page>>,
+        after: &[&'p Arc<Page>],
+    ) {
+        let mut before = entries(before).peekable();
+        let mut after = entries(after.iter().copied()).peekable();
         loop {
-            let order = match (before.peek(), after.peek()) {
+            let (at, order) = match (before.peek(), after.peek()) {
                 (None, None) => break,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => (old.level, old.entry.key).cmp(&(new.level, new.entry.key)),
+                (Some(old), None) => ((old.0, old.1.key), Ordering::Less),
+                (None, Some(new)) => ((new.0, new.1.key), Ordering::Greater),
+                (Some(old), Some(new)) => {
+                    let (old, new) = ((old.0, old.1.key), (new.0, new.1.key));
+                    (old.min(new), old.cmp(&new))
+                }
             };
             let old = if order.is_le() { before.next() } else { None };
             let new = if order.is_ge() { after.next() } else { None };
-            let Some(at) = old.as_ref().or(new.as_ref()) else {
-                break;
-            };
-            if old == new {
-                continue;
+            if old != new {
+                let entry = |(_, entry, begins): Held<'p>| (entry, begins);
+                self.set_entry(reader, tree, at.0, at.1, old.map(entry), new.map(entry));
             }
-            let key = tree.node_key(at.level, at.entry.key);
-            let old = old.filter(|_| reader.meter.is_on());
-            self.set(
-                reader,
-                key,
-                old.map(|old| old.record()),
-                new.map(|new| new.record()),
-            );
         }
+    }
+
+    /// Notes an entry of a page that becomes another. What it was counts only for the cost.
+    fn set_entry(
+        &mut self,
+        reader: &Reader<'_>,
+        tree: &Located,
+        level: u8,
+        key: &[u8],
+        old: Option<(PageEntry<'_>, bool)>,
+        new: Option<(PageEntry<'_>, bool)>,
+    ) {
+        let record = |(entry, begins): (PageEntry<'_>, bool)| entry.record(level, begins);
+        let old = old.filter(|_| reader.meter.is_on()).map(record);
+        self.set(reader, tree.node_key(level, key), old, new.map(record));
     }
 
     /// Notes a record that becomes another. What it was counts only for the cost.
@@ -159,27 +203,13 @@ impl Settled {
     }
 }
 
-/// An entry of a page, as it is stored.
-#[derive(PartialEq, Eq)]
-struct Held<'p> {
-    level: u8,
-    entry: PageEntry<'p>,
-    begins: bool,
-}
-
-impl Held<'_> {
-    fn record(&self) -> Vec<u8> {
-        self.entry.record(self.level, self.begins)
-    }
-}
+/// An entry of a page: its level, and whether it is the first.
+type Held<'p> = (u8, PageEntry<'p>, bool);
 
 /// The entries of pages that are in order, in order.
 fn entries<'p>(pages: impl Iterator<Item = &'p Arc<Page>>) -> impl Iterator<Item = Held<'p>> {
     pages.flat_map(|page| {
-        page.entries().enumerate().map(|(index, entry)| Held {
-            level: page.level(),
-            entry,
-            begins: index == 0,
-        })
+        let entries = page.entries().enumerate();
+        entries.map(|(index, entry)| (page.level(), entry, index == 0))
     })
 }
