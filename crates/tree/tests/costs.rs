@@ -63,7 +63,7 @@ fn transaction(store: &TreeStore, seed: u64) -> Vec<OperationCost> {
             2 | 3 => note(tx.delete(&path, &key).cost),
             4 => note(tx.get(&path, &key).cost),
             5 => note(
-                tx.query(&Query::entries([Range::of(&key[..]..)]).limit(5).at(path))
+                tx.query(&Query::entries([Range::of(&key[..]..)]).limit(5).at(&path))
                     .cost,
             ),
             _ => {

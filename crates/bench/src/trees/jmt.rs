@@ -42,7 +42,9 @@ impl Grove for Trees {
         let (_, batch) = Sha256Jmt::new(&self.nodes)
             .put_value_set(items, self.version)
             .map_err(Error::from)?;
-        self.nodes.write_node_batch(&batch.node_batch).map_err(Error::from)?;
+        self.nodes
+            .write_node_batch(&batch.node_batch)
+            .map_err(Error::from)?;
         self.version += 1;
         Ok(())
     }

@@ -7,27 +7,49 @@ use crate::error::Result;
 
 /// Where costs go: nowhere, unless they were asked for.
 #[derive(Clone, Copy)]
-pub(crate) struct Meter<'m>(Option<&'m Cell<OperationCost>>);
+pub(crate) struct Meter<'m> {
+    total: Option<&'m Cell<OperationCost>>,
+    /// Whether what is written is counted: not where a read works out what a commit would write.
+    writes: bool,
+}
 
 impl<'m> Meter<'m> {
-    pub(crate) const OFF: Meter<'static> = Meter(None);
+    pub(crate) const OFF: Meter<'static> = Meter {
+        total: None,
+        writes: false,
+    };
 
     /// Runs what counts its costs, and returns them with its result.
     pub(crate) fn run<T>(body: impl FnOnce(Meter<'_>) -> Result<T>) -> CostResult<T> {
         let total = Cell::new(OperationCost::default());
-        let value = body(Meter(Some(&total)));
+        let value = body(Meter {
+            total: Some(&total),
+            writes: true,
+        });
         CostContext {
             value,
             cost: total.get(),
         }
     }
 
+    /// The same for work of which nothing is written.
+    pub(crate) fn of_reads(self) -> Meter<'m> {
+        Meter {
+            writes: false,
+            ..self
+        }
+    }
+
     pub(crate) fn is_on(self) -> bool {
-        self.0.is_some()
+        self.total.is_some()
+    }
+
+    pub(crate) fn counts_writes(self) -> bool {
+        self.writes
     }
 
     pub(crate) fn add(self, cost: OperationCost) {
-        if let Some(total) = self.0 {
+        if let Some(total) = self.total {
             let mut sum = total.get();
             sum += cost;
             total.set(sum);

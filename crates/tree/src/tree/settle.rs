@@ -169,13 +169,13 @@ impl Settled {
         new: Option<(PageEntry<'_>, bool)>,
     ) {
         let record = |(entry, begins): (PageEntry<'_>, bool)| entry.record(level, begins);
-        let old = old.filter(|_| reader.meter.is_on()).map(record);
+        let old = old.filter(|_| reader.meter.counts_writes()).map(record);
         self.set(reader, tree.node_key(level, key), old, new.map(record));
     }
 
     /// Notes a record that becomes another. What it was counts only for the cost.
     fn set(&mut self, reader: &Reader<'_>, key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) {
-        if reader.meter.is_on() {
+        if reader.meter.counts_writes() {
             let (old, new) = (old.map(|old| old.len()), new.as_ref().map(Vec::len));
             reader.meter.add(OperationCost::write(key.len(), old, new));
         }

@@ -310,7 +310,7 @@ impl Ground for TreeTx<'_> {
         if within.is_empty() {
             return Ok(top);
         }
-        let untracked = Reader::new(&self.tx()?.untracked(), self.cache, reader.meter)?;
+        let untracked = Reader::new(&self.tx()?.untracked(), self.cache, reader.meter.of_reads())?;
         settle(&untracked, &within, path.len())?.top(&untracked, tree)
     }
 }
