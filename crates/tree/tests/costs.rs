@@ -146,6 +146,42 @@ fn dropping_costs_the_same_whatever_is_dropped() {
 }
 
 #[test]
+fn a_diff_costs_what_differs_and_not_what_there_is() {
+    let (stores, _dir) = stores();
+    let store = &stores[0];
+    let (mut dearest, mut size) = (0, 0);
+    for more in [1_000u32, 20_000] {
+        store
+            .transact(|tx| {
+                (size..more).try_for_each(|n| tx.put(&[], &mix(n).to_be_bytes(), Element::SumItem(1)))
+            })
+            .unwrap();
+        size = more;
+        let before = store.snapshot().unwrap();
+        store
+            .transact(|tx| {
+                (0..5).try_for_each(|n| {
+                    tx.put(
+                        &[],
+                        &mix(n * 7).to_be_bytes(),
+                        Element::SumItem(2 + i64::from(more)),
+                    )
+                })
+            })
+            .unwrap();
+        let told = before.metered().diff(&store.snapshot().unwrap());
+        assert_eq!(told.value.unwrap().len(), 5);
+        dearest = told.cost.seeks;
+    }
+    // Two look-ups and the pages on the way for each, on both sides.
+    assert!(dearest < 5 * 2 * 8, "{dearest}");
+}
+
+fn mix(n: u32) -> u32 {
+    n.wrapping_mul(2_654_435_761)
+}
+
+#[test]
 fn chosen_keys_make_no_insert_dear() {
     // Keys of height 0 only: one run, which is thinned.
     let keys: Vec<[u8; 4]> = (0u32..)

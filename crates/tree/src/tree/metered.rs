@@ -4,6 +4,7 @@ use weald_engine::{Committed, SyncPolicy};
 use weald_proof::{Answer, Element, Hash, Query};
 
 use super::answer::Ground;
+use super::diff::Difference;
 use super::meter::Meter;
 use super::reclaim::Reclaimed;
 use super::record::TreeKind;
@@ -163,6 +164,11 @@ impl MeteredSnapshot<'_, '_> {
     /// As [`TreeSnapshot::query`].
     pub fn query(&self, query: &Query) -> CostResult<Answer> {
         Meter::run(|meter| self.0.answer(meter, query))
+    }
+
+    /// As [`TreeSnapshot::diff`]: what it costs in both snapshots.
+    pub fn diff(&self, later: &TreeSnapshot<'_>) -> CostResult<Vec<Difference>> {
+        Meter::run(|meter| self.0.diff_as(meter, later))
     }
 
     /// As [`TreeSnapshot::prove`].

@@ -66,7 +66,7 @@ impl<'s> TreeSnapshot<'s> {
         Ok(proof)
     }
 
-    fn pages<'a>(&'a self, meter: Meter<'a>, path: &[Vec<u8>]) -> Result<Option<TreePages<'a>>> {
+    pub(crate) fn pages<'a>(&'a self, meter: Meter<'a>, path: &[Vec<u8>]) -> Result<Option<TreePages<'a>>> {
         let reader = self.reader(meter)?;
         match reader.locate(path) {
             Ok(tree) => TreePages::new(reader, tree).map(Some),
