@@ -191,7 +191,9 @@ fn depths(bench: &mut Bench<'_>, rows: &[&'static str]) -> Result<()> {
         for from in (0..items).step_by(1000) {
             put(&store, &path, from..from + 1000)?;
         }
-        bench.cpu(row, 2_000, &mut |i| put(&store, &path, items + i..items + i + 1))?;
+        bench.cpu(row, items / 10, &mut |i| {
+            put(&store, &path, items + i..items + i + 1)
+        })?;
         store.transact(|tx| tx.create_tree(&path, b"below", TreeKind::Sum))?;
         path.push(b"below");
     }
@@ -208,9 +210,9 @@ fn writers(bench: &mut Bench<'_>) -> Result<()> {
             put(&store, &[name], from..from + 1000)?;
         }
     }
-    const COMMITS: u64 = 2_000;
+    let commits = few_items(bench) / 10;
     let write = |name: &[u8], at: u64| -> Result<()> {
-        (at..at + COMMITS).try_for_each(|n| put(&store, &[name], n..n + 1))
+        (at..at + commits).try_for_each(|n| put(&store, &[name], n..n + 1))
     };
     let clock = Clock::start();
     write(names[0], 1 << 40)?;
@@ -224,8 +226,8 @@ fn writers(bench: &mut Bench<'_>) -> Result<()> {
             .try_for_each(|thread| thread.join().expect("no panic in a writer"))
     })?;
     let two = clock.elapsed();
-    bench.add("writer-1", one.as_secs_f64() * 1e6 / COMMITS as f64);
-    bench.add("writer-2", two.as_secs_f64() * 1e6 / (2 * COMMITS) as f64);
+    bench.add("writer-1", one.as_secs_f64() * 1e6 / commits as f64);
+    bench.add("writer-2", two.as_secs_f64() * 1e6 / (2 * commits) as f64);
     // Nothing is damaged: every entry is proven.
     let (snapshot, root) = (store.snapshot()?, store.root()?);
     for name in names {
