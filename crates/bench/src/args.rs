@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use crate::engine::{Error, Result};
 use crate::engines;
 use crate::rows;
+use crate::trees;
 
 pub(crate) const HELP: &str = "\
-Benchmarks of Weald's engine beside other engines.
+Benchmarks of Weald beside other engines and stores.
 
 weald-bench engine [options]
   --keys N        keys of a database (1000000); several, with commas, show how figures grow
@@ -18,6 +19,12 @@ weald-bench engine [options]
   --dir PATH      where databases are created (the system's temporary directory)
   --json PATH     write every figure there too
   --markdown PATH write the table there too
+
+weald-bench tree [options]
+  --items N       items of a tree (100000); several, with commas, show how figures grow
+  --stores A,B    stores to run: all that were built in, by default
+  --rows A,B      rows to run: all by default
+  --runs, --dir, --json, --markdown as above
 ";
 
 /// What to do.
@@ -25,6 +32,7 @@ weald-bench engine [options]
 pub(crate) enum Command {
     Help,
     Engine(Asked),
+    Tree(trees::Asked),
     Child(Task),
 }
 
@@ -54,6 +62,7 @@ pub(crate) struct Task {
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     match args.next().as_deref() {
         Some("engine") => Ok(Command::Engine(asked(args)?)),
+        Some("tree") => Ok(Command::Tree(trees::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),
@@ -112,7 +121,7 @@ fn engine(name: &str) -> Result<String> {
     }
 }
 
-fn number(text: &str) -> Result<u64> {
+pub(crate) fn number(text: &str) -> Result<u64> {
     match text.replace('_', "").parse() {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(Error::from(format!("{text:?} is no number greater than zero"))),

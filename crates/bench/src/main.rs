@@ -1,4 +1,4 @@
-//! Benchmarks of Weald's engine beside other engines.
+//! Benchmarks of Weald beside other engines and stores.
 //!
 //! ```text
 //!  args        what was asked for
@@ -9,9 +9,11 @@
 //!  measure     wall time, CPU time, memory, bytes on disk
 //!  rows        what is measured, and what Weald is to reach
 //!  report      medians, ratios and the verdict, as markdown and as JSON
+//!  trees       the same for verifiable trees
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
+//! `cargo run --release -p weald-bench -- tree --items 100000`
 
 #![deny(unsafe_code)]
 
@@ -23,6 +25,7 @@ mod report;
 mod rows;
 mod scenarios;
 mod session;
+mod trees;
 mod workload;
 
 use std::process::ExitCode;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(args::Command::Engine(asked)) => session::run(&asked),
+        Ok(args::Command::Tree(asked)) => trees::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };

@@ -84,6 +84,15 @@ pub enum Error {
     #[error("the count or the sum of a tree would be too large")]
     Overflow,
 
+    /// The trees are of a format that this version of the library does not know. Nothing was changed.
+    #[error("the trees are of format {found}, and this is a library for format {known}")]
+    UnknownFormat {
+        /// The format found.
+        found: u32,
+        /// The format that is known.
+        known: u32,
+    },
+
     /// The query has no answer.
     #[error("the query can't be answered: {0:?}")]
     Query(QueryError),

@@ -66,8 +66,9 @@ pub use source::{Immediate, OwnedPair, Source, Transacted, Write};
 pub use storage::Storage;
 pub use transaction::{Savepoint, Transaction};
 pub use tree::{
-    Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, Difference, ProvenChunk, Reclaimed, TreeKind, TreePages,
-    TreeSavepoint, TreeSnapshot, TreeStore, TreeSync, TreeTx, verify_chunk,
+    Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, Difference, MeteredSnapshot, MeteredStore, MeteredTx,
+    ProvenChunk, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeSync, TreeTx,
+    verify_chunk,
 };
 pub use weald_proof::{
     Answer, Ask, Direction, Element, Entry, Hash, Query, Range, Reference, Select, Totals, prefix, verify,

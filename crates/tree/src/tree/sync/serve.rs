@@ -6,6 +6,7 @@ use super::chunk::{CHUNK_LEN_MAX, ChunkId, encode};
 use crate::error::{Error, Result};
 use crate::tree::TreeSnapshot;
 use crate::tree::answer::Ground;
+use crate::tree::meter::Meter;
 
 /// So many bytes of entries go into a chunk, or the one entry that is larger.
 const CHUNK_LEN: usize = 256 << 10;
@@ -40,7 +41,7 @@ impl TreeSnapshot<'_> {
     pub fn chunk(&self, id: &ChunkId) -> Result<Vec<u8>> {
         let path: Vec<&[u8]> = id.path.iter().map(Vec::as_slice).collect();
         // Before anything is read: a path from elsewhere may be wrong in any way.
-        self.reader()?.locate(&path)?;
+        self.reader(Meter::OFF)?.locate(&path)?;
         let taken = self.fit(id)?;
         let extent = if id.offset == 0 {
             Some(self.prove(&ChunkId::extent(&id.path))?)
@@ -67,7 +68,7 @@ impl TreeSnapshot<'_> {
         let Some(first) = self.key_at(id)? else {
             return Ok(0);
         };
-        let reader = self.reader()?;
+        let reader = self.reader(Meter::OFF)?;
         let tree = reader.locate(&id.path)?;
         let (mut taken, mut len) = (0, 0);
         for pair in crate::tree::answer::within(&reader, &tree, &Range::of(&first[..]..)) {
