@@ -119,9 +119,7 @@ impl Storage for Cache {
             return Ok(());
         }
         let sorted: BTreeMap<Arc<Vec<u8>>, Arc<Item>> = self.items.iter().collect();
-        let bounds = range.bounds();
-        let inside = |key: &[u8]| std::ops::RangeBounds::<[u8]>::contains(&bounds, key);
-        for (key, item) in sorted.into_iter().filter(|(key, _)| inside(key)) {
+        for (key, item) in sorted.into_iter().filter(|(key, _)| range.contains(key)) {
             if !see(&key, Item::clone(&item))? {
                 break;
             }

@@ -13,6 +13,8 @@
 //! | `lsm` | `lsm` | fjall, a log-structured merge tree | yes |
 //! | `cache` | `cache` | moka: forgets what is least used when its budget is full | no |
 //! | `rocksdb` | `rocksdb` | RocksDB; builds C++ | yes |
+//! | `etcd` | `etcd` | an etcd cluster that runs already: linearizable, small | yes |
+//! | `redis-cluster` | `redis-cluster` | a Redis Cluster that runs already, or what speaks its protocol | as that is set up |
 //!
 //! ```
 //! use weald_storage::{Durability, Entry, Item, Options, Outcome, Registry, Version};
@@ -38,27 +40,24 @@ mod changes;
 pub mod conformance;
 mod error;
 mod item;
-#[cfg(any(
-    feature = "memory",
-    feature = "file",
-    feature = "lsm",
-    feature = "cache",
-    feature = "rocksdb"
-))]
 mod reads;
 mod registry;
 mod storage;
-#[cfg(any(feature = "lsm", feature = "rocksdb"))]
+#[cfg(any(feature = "lsm", feature = "rocksdb", feature = "etcd"))]
 mod stripes;
 
 #[cfg(feature = "cache")]
 mod cache;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "lsm")]
 mod lsm;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "redis-cluster")]
+mod redis_cluster;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 

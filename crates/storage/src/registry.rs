@@ -57,6 +57,18 @@ impl Options {
         Ok(dir)
     }
 
+    /// A setting that the backend can't do without.
+    pub fn need_setting(&self, backend: &'static str, name: &str, what: &str) -> Result<&str> {
+        self.settings
+            .get(name)
+            .map(String::as_str)
+            .ok_or_else(|| Error::Option {
+                backend,
+                option: name.into(),
+                problem: format!("this backend needs it: {what}"),
+            })
+    }
+
     /// Refuses settings other than those that the backend knows.
     pub fn know_only(&self, backend: &'static str, known: &[&str]) -> Result<()> {
         match self.settings.keys().find(|name| !known.contains(&name.as_str())) {
@@ -116,6 +128,12 @@ impl Registry {
         #[cfg(feature = "rocksdb")]
         registry.register("rocksdb", |options| {
             Ok(Arc::new(crate::rocks::Rocks::open(options)?))
+        });
+        #[cfg(feature = "etcd")]
+        registry.register("etcd", |options| Ok(Arc::new(crate::etcd::Etcd::open(options)?)));
+        #[cfg(feature = "redis-cluster")]
+        registry.register("redis-cluster", |options| {
+            Ok(Arc::new(crate::redis_cluster::RedisCluster::open(options)?))
         });
         registry
     }

@@ -1,6 +1,6 @@
 //! The interface itself.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use crate::changes::Changes;
 use crate::error::{Error, Result};
@@ -108,6 +108,11 @@ impl Range {
             }
             _ => false,
         }
+    }
+
+    /// Whether a key lies in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        RangeBounds::<[u8]>::contains(&self.bounds(), key)
     }
 
     /// Its ends, borrowed.
