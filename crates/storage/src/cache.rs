@@ -10,10 +10,10 @@ use moka::ops::compute::{CompResult, Op};
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, OVERHEAD_MAX, Outcome, Version};
+use crate::item::{Item, OVERHEAD_MAX, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "cache";
 /// What an entry takes beside its key and value, roughly: moka's own nodes and counts.
@@ -53,23 +53,6 @@ impl Cache {
             Ok(())
         }
     }
-
-    fn put_if_newer(&self, entry: &Entry) -> Outcome {
-        let result = self
-            .items
-            .entry_by_ref(&entry.key)
-            .and_compute_with(|old| match old {
-                Some(old) if !entry.item.supersedes(old.value()) => Op::Nop,
-                _ => Op::Put(Arc::new(entry.item.clone())),
-            });
-        match result {
-            CompResult::Inserted(_) | CompResult::ReplacedWith(_) => {
-                self.ring.push(&entry.key, entry.item.version);
-                Outcome::Applied
-            }
-            _ => Outcome::Stale,
-        }
-    }
 }
 
 impl Storage for Cache {
@@ -96,11 +79,26 @@ impl Storage for Cache {
         Ok(found.map(|item| Item::clone(&item)))
     }
 
-    fn apply(&self, entries: &[Entry], _: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], _: Durability, decide: &mut Decide<'_>) -> Result<()> {
         self.check_open()?;
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
-        Ok(entries.iter().map(|entry| self.put_if_newer(entry)).collect())
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
+        for (place, key) in keys.iter().enumerate() {
+            let result = self.items.entry_by_ref(*key).and_try_compute_with(|old| {
+                let old = old.map(|old| Item::clone(old.value()));
+                Ok(match decide(place, old)? {
+                    None => Op::Nop,
+                    Some(item) => {
+                        limits.check(key, &item)?;
+                        Op::Put(Arc::new(item))
+                    }
+                })
+            });
+            if let CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) = result? {
+                self.ring.push(key, entry.value().version);
+            }
+        }
+        Ok(())
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-use crate::item::{Entry, Outcome, Version};
+use crate::item::Version;
 
 /// A key that changed, and the version it got. The item itself is read from the store, where a newer one may be by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +70,11 @@ impl ChangeRing {
         });
     }
 
-    /// Remembers those of a batch that were applied.
-    pub fn push_applied(&self, entries: &[Entry], outcomes: &[Outcome]) {
-        for (entry, outcome) in entries.iter().zip(outcomes) {
-            if *outcome == Outcome::Applied {
-                self.push(&entry.key, entry.item.version);
-            }
-        }
+    /// Remembers all changes of a batch.
+    pub fn push_all<'k>(&self, changes: impl IntoIterator<Item = (&'k [u8], Version)>) {
+        changes
+            .into_iter()
+            .for_each(|(key, version)| self.push(key, version));
     }
 
     /// Makes every reader compare everything: the store changed in a way that is no list of keys.

@@ -24,7 +24,7 @@ use crate::storage::{Durability, Range, Storage};
 ///
 /// Where the backend does something else than it must.
 pub fn run(open: impl Fn() -> Arc<dyn Storage>) {
-    let parts: [fn(&dyn Storage); 9] = [
+    let parts: [fn(&dyn Storage); 11] = [
         items_come_back_as_they_went_in,
         only_what_is_newer_is_applied,
         a_batch_may_hold_a_key_twice,
@@ -34,6 +34,8 @@ pub fn run(open: impl Fn() -> Arc<dyn Storage>) {
         changes_follow_the_writes,
         copies_converge_whatever_the_order,
         concurrent_writers_leave_the_newest,
+        updates_see_what_is_there_and_may_leave_it,
+        concurrent_updates_lose_nothing,
     ];
     for part in parts {
         part(&*open());
@@ -324,6 +326,62 @@ fn concurrent_writers_leave_the_newest(store: &dyn Storage) {
         let last = Version::new(rounds - 1, writers - 1);
         let expected = Item::value(last, format!("{} {}", last.time, last.node));
         assert_eq!(store.get(key.as_bytes()).unwrap(), Some(expected));
+    }
+}
+
+fn updates_see_what_is_there_and_may_leave_it(store: &dyn Storage) {
+    apply(store, "a", Item::value(version(5), "five"));
+    let mut seen = Vec::new();
+    let noted = Item {
+        note: b"a note".to_vec(),
+        ..Item::tombstone(version(1))
+    };
+    let keys: [&[u8]; 4] = [b"a", b"b", b"a", b"c"];
+    store
+        .update(&keys, Durability::Immediate, &mut |place, old| {
+            seen.truncate(place);
+            seen.push(old.map(|old| old.version.time));
+            Ok([
+                Some(noted.clone()),
+                Some(Item::value(version(2), "b")),
+                None,
+                None,
+            ][place]
+                .clone())
+        })
+        .unwrap();
+    assert_eq!(
+        seen,
+        [Some(5), None, Some(1), None],
+        "an update may go back in time, and sees itself"
+    );
+    assert_eq!(store.get(b"a").unwrap(), Some(noted));
+    assert_eq!(store.get(b"b").unwrap(), Some(Item::value(version(2), "b")));
+    assert_eq!(store.get(b"c").unwrap(), None);
+    let refused = store.update(&[b"a", b"d"], Durability::None, &mut |_, _| Err(Error::Closed));
+    assert!(matches!(refused, Err(Error::Closed)), "what decides may refuse");
+    assert_eq!(store.get(b"d").unwrap(), None);
+}
+
+fn concurrent_updates_lose_nothing(store: &dyn Storage) {
+    let (writers, rounds) = (4, 50);
+    thread::scope(|scope| {
+        for _ in 0..writers {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    let add = &mut |_: usize, old: Option<Item>| {
+                        let time = old.map_or(0, |old| old.version.time) + 1;
+                        Ok(Some(Item::value(version(time), "")))
+                    };
+                    store
+                        .update(&[b"x", b"y"], Durability::None, add)
+                        .expect("an update");
+                }
+            });
+        }
+    });
+    for key in [b"x", b"y"] {
+        assert_eq!(store.get(key).unwrap().unwrap().version.time, writers * rounds);
     }
 }
 

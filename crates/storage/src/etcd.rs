@@ -3,6 +3,7 @@
 //! Linearizable, and small: etcd is made for some gigabytes at most. An item is one value under `<prefix><key>`; a batch is one transaction as far
 //! as etcd takes it, which holds only if no key of it changed since it was compared here.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,19 +14,19 @@ use serde_json::{Value, json};
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, OVERHEAD_MAX, Outcome, Version};
+use crate::item::{Item, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
-use crate::stripes::outcomes;
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
+use crate::stripes::Decided;
 
 const NAME: &str = "etcd";
 const KEY_LEN_MAX: usize = 16 << 10;
 /// etcd refuses requests over 1.5 MiB, as it comes.
-const VALUE_LEN_MAX: usize = (1 << 20) - OVERHEAD_MAX;
+const VALUE_LEN_MAX: usize = 900_000;
 /// What a transaction may hold: etcd's own limits are 128 operations and the size of a request.
 const BATCH_KEYS_MAX: usize = 100;
-const BATCH_BYTES_MAX: usize = 1 << 20;
+const BATCH_BYTES_MAX: usize = 1 << 19;
 const PAGE: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
@@ -175,51 +176,49 @@ impl Etcd {
         (from, to)
     }
 
-    /// One transaction: puts those that are newer. `None` if somebody changed one of the keys meanwhile.
-    fn apply_once(&self, entries: &[Entry]) -> Result<Option<Vec<Outcome>>> {
-        let mut compared = Vec::new();
-        let outcomes = outcomes(entries, |key| {
-            let old = self.load(key)?;
-            let revision = old.as_ref().map_or("0", |old| &old.revision);
-            compared.push(json!({ "key": self.encoded(key), "target": "MOD", "result": "EQUAL", "mod_revision": revision }));
-            Ok(old.map(|old| old.item))
-        })?;
-        let mut puts = std::collections::BTreeMap::new();
-        for (entry, outcome) in entries.iter().zip(&outcomes) {
-            if *outcome == Outcome::Applied {
-                let value = BASE64.encode(entry.item.to_bytes());
-                puts.insert(
-                    &entry.key,
-                    json!({ "request_put": { "key": self.encoded(&entry.key), "value": value } }),
-                );
+    /// One transaction with as many of the keys as one takes: how many, or `None` if somebody changed one of them meanwhile.
+    fn update_some(&self, keys: &[&[u8]], decide: &mut Decide<'_>) -> Result<Option<usize>> {
+        let limits = self.limits();
+        let mut before: BTreeMap<&[u8], String> = BTreeMap::new();
+        let mut decided = Decided::new();
+        let (mut done, mut bytes) = (0, 0);
+        for (place, &key) in keys.iter().enumerate() {
+            if before.len() == BATCH_KEYS_MAX || bytes > BATCH_BYTES_MAX {
+                break;
             }
+            let old = match decided.get(key) {
+                Some(item) => Some(item.clone()),
+                None => {
+                    let old = self.load(key)?;
+                    before.insert(key, old.as_ref().map_or("0".into(), |old| old.revision.clone()));
+                    old.map(|old| old.item)
+                }
+            };
+            if let Some(item) = decide(place, old)? {
+                limits.check(key, &item)?;
+                bytes += 2 * key.len() + item.size();
+                decided.insert(key, item);
+            }
+            done = place + 1;
         }
-        if puts.is_empty() {
-            return Ok(Some(outcomes));
+        if decided.is_empty() {
+            return Ok(Some(done));
         }
-        let puts: Vec<Value> = puts.into_values().collect();
+        let compare = |(key, revision): (&&[u8], &String)| json!({ "key": self.encoded(key), "target": "MOD", "result": "EQUAL", "mod_revision": revision });
+        let put = |(key, item): (&&[u8], &Item)| {
+            let value = BASE64.encode(item.to_bytes());
+            json!({ "request_put": { "key": self.encoded(key), "value": value } })
+        };
+        let compared: Vec<Value> = before.iter().map(compare).collect();
+        let puts: Vec<Value> = decided.iter().map(put).collect();
         let answer = self.call("/v3/kv/txn", &json!({ "compare": compared, "success": puts }))?;
-        Ok((answer["succeeded"] == true).then_some(outcomes))
-    }
-}
-
-/// Cuts a batch into what fits a transaction.
-fn batches(entries: &[Entry]) -> Vec<&[Entry]> {
-    let mut batches = Vec::new();
-    let mut start = 0;
-    let mut bytes = 0;
-    for (n, entry) in entries.iter().enumerate() {
-        let size = 2 * entry.key.len() + entry.item.value.as_ref().map_or(0, Vec::len) + OVERHEAD_MAX;
-        if n > start && (n - start == BATCH_KEYS_MAX || bytes + size > BATCH_BYTES_MAX) {
-            batches.push(&entries[start..n]);
-            (start, bytes) = (n, 0);
+        if answer["succeeded"] != true {
+            return Ok(None);
         }
-        bytes += size;
+        self.ring
+            .push_all(decided.iter().map(|(key, item)| (*key, item.version)));
+        Ok(Some(done))
     }
-    if start < entries.len() {
-        batches.push(&entries[start..]);
-    }
-    batches
 }
 
 impl Storage for Etcd {
@@ -244,20 +243,15 @@ impl Storage for Etcd {
         Ok(found.map(|stored| stored.item))
     }
 
-    fn apply(&self, entries: &[Entry], _: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], _: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
-        let mut all = Vec::with_capacity(entries.len());
-        for batch in batches(entries) {
-            let outcomes = loop {
-                if let Some(outcomes) = self.apply_once(batch)? {
-                    break outcomes;
-                }
-            };
-            self.ring.push_applied(batch, &outcomes);
-            all.extend(outcomes);
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
+        let mut done = 0;
+        while done < keys.len() {
+            let some = self.update_some(&keys[done..], &mut |place, old| decide(done + place, old))?;
+            done += some.unwrap_or(0);
         }
-        Ok(all)
+        Ok(())
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

@@ -7,10 +7,10 @@ use weald_engine::{Bucket, Database, DatabaseOptions, Readable, SyncPolicy, Writ
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, Outcome, Version};
+use crate::item::{Item, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "file";
 const BATCH_INTERVAL: Duration = Duration::from_millis(10);
@@ -113,28 +113,29 @@ impl Storage for File {
         Ok(found)
     }
 
-    fn apply(&self, entries: &[Entry], durability: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], durability: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
         let db = self.db()?;
         let mut tx = db.write().map_err(failed)?;
         let mut items = tx.bucket_mut(ITEMS).map_err(failed)?;
-        let mut outcomes = Vec::with_capacity(entries.len());
+        let mut changed = Vec::new();
         let mut bytes = Vec::new();
-        for entry in entries {
-            let old = stored(&items.as_bucket().map_err(failed)?, &entry.key)?;
-            if old.is_some_and(|old| !entry.item.supersedes(&old)) {
-                outcomes.push(Outcome::Stale);
-                continue;
-            }
+        for (place, key) in keys.iter().enumerate() {
+            let old = stored(&items.as_bucket().map_err(failed)?, key)?;
+            let Some(item) = decide(place, old)? else { continue };
+            limits.check(key, &item)?;
             bytes.clear();
-            entry.item.encode(&mut bytes);
-            items.put(&entry.key, &bytes).map_err(failed)?;
-            outcomes.push(Outcome::Applied);
+            item.encode(&mut bytes);
+            items.put(key, &bytes).map_err(failed)?;
+            changed.push((*key, item.version));
+        }
+        if changed.is_empty() {
+            return Ok(());
         }
         tx.commit_with(policy(durability)).map_err(failed)?;
-        self.ring.push_applied(entries, &outcomes);
-        Ok(outcomes)
+        self.ring.push_all(changed);
+        Ok(())
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

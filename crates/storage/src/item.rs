@@ -37,6 +37,8 @@ pub struct Item {
     pub expires_ms: Option<u64>,
     /// The value; `None` where the key was deleted.
     pub value: Option<Vec<u8>>,
+    /// What else the writer keeps with the key, such as what was promised to whom in an agreement about it. Empty for most.
+    pub note: Vec<u8>,
 }
 
 impl Item {
@@ -46,6 +48,7 @@ impl Item {
             version,
             expires_ms: None,
             value: Some(value.into()),
+            note: Vec::new(),
         }
     }
 
@@ -55,6 +58,7 @@ impl Item {
             version,
             expires_ms: None,
             value: None,
+            note: Vec::new(),
         }
     }
 
@@ -77,24 +81,36 @@ impl Item {
             .cmp(&rank(other))
             .then_with(|| self.value.cmp(&other.value))
             .then_with(|| self.expires_ms.cmp(&other.expires_ms))
+            .then_with(|| self.note.cmp(&other.note))
             == Ordering::Greater
     }
 
-    /// The item as backends store it: a byte of flags, which also says the layout; the version; the expiry where there is one; the value.
+    /// The item as backends store it: a byte of flags, which also says the layout; the version; the expiry and the note,
+    /// with its length, where there are any; the value.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut flags = LAYOUT;
         flags |= if self.value.is_none() { DELETED } else { 0 };
         flags |= if self.expires_ms.is_some() { EXPIRES } else { 0 };
+        flags |= if self.note.is_empty() { 0 } else { NOTED };
         out.push(flags);
         out.extend(self.version.time.to_be_bytes());
         out.extend(self.version.node.to_be_bytes());
         out.extend(self.expires_ms.map(u64::to_be_bytes).iter().flatten());
+        if !self.note.is_empty() {
+            out.extend((self.note.len() as u64).to_be_bytes());
+            out.extend(&self.note);
+        }
         out.extend(self.value.iter().flatten());
+    }
+
+    /// The most bytes that it takes when stored.
+    pub fn size(&self) -> usize {
+        OVERHEAD_MAX + self.note.len() + self.value.as_ref().map_or(0, Vec::len)
     }
 
     /// The stored form, as bytes of their own.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(OVERHEAD_MAX + self.value.as_ref().map_or(0, Vec::len));
+        let mut out = Vec::with_capacity(self.size());
         self.encode(&mut out);
         out
     }
@@ -106,6 +122,7 @@ impl Item {
                 version: header.version,
                 expires_ms: header.expires_ms,
                 value: (!header.deleted).then(|| value.to_vec()),
+                note: header.note.to_vec(),
             })
             .map_err(|problem| Error::Corrupt {
                 key: key.to_vec(),
@@ -117,20 +134,22 @@ impl Item {
 const LAYOUT: u8 = 0x10;
 const DELETED: u8 = 1;
 const EXPIRES: u8 = 2;
+const NOTED: u8 = 4;
 
-/// The most bytes that an item takes beside its value.
-pub(crate) const OVERHEAD_MAX: usize = 25;
+/// The most bytes that an item takes beside its value and note.
+pub(crate) const OVERHEAD_MAX: usize = 33;
 
-struct Header {
+struct Header<'b> {
     version: Version,
     expires_ms: Option<u64>,
     deleted: bool,
+    note: &'b [u8],
 }
 
-impl Header {
-    fn read(bytes: &[u8]) -> Result<(Header, &[u8]), &'static str> {
+impl Header<'_> {
+    fn read(bytes: &[u8]) -> Result<(Header<'_>, &[u8]), &'static str> {
         let (&flags, rest) = bytes.split_first().ok_or("it is empty")?;
-        if flags & !(DELETED | EXPIRES) != LAYOUT {
+        if flags & !(DELETED | EXPIRES | NOTED) != LAYOUT {
             return Err("its layout is unknown");
         }
         let (time, rest) = number(rest)?;
@@ -141,6 +160,16 @@ impl Header {
             let (expires, rest) = number(rest)?;
             (Some(expires), rest)
         };
+        let (note, rest) = if flags & NOTED == 0 {
+            (&[][..], rest)
+        } else {
+            let (len, rest) = number(rest)?;
+            let len = usize::try_from(len)
+                .ok()
+                .filter(|len| *len > 0)
+                .ok_or("the length of its note is impossible")?;
+            rest.split_at_checked(len).ok_or("it is cut short")?
+        };
         let deleted = flags & DELETED != 0;
         if deleted && !rest.is_empty() {
             return Err("it is deleted and has a value");
@@ -149,6 +178,7 @@ impl Header {
             version: Version { time, node },
             expires_ms,
             deleted,
+            note,
         };
         Ok((header, rest))
     }
@@ -205,6 +235,14 @@ mod tests {
         let version = Version::new(0x0123_4567_89ab_cdef, u64::MAX);
         check(&Item::value(version, ""));
         check(&Item::value(version, "value").expiring(77));
+        check(&Item {
+            note: b"promised".to_vec(),
+            ..Item::tombstone(version)
+        });
+        check(&Item {
+            note: vec![7; 300],
+            ..Item::value(version, "value").expiring(u64::MAX)
+        });
         check(&Item::tombstone(version));
         check(&Item::tombstone(version).expiring(0));
     }
@@ -214,7 +252,7 @@ mod tests {
         let mut bytes = Item::tombstone(Version::new(1, 1)).to_bytes();
         bytes.push(0);
         assert!(Item::decode(b"k", &bytes).is_err());
-        for flags in (0..=255).filter(|flags| flags & 0xfc != LAYOUT) {
+        for flags in (0..=255).filter(|flags| flags & 0xf8 != LAYOUT) {
             let mut bytes = Item::value(Version::new(1, 1), "v").to_bytes();
             bytes[0] = flags;
             assert!(Item::decode(b"k", &bytes).is_err(), "flags {flags:#x}");

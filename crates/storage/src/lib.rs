@@ -65,4 +65,4 @@ pub use changes::{Change, ChangeRing, Changes};
 pub use error::{Error, Result};
 pub use item::{Entry, Item, Outcome, Version};
 pub use registry::{Options, Registry};
-pub use storage::{Durability, Limits, Range, Stats, Storage};
+pub use storage::{Decide, Durability, Limits, Range, Stats, Storage};

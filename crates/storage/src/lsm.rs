@@ -8,11 +8,11 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, Outcome, Version};
+use crate::item::{Item, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
-use crate::stripes::{Stripes, keys, outcomes};
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
+use crate::stripes::{Stripes, decisions};
 
 const NAME: &str = "lsm";
 const KEY_LEN_MAX: usize = u16::MAX as usize - 1;
@@ -92,21 +92,23 @@ impl Storage for Lsm {
         Ok(item)
     }
 
-    fn apply(&self, entries: &[Entry], durability: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], durability: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
         let Open { db, items } = self.store()?;
-        let _held = self.stripes.hold(keys(entries));
+        let _held = self.stripes.hold(keys.iter().copied());
         let mut batch = db.batch().durability(Some(mode(durability)));
-        let outcomes = outcomes(entries, |key| stored(&items, key))?;
-        for (entry, outcome) in entries.iter().zip(&outcomes) {
-            if *outcome == Outcome::Applied {
-                batch.insert(&items, marked(&entry.key), entry.item.to_bytes());
-            }
+        let decided = decisions(keys, limits, |key| stored(&items, key), decide)?;
+        if decided.is_empty() {
+            return Ok(());
+        }
+        for (key, item) in &decided {
+            batch.insert(&items, marked(key), item.to_bytes());
         }
         batch.commit().map_err(failed)?;
-        self.ring.push_applied(entries, &outcomes);
-        Ok(outcomes)
+        self.ring
+            .push_all(decided.iter().map(|(key, item)| (*key, item.version)));
+        Ok(())
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

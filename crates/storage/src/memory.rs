@@ -12,10 +12,10 @@ use weald_hot::{Change, Expected, Region, RegionOptions, Session, Swap};
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, OVERHEAD_MAX, Outcome, Version};
+use crate::item::{Item, OVERHEAD_MAX, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "memory";
 const VOLUME_BYTES: u64 = 4 << 20;
@@ -69,29 +69,33 @@ impl Memory {
         result
     }
 
-    fn put_if_newer(&self, entry: &Entry) -> Result<Outcome> {
-        let bytes = entry.item.to_bytes();
-        let mut wrong = None;
-        let changed = self.with(|session| {
-            session.update(&entry.key, |old| {
-                match old.map(|old| Item::decode(&entry.key, old)) {
-                    Some(Ok(old)) if !entry.item.supersedes(&old) => Change::Keep,
-                    Some(Err(error)) => {
-                        wrong = Some(error);
-                        Change::Keep
-                    }
-                    _ => Change::Put(Cow::Borrowed(&bytes[..])),
+    fn update_one(
+        &self,
+        key: &[u8],
+        mut decide: impl FnMut(Option<Item>) -> Result<Option<Item>>,
+    ) -> Result<()> {
+        let limits = self.limits();
+        let mut outcome = Ok(None);
+        self.with(|session| {
+            session.update(key, |old| {
+                outcome = old
+                    .map(|old| Item::decode(key, old))
+                    .transpose()
+                    .and_then(&mut decide)
+                    .and_then(|new| {
+                        new.map(|item| limits.check(key, &item).map(|()| item))
+                            .transpose()
+                    });
+                match &outcome {
+                    Ok(Some(item)) => Change::Put(Cow::Owned(item.to_bytes())),
+                    _ => Change::Keep,
                 }
             })
         })?;
-        match wrong {
-            Some(error) => Err(error),
-            None if changed => {
-                self.ring.push(&entry.key, entry.item.version);
-                Ok(Outcome::Applied)
-            }
-            None => Ok(Outcome::Stale),
+        if let Some(item) = outcome? {
+            self.ring.push(key, item.version);
         }
+        Ok(())
     }
 }
 
@@ -120,10 +124,12 @@ impl Storage for Memory {
         found.map(|bytes| Item::decode(key, &bytes)).transpose()
     }
 
-    fn apply(&self, entries: &[Entry], _: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], _: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
-        entries.iter().map(|entry| self.put_if_newer(entry)).collect()
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
+        keys.iter()
+            .enumerate()
+            .try_for_each(|(place, key)| self.update_one(key, |old| decide(place, old)))
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

@@ -13,10 +13,10 @@ use redis::{Client, FromRedisValue, RedisResult, Value};
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, Outcome, Version};
+use crate::item::{Item, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "redis-cluster";
 const KEY_LEN_MAX: usize = 64 << 10;
@@ -100,15 +100,19 @@ impl RedisCluster {
         self.with(|connection| command.query(connection))
     }
 
-    fn put_if_newer(&self, entry: &Entry) -> Result<Outcome> {
+    fn update_one(
+        &self,
+        key: &[u8],
+        mut decide: impl FnMut(Option<Item>) -> Result<Option<Item>>,
+    ) -> Result<()> {
         loop {
-            let old = self.load(&entry.key)?.unwrap_or_default();
-            if !old.is_empty() && !entry.item.supersedes(&Item::decode(&entry.key, &old)?) {
-                return Ok(Outcome::Stale);
-            }
-            if self.swap(&entry.key, &old, &entry.item.to_bytes())? {
-                self.ring.push(&entry.key, entry.item.version);
-                return Ok(Outcome::Applied);
+            let old = self.load(key)?;
+            let item = old.as_deref().map(|old| Item::decode(key, old)).transpose()?;
+            let Some(new) = decide(item)? else { return Ok(()) };
+            self.limits().check(key, &new)?;
+            if self.swap(key, &old.unwrap_or_default(), &new.to_bytes())? {
+                self.ring.push(key, new.version);
+                return Ok(());
             }
         }
     }
@@ -220,10 +224,12 @@ impl Storage for RedisCluster {
         Ok(found)
     }
 
-    fn apply(&self, entries: &[Entry], _: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], _: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
-        entries.iter().map(|entry| self.put_if_newer(entry)).collect()
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
+        keys.iter()
+            .enumerate()
+            .try_for_each(|(place, key)| self.update_one(key, |old| decide(place, old)))
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

@@ -6,11 +6,11 @@ use rocksdb::{BlockBasedOptions, DB, IteratorMode, ReadOptions, WriteBatch, Writ
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
-use crate::item::{Entry, Item, Outcome, Version};
+use crate::item::{Item, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::storage::{Durability, Limits, Range, Stats, Storage};
-use crate::stripes::{Stripes, keys, outcomes};
+use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
+use crate::stripes::{Stripes, decisions};
 
 const NAME: &str = "rocksdb";
 const KEY_LEN_MAX: usize = 8 << 20;
@@ -88,23 +88,25 @@ impl Storage for Rocks {
         Ok(item)
     }
 
-    fn apply(&self, entries: &[Entry], durability: Durability) -> Result<Vec<Outcome>> {
+    fn update(&self, keys: &[&[u8]], durability: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
-        entries.iter().try_for_each(|entry| limits.check(entry))?;
+        keys.iter().try_for_each(|key| limits.check_key(key))?;
         let db = self.db()?;
-        let _held = self.stripes.hold(keys(entries));
-        let outcomes = outcomes(entries, |key| stored(&db, key))?;
+        let _held = self.stripes.hold(keys.iter().copied());
         let mut batch = WriteBatch::default();
-        for (entry, outcome) in entries.iter().zip(&outcomes) {
-            if *outcome == Outcome::Applied {
-                batch.put(&entry.key, entry.item.to_bytes());
-            }
+        let decided = decisions(keys, limits, |key| stored(&db, key), decide)?;
+        if decided.is_empty() {
+            return Ok(());
+        }
+        for (key, item) in &decided {
+            batch.put(key, item.to_bytes());
         }
         let mut how = WriteOptions::default();
         how.set_sync(durability == Durability::Immediate);
         db.write_opt(&batch, &how).map_err(failed)?;
-        self.ring.push_applied(entries, &outcomes);
-        Ok(outcomes)
+        self.ring
+            .push_all(decided.iter().map(|(key, item)| (*key, item.version)));
+        Ok(())
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

@@ -36,23 +36,27 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Refuses an entry that is too large.
-    pub fn check(&self, entry: &Entry) -> Result<()> {
-        let refuse = |what, size: usize, limit: usize| {
-            Err(Error::TooLarge {
-                what,
-                size: size as u64,
-                limit: limit as u64,
-            })
-        };
-        let value_len = entry.item.value.as_ref().map_or(0, Vec::len);
-        if entry.key.len() > self.key_len_max {
-            refuse("key", entry.key.len(), self.key_len_max)
-        } else if value_len > self.value_len_max {
-            refuse("value", value_len, self.value_len_max)
-        } else {
-            Ok(())
+    /// Refuses a key that is too long.
+    pub fn check_key(&self, key: &[u8]) -> Result<()> {
+        self.check_len("key", key.len(), self.key_len_max)
+    }
+
+    /// Refuses what is too large. A note counts with the value.
+    pub fn check(&self, key: &[u8], item: &Item) -> Result<()> {
+        self.check_key(key)?;
+        let value_len = item.note.len() + item.value.as_ref().map_or(0, Vec::len);
+        self.check_len("value", value_len, self.value_len_max)
+    }
+
+    fn check_len(&self, what: &'static str, size: usize, limit: usize) -> Result<()> {
+        if size <= limit {
+            return Ok(());
         }
+        Err(Error::TooLarge {
+            what,
+            size: size as u64,
+            limit: limit as u64,
+        })
     }
 }
 
@@ -139,6 +143,10 @@ pub struct Stats {
     pub changes: u64,
 }
 
+/// What [`Storage::update`] asks: what the key at this place of the list holds from now on, given what it holds. An error ends the update, with nothing
+/// of the call done where batches are atomic.
+pub type Decide<'d> = dyn FnMut(usize, Option<Item>) -> Result<Option<Item>> + 'd;
+
 /// A store of versioned items. Calls may come from any thread, at any time.
 pub trait Storage: Send + Sync {
     /// The name of the backend.
@@ -155,9 +163,29 @@ pub trait Storage: Send + Sync {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
-    /// Writes each entry that is newer than what its key holds, and says for each whether it was. When the call returns the writes are
-    /// visible to everybody and as durable as asked.
-    fn apply(&self, entries: &[Entry], durability: Durability) -> Result<Vec<Outcome>>;
+    /// Lets `decide` see what each key holds and say what it holds from then on, `None` to leave it. Nobody else can change the key in between.
+    /// When the call returns the writes are visible to everybody and as durable as asked. `decide` is called with the place of the key in
+    /// the list, in order; a key that comes again holds what was decided for it before. For one place it may be called several times, where
+    /// others were quicker; the last answer counts.
+    fn update(&self, keys: &[&[u8]], durability: Durability, decide: &mut Decide<'_>) -> Result<()>;
+
+    /// Writes each entry that is newer than what its key holds, and says for each whether it was. As visible and durable as after an
+    /// [`update`](Storage::update).
+    fn apply(&self, entries: &[Entry], durability: Durability) -> Result<Vec<Outcome>> {
+        let limits = self.limits();
+        entries
+            .iter()
+            .try_for_each(|entry| limits.check(&entry.key, &entry.item))?;
+        let keys: Vec<&[u8]> = entries.iter().map(|entry| entry.key.as_slice()).collect();
+        let mut outcomes = vec![Outcome::Stale; entries.len()];
+        self.update(&keys, durability, &mut |place, old| {
+            let item = &entries[place].item;
+            let wins = old.is_none_or(|old| item.supersedes(&old));
+            outcomes[place] = if wins { Outcome::Applied } else { Outcome::Stale };
+            Ok(wins.then(|| item.clone()))
+        })?;
+        Ok(outcomes)
+    }
 
     /// Writes one item, if it is newer.
     fn set(&self, key: &[u8], item: Item) -> Result<Outcome> {

@@ -1,11 +1,12 @@
-//! For backends that can't compare and write in one step: locks over keys, and which of a batch's entries win.
+//! For backends that can't compare and write in one step: locks over keys, and what a batch comes to.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::error::Result;
-use crate::item::{Entry, Item, Outcome};
+use crate::item::Item;
+use crate::storage::{Decide, Limits};
 
 /// Locks, each for the keys whose hash falls to it.
 pub(crate) struct Stripes {
@@ -41,27 +42,26 @@ impl Stripes {
     }
 }
 
-/// The keys of a batch.
-pub(crate) fn keys(entries: &[Entry]) -> impl Iterator<Item = &[u8]> {
-    entries.iter().map(|entry| entry.key.as_slice())
-}
+/// What the keys of a batch hold after it, where that changes.
+pub(crate) type Decided<'k> = BTreeMap<&'k [u8], Item>;
 
-/// For each entry of a batch whether it is newer than what is stored and than what the batch has for its key before it.
-pub(crate) fn outcomes(
-    entries: &[Entry],
+/// Decides for one key after the other; a key that comes again holds what was decided before.
+pub(crate) fn decisions<'k>(
+    keys: &[&'k [u8]],
+    limits: Limits,
     mut stored: impl FnMut(&[u8]) -> Result<Option<Item>>,
-) -> Result<Vec<Outcome>> {
-    let mut newest: HashMap<&[u8], &Item> = HashMap::with_capacity(entries.len());
-    let mut outcomes = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let wins = match newest.get(entry.key.as_slice()) {
-            Some(before) => entry.item.supersedes(before),
-            None => stored(&entry.key)?.is_none_or(|old| entry.item.supersedes(&old)),
+    decide: &mut Decide<'_>,
+) -> Result<Decided<'k>> {
+    let mut decided = Decided::new();
+    for (place, &key) in keys.iter().enumerate() {
+        let old = match decided.get(key) {
+            Some(item) => Some(item.clone()),
+            None => stored(key)?,
         };
-        if wins {
-            newest.insert(&entry.key, &entry.item);
+        if let Some(item) = decide(place, old)? {
+            limits.check(key, &item)?;
+            decided.insert(key, item);
         }
-        outcomes.push(if wins { Outcome::Applied } else { Outcome::Stale });
     }
-    Ok(outcomes)
+    Ok(decided)
 }
