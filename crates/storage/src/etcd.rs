@@ -18,7 +18,6 @@ use crate::item::{Item, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
 use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
-use crate::stripes::Decided;
 
 const NAME: &str = "etcd";
 const KEY_LEN_MAX: usize = 16 << 10;
@@ -180,7 +179,7 @@ impl Etcd {
     fn update_some(&self, keys: &[&[u8]], decide: &mut Decide<'_>) -> Result<Option<usize>> {
         let limits = self.limits();
         let mut before: BTreeMap<&[u8], String> = BTreeMap::new();
-        let mut decided = Decided::new();
+        let mut decided: BTreeMap<&[u8], Item> = BTreeMap::new();
         let (mut done, mut bytes) = (0, 0);
         for (place, &key) in keys.iter().enumerate() {
             if before.len() == BATCH_KEYS_MAX || bytes > BATCH_BYTES_MAX {

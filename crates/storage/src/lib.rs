@@ -40,10 +40,19 @@ mod changes;
 pub mod conformance;
 mod error;
 mod item;
+#[cfg(any(
+    feature = "memory",
+    feature = "file",
+    feature = "lsm",
+    feature = "cache",
+    feature = "rocksdb",
+    feature = "etcd",
+    feature = "redis-cluster"
+))]
 mod reads;
 mod registry;
 mod storage;
-#[cfg(any(feature = "lsm", feature = "rocksdb", feature = "etcd"))]
+#[cfg(any(feature = "lsm", feature = "rocksdb"))]
 mod stripes;
 
 #[cfg(feature = "cache")]

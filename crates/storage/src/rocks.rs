@@ -103,7 +103,7 @@ impl Storage for Rocks {
         }
         let mut how = WriteOptions::default();
         how.set_sync(durability == Durability::Immediate);
-        db.write_opt(&batch, &how).map_err(failed)?;
+        db.write_opt(batch, &how).map_err(failed)?;
         self.ring
             .push_all(decided.iter().map(|(key, item)| (*key, item.version)));
         Ok(())
@@ -160,7 +160,7 @@ impl Storage for Rocks {
             let end = [key, &[0]].concat();
             let mut batch = WriteBatch::default();
             batch.delete_range(&[][..], &end[..]);
-            db.write(&batch).map_err(failed)?;
+            db.write(batch).map_err(failed)?;
         }
         last.status().map_err(failed)?;
         self.ring.forget();

@@ -42,20 +42,17 @@ impl Stripes {
     }
 }
 
-/// What the keys of a batch hold after it, where that changes.
-pub(crate) type Decided<'k> = BTreeMap<&'k [u8], Item>;
-
-/// Decides for one key after the other; a key that comes again holds what was decided before.
+/// Decides for one key after the other; a key that comes again holds what was decided before. Gives what the keys hold afterwards, where that changes.
 pub(crate) fn decisions<'k>(
     keys: &[&'k [u8]],
     limits: Limits,
     mut stored: impl FnMut(&[u8]) -> Result<Option<Item>>,
     decide: &mut Decide<'_>,
-) -> Result<Decided<'k>> {
-    let mut decided = Decided::new();
+) -> Result<BTreeMap<&'k [u8], Item>> {
+    let mut decided = BTreeMap::new();
     for (place, &key) in keys.iter().enumerate() {
         let old = match decided.get(key) {
-            Some(item) => Some(item.clone()),
+            Some(item) => Some(Item::clone(item)),
             None => stored(key)?,
         };
         if let Some(item) = decide(place, old)? {

@@ -1,7 +1,24 @@
 //! Every backend of this build against the suite, and what only some of them promise.
 
-use weald_storage::{Durability, Entry, Error, Item, Options, Outcome, Registry, Version, conformance};
+#[cfg(any(
+    feature = "memory",
+    feature = "file",
+    feature = "lsm",
+    feature = "cache",
+    feature = "rocksdb"
+))]
+use weald_storage::conformance;
+use weald_storage::{Error, Options, Registry};
+#[cfg(any(feature = "memory", feature = "file", feature = "lsm", feature = "rocksdb"))]
+use weald_storage::{Item, Outcome, Version};
 
+#[cfg(any(
+    feature = "memory",
+    feature = "file",
+    feature = "lsm",
+    feature = "cache",
+    feature = "rocksdb"
+))]
 fn in_fresh_folders(name: &str) {
     let dirs = tempfile::tempdir().unwrap();
     let count = std::cell::Cell::new(0);
@@ -13,6 +30,7 @@ fn in_fresh_folders(name: &str) {
 }
 
 /// What was acknowledged is there when the store is opened again.
+#[cfg(any(feature = "file", feature = "lsm", feature = "rocksdb"))]
 fn survives_a_reopen(name: &str) {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::in_dir(dir.path());
@@ -67,6 +85,8 @@ fn cache_conforms() {
 #[cfg(feature = "cache")]
 #[test]
 fn a_cache_stays_within_its_budget() {
+    use weald_storage::{Durability, Entry, Item, Version};
+
     let options = Options {
         memory_bytes: 1 << 20,
         ..Options::new()

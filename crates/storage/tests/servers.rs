@@ -3,14 +3,14 @@
 //! Where the programs are not installed the tests are skipped, and say so; with `WEALD_NEED_SERVERS` set that is a failure.
 #![cfg(any(feature = "etcd", feature = "redis-cluster"))]
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weald_storage::{Item, Options, Registry, Storage, Version, conformance};
+use weald_storage::{Options, Registry, Storage, conformance};
 
 /// Processes that end with the test.
 struct Servers(Vec<Child>);
@@ -133,12 +133,10 @@ fn etcd_conforms_and_outlives_one_server_of_three() {
     conforms("etcd", "endpoints", &addresses);
 
     let store = store().unwrap();
-    store
-        .set(b"k", Item::value(Version::new(1, 1), "before"))
-        .unwrap();
+    store.set(b"k", item(1, "before")).unwrap();
     servers.0[0].kill().unwrap();
     wait_until("answer from two of three", || {
-        store.set(b"k", Item::value(Version::new(2, 1), "after")).is_ok()
+        store.set(b"k", item(2, "after")).is_ok()
     });
     assert_eq!(
         store.get(b"k").unwrap().unwrap().value.as_deref(),
@@ -176,7 +174,7 @@ fn redis_cluster_conforms_on_six_servers() {
     wait_until("redis servers", || {
         ports[..6]
             .iter()
-            .all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
+            .all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
     });
     let nodes: Vec<String> = ports[..6]
         .iter()
