@@ -32,6 +32,8 @@ pub(crate) struct Local {
     pub(crate) recovering: bool,
     /// Objects that were handed out and are neither shared nor freed.
     pub(crate) owned: u64,
+    /// Times that something was kept for a view.
+    pub(crate) kept: u32,
     /// Writes since the cache's budget was looked at.
     pub(crate) writes: u32,
 }
@@ -66,6 +68,7 @@ impl Local {
             numbers_end: 0,
             recovering: false,
             owned: 0,
+            kept: 0,
             writes: 0,
         }
     }
@@ -91,6 +94,20 @@ impl<'a> Actor<'a> {
             .map
             .word(self.slot + field)
             .expect("session slots lie in the region")
+    }
+
+    /// Does `work` pinned, whether the session is or not.
+    pub(crate) fn with_pin<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let pin = self.own(field::PIN);
+        let was = pin.load(Ordering::Relaxed);
+        if was == 0 {
+            pin.store(self.era(), Ordering::SeqCst);
+        }
+        let result = work(self);
+        if was == 0 {
+            pin.store(0, Ordering::Release);
+        }
+        result
     }
 
     pub(crate) fn group(&self) -> u64 {

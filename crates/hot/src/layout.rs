@@ -15,7 +15,7 @@ use crate::error::{Error, Result, corrupt};
 use crate::protocol::header::Owner;
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"WEALDHOT");
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// Byte offsets of the words of the header page. Those that change often have a line to themselves.
 pub(crate) mod at {
@@ -44,6 +44,13 @@ pub(crate) mod at {
     pub(crate) const TABLES: u64 = 2176;
     /// The queues of cache mode.
     pub(crate) const QUEUES: u64 = 2240;
+    /// The clock of views, and the queue of what is kept for them.
+    pub(crate) const CLOCK: u64 = 2368;
+    pub(crate) const KEPT: u64 = 2432;
+    /// Whether something is kept that the queue doesn't know of.
+    pub(crate) const KEPT_LOST: u64 = 2496;
+    /// A bit for each session that has views: 512 bytes.
+    pub(crate) const VIEWERS: u64 = 2560;
     /// The next line to look for entries that the queues have lost.
     pub(crate) const CLOCK_HAND: u64 = 2304;
     /// The first links of the ordered index, one for each of 16 levels.

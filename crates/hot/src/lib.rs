@@ -51,9 +51,13 @@ mod recovery;
 #[cfg(not(loom))]
 mod region;
 #[cfg(not(loom))]
+mod ring;
+#[cfg(not(loom))]
 mod session;
 #[cfg(not(loom))]
 mod verify;
+#[cfg(not(loom))]
+mod view;
 
 #[cfg(not(loom))]
 pub use cache::CacheStats;
@@ -62,7 +66,7 @@ pub use error::{Corruption, Error, Result};
 #[cfg(not(loom))]
 pub use heap::Object;
 #[cfg(not(loom))]
-pub use map::{Change, Expected, Swap, ValueRef};
+pub use map::{Change, Expected, Scan, Swap, ValueRef};
 #[cfg(not(loom))]
 pub use order::Range;
 #[cfg(not(loom))]
@@ -71,3 +75,5 @@ pub use region::{Numa, PageSize, Region, RegionInfo, RegionOptions};
 pub use session::{Member, Session};
 #[cfg(not(loom))]
 pub use verify::Report;
+#[cfg(not(loom))]
+pub use view::View;

@@ -20,6 +20,7 @@ const BUILDING: u64 = u64::from_le_bytes(*b"WEALDBLD");
 const FLAG_ASYMMETRIC_BARRIER: u64 = 1;
 const FLAG_PARANOID: u64 = 2;
 const FLAG_ORDERED: u64 = 4;
+const FLAG_VIEWS: u64 = 8;
 const FLAG_NUMA_SHIFT: u32 = 8;
 const NUMA_SPREAD: u64 = 0xff;
 const NUMA_LOCAL: u64 = 0xfe;
@@ -78,6 +79,9 @@ pub struct RegionOptions {
     /// Keeps keys in order as well, for [`Session::range`]. Costs a node of some 60 bytes and a search for every key
     /// that is inserted or removed; replacing a value and looking one up cost what they did.
     pub ordered: bool,
+    /// Keeps what keys had before for as long as a [view](Session::view) sees it. Costs 16 bytes for every entry, and a few
+    /// atomic operations for one that is replaced or removed; looking one up costs one more look at it. Not together with cache mode.
+    pub views: bool,
     /// Cache mode: the most bytes that entries should take, with their headers and slack; 0 for no bound. What is over it is evicted as
     /// entries are written. The capacity should be a quarter larger, for the table and the queues. Default 0.
     pub cache_bytes: u64,
@@ -95,6 +99,7 @@ impl Default for RegionOptions {
             numa: Numa::Spread,
             paranoid: false,
             ordered: false,
+            views: false,
             cache_bytes: 0,
             join_wait: Duration::from_secs(1),
         }
@@ -129,6 +134,7 @@ pub(crate) struct Shared {
     pub(crate) asymmetric: bool,
     pub(crate) paranoid: bool,
     pub(crate) ordered: bool,
+    pub(crate) has_views: bool,
     pub(crate) cache_bytes: u64,
     pub(crate) identity: Identity,
     pub(crate) liveness: Liveness,
@@ -327,6 +333,9 @@ impl Region {
         if options.ordered {
             flags |= FLAG_ORDERED;
         }
+        if options.views {
+            flags |= FLAG_VIEWS;
+        }
         let set = |offset, value| map.word(offset).map(|word| word.store(value, Ordering::Relaxed));
         set(at::MAGIC, BUILDING)?;
         set(at::VERSION, VERSION)?;
@@ -340,6 +349,7 @@ impl Region {
         set(at::FLAGS, flags)?;
         set(at::CACHE_BYTES, options.cache_bytes)?;
         set(at::ERA, 1)?;
+        set(at::CLOCK, 1)?;
         set(at::HEADER_CHECK, header_check(&map)?)?;
         // Release: whoever sees the magic sees the rest.
         map.word(at::MAGIC)?.store(MAGIC, Ordering::Release);
@@ -393,6 +403,7 @@ impl Region {
             asymmetric,
             paranoid: flags & FLAG_PARANOID != 0,
             ordered: flags & FLAG_ORDERED != 0,
+            has_views: flags & FLAG_VIEWS != 0,
             cache_bytes: get(at::CACHE_BYTES)?,
             identity: Identity::own()?,
             liveness: process::lives,
@@ -482,6 +493,11 @@ impl Shared {
 }
 
 fn layout_for(options: &RegionOptions, page: u64) -> Result<Layout> {
+    if options.views && options.cache_bytes != 0 {
+        return Err(Error::Invalid(
+            "a cache with views: what a view keeps could not be evicted",
+        ));
+    }
     let volume_size = options.volume_size.max(page);
     Layout::new(
         volume_size,

@@ -11,6 +11,7 @@
 //!  160  old entry and its header: what the session is about to unlink
 //!  176  hand: the superblock that it is moving from one place to another
 //!  192  hits, misses and evictions of the cache
+//!  216  views, four
 //! ```
 //!
 //! Everything else that a session has (magazines, what waits for its era) is in its own memory: the objects' headers
@@ -43,6 +44,7 @@ pub(crate) mod field {
     pub(crate) const HITS: u64 = 192;
     pub(crate) const MISSES: u64 = 200;
     pub(crate) const EVICTIONS: u64 = 208;
+    pub(crate) const VIEWS: u64 = 216;
 }
 
 const NAME_LEN: usize = 32;
@@ -92,6 +94,8 @@ pub struct Session {
     pub(crate) owner: Owner,
     pub(crate) slot: u64,
     pins: Cell<u32>,
+    /// Which of its views are in use, a bit for each.
+    pub(crate) views: Cell<u8>,
     pub(crate) local: RefCell<Local>,
     /// Not `Sync`: the cells above and the slot are one thread's.
     _one_thread: PhantomData<Cell<()>>,
@@ -132,6 +136,7 @@ impl Session {
             owner,
             slot,
             pins,
+            views: Cell::new(0),
             local,
             _one_thread: PhantomData,
         };
@@ -143,6 +148,7 @@ impl Session {
         session.introduce(name)?;
         session.act(|actor| actor.recover_dead())?;
         session.act(|actor| actor.ensure_queues())?;
+        session.act(|actor| actor.ensure_kept())?;
         Ok(session)
     }
 
@@ -152,6 +158,7 @@ impl Session {
         for offset in (field::INTENT..field::HAND + 8).step_by(8) {
             map.word(self.slot + offset)?.store(0, Ordering::Release);
         }
+        self.shared.forget_views(u64::from(self.owner.0) - 1)?;
         let mut padded = [0; NAME_LEN];
         padded[..name.len()].copy_from_slice(name.as_bytes());
         crate::raw::mapping::store_bytes(map.words(self.slot + field::NAME, 4)?, &padded);
@@ -255,6 +262,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // Those that were leaked.
+        let _ = self.shared.forget_views(u64::from(self.owner.0) - 1);
         let clean = self.act_unpinned(|actor| actor.leave()).unwrap_or(false);
         let next = if clean {
             Status(0)

@@ -139,6 +139,9 @@ impl<'a> Actor<'a> {
     /// Finds space where there seems to be none: from the dead, the retired, magazines of other classes and empty superblocks.
     pub(crate) fn relieve(&mut self) -> Result<()> {
         self.recover_dead()?;
+        if self.shared.has_views {
+            self.with_pin(|actor| actor.reap())?;
+        }
         self.trim()
     }
 
@@ -394,6 +397,9 @@ impl Session {
     /// Gives free memory back: magazines to superblocks, empty superblocks to volumes, empty volumes to the system. What others have in their
     /// magazines, or may still be reading, stays.
     pub fn trim(&self) -> Result<()> {
+        if self.shared.has_views {
+            self.act(|actor| actor.reap())?;
+        }
         self.act_unpinned(|actor| actor.trim())
     }
 

@@ -88,6 +88,18 @@ impl Shared {
         Ok(VolumeWord::load(self.volume_word(volume)?).state() != VolumeState::Absent)
     }
 
+    /// `count` words from `offset` on, all in volumes with memory.
+    pub(crate) fn backed_words(&self, offset: u64, count: u64) -> Result<&[AtomicU64]> {
+        let words = self.map.words(offset, count)?;
+        let last = offset + count.saturating_sub(1) * 8;
+        for volume in self.layout.volume_of(offset)?..=self.layout.volume_of(last)? {
+            if VolumeWord::load(self.volume_word(volume)?).state() == VolumeState::Absent {
+                return corrupt("a range of volumes with memory", offset);
+            }
+        }
+        Ok(words)
+    }
+
     /// Volumes with memory, and the empty ones among them.
     pub(crate) fn count_volumes(&self) -> Result<(u64, u64)> {
         let (mut backed, mut free) = (0, 0);

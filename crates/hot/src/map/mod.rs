@@ -6,9 +6,11 @@
 pub(crate) mod entry;
 mod hash;
 mod read;
+mod scan;
 pub(crate) mod slot;
 pub(crate) mod table;
 mod write;
 
 pub use read::ValueRef;
+pub use scan::Scan;
 pub use write::{Change, Expected, Swap};

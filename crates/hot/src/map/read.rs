@@ -35,12 +35,22 @@ impl Shared {
     /// The entry of a key, unless its time is over. The caller is pinned.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
-        Ok(self
-            .find_any(hash, key)?
-            .filter(|entry| !entry.is_expired(now_ms)))
+        match self.find_any(hash, key)? {
+            Some(entry) if entry.is_plain() => Ok(Some(entry)),
+            Some(entry) => Ok(self.visible(entry)),
+            None => Ok(None),
+        }
     }
 
-    /// The entry of a key, expired or not.
+    /// An entry that was found, unless it is a removal or its time is over.
+    #[cold]
+    pub(crate) fn visible<'a>(&self, entry: Entry<'a>) -> Option<Entry<'a>> {
+        // Whoever takes a view after this must find what we found.
+        self.date(&entry);
+        (!entry.is_tombstone() && !entry.is_expired(now_ms)).then_some(entry)
+    }
+
+    /// The newest entry of a key, expired or not, removed or not.
     #[inline]
     pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
         for _ in 0..RETRIES {
@@ -128,11 +138,18 @@ impl Actor<'_> {
             }
             let mut words = head;
             for _ in 0..CHAIN_MAX {
-                if words[1..=SLOTS]
-                    .iter()
-                    .any(|word| slot::place(word.load(Ordering::Acquire)) == Some(place))
-                {
-                    return Ok(true);
+                for word in &words[1..=SLOTS] {
+                    let slot = word.load(Ordering::Acquire);
+                    let Some(newest) = slot::place(slot) else { continue };
+                    let is_before = || {
+                        let entry = Entry::load(self.shared, newest)?;
+                        self.is_in_history(entry, place)
+                    };
+                    if newest == place
+                        || (self.shared.has_views && slot::fits(slot, slot::tag(hash)) && is_before()?)
+                    {
+                        return Ok(true);
+                    }
                 }
                 match slot::place(words[LINK].load(Ordering::Acquire)) {
                     Some(next) => words = self.shared.map.line(next)?,
@@ -163,7 +180,7 @@ impl Session {
         self.looked_up(found.as_ref());
         let Some(entry) = found else { return Ok(None) };
         entry.append_value(value);
-        Ok(Some(entry.version))
+        Ok(Some(entry.version()))
     }
 
     /// The value of a key where it lies, without a copy, kept from being freed while the reference lives.
@@ -268,7 +285,7 @@ pub struct ValueRef<'a> {
 impl ValueRef<'_> {
     /// The length in bytes.
     pub fn len(&self) -> u64 {
-        self.entry.value_len
+        self.entry.value_len()
     }
 
     /// Whether the value has no bytes.
@@ -278,7 +295,7 @@ impl ValueRef<'_> {
 
     /// The version, for [`compare_and_swap`](Session::compare_and_swap).
     pub fn version(&self) -> u64 {
-        self.entry.version
+        self.entry.version()
     }
 
     /// A copy.
@@ -314,7 +331,7 @@ impl ValueRef<'_> {
             unsafe {
                 self.shared
                     .map
-                    .bytes(self.entry.value_offset(), self.entry.value_len)
+                    .bytes(self.entry.value_offset(), self.entry.value_len())
             }
         };
         bytes.expect("the bounds were checked when the entry was found")

@@ -2,51 +2,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use weald_hot::{Change, Object, Region, RegionOptions, Session};
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = PathBuf::from(format!(
-            "/dev/shm/weald-hot-hostile-{}-{name}",
-            std::process::id()
-        ));
-        let _ = std::fs::remove_file(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+use crate::support::{Random, Scratch, env_number};
 
 /// Every operation that there is; what it says doesn't matter, only that it says something.
 fn try_everything(session: &Session, random: &mut Random) {
     let key = random.below(300).to_le_bytes();
     let value = vec![random.next() as u8; random.below(300) as usize];
-    match random.below(20) {
+    match random.below(22) {
         0..4 => drop(session.put(&key, &value)),
         4 => drop(session.insert(&key, &value)),
         5 | 6 => drop(session.remove(&key)),
@@ -76,6 +42,14 @@ fn try_everything(session: &Session, random: &mut Random) {
             }
             let _ = session.cache_stats();
         }
+        16 => {
+            if let Ok(view) = session.view() {
+                let _ = session.put(&key, &value);
+                let _ = view.get(&key);
+                view.scan().take(30).for_each(drop);
+            }
+        }
+        17 => session.scan().take(30).for_each(drop),
         12 => drop(session.get_many(&[key, key], |_, _| {})),
         _ => drop(session.get(&key)),
     }
@@ -110,10 +84,7 @@ fn scribble(file: &File, random: &mut Random, len: u64, within: std::ops::Range<
 
 /// Other seeds than usual, for a longer hunt.
 fn seed_base(usual: u64) -> u64 {
-    std::env::var("WEALD_HOT_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .map_or(usual, |seed: u64| seed * 10 + usual)
+    env_number("WEALD_HOT_SEED").map_or(usual, |seed| seed * 10 + usual)
 }
 
 fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
@@ -128,6 +99,7 @@ fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
             sessions: 4,
             ordered: round % 2 == 1,
             cache_bytes: if round % 3 == 2 { 100 << 10 } else { 0 },
+            views: round % 3 == 1,
             paranoid: round % 5 == 4,
             ..Default::default()
         };

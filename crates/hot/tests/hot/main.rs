@@ -1,0 +1,11 @@
+//! The hot layer from outside: what it promises to programs, and what it survives.
+
+mod cache;
+mod crash;
+mod heap;
+mod hostile;
+mod map;
+mod order;
+mod region;
+mod support;
+mod views;
