@@ -29,7 +29,9 @@ pub(crate) mod at {
     pub(crate) const PID_NAMESPACE: u64 = 64;
     pub(crate) const FLAGS: u64 = 72;
     pub(crate) const CACHE_BYTES: u64 = 80;
-    pub(crate) const HEADER_CHECK: u64 = 88;
+    /// Which start of the machine it belongs to.
+    pub(crate) const BOOT_ID: u64 = 88;
+    pub(crate) const HEADER_CHECK: u64 = 104;
     pub(crate) const ERA: u64 = 1024;
     /// Session slots at and above this were never used.
     pub(crate) const SESSIONS_USED: u64 = 1088;

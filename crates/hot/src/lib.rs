@@ -36,6 +36,8 @@ mod class;
 mod error;
 #[cfg(not(loom))]
 mod heap;
+#[cfg(all(not(loom), feature = "persist"))]
+mod image;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(not(loom))]
@@ -65,12 +67,14 @@ pub use cache::CacheStats;
 pub use error::{Corruption, Error, Result};
 #[cfg(not(loom))]
 pub use heap::Object;
+#[cfg(all(not(loom), feature = "persist"))]
+pub use image::{Opened, PersistPoint, Reason, Restored};
 #[cfg(not(loom))]
 pub use map::{Change, Expected, Scan, Swap, ValueRef};
 #[cfg(not(loom))]
 pub use order::Range;
 #[cfg(not(loom))]
-pub use region::{Numa, PageSize, Region, RegionInfo, RegionOptions};
+pub use region::{Lifetime, Numa, PageSize, Region, RegionInfo, RegionOptions};
 #[cfg(not(loom))]
 pub use session::{Member, Session};
 #[cfg(not(loom))]

@@ -12,5 +12,7 @@ pub(crate) mod table;
 mod write;
 
 pub use read::ValueRef;
+#[cfg(feature = "persist")]
+pub(crate) use scan::Item;
 pub use scan::Scan;
 pub use write::{Change, Expected, Swap};

@@ -24,7 +24,17 @@ pub struct Scan<'a> {
     moment: Option<Moment>,
     /// The line to read next; `None` at the end.
     cursor: Option<u64>,
-    ahead: VecDeque<(Vec<u8>, Vec<u8>)>,
+    ahead: VecDeque<Item>,
+}
+
+/// A key with all that belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    /// In milliseconds since 1970.
+    #[cfg(feature = "persist")]
+    pub(crate) expiry: Option<u64>,
 }
 
 impl Session {
@@ -59,7 +69,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn next_entry(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    pub(crate) fn next_item(&mut self) -> Result<Option<Item>> {
         while self.ahead.is_empty()
             && let Some(cursor) = self.cursor
         {
@@ -72,7 +82,12 @@ impl<'a> Scan<'a> {
                     Some(moment) => shared.entry_at(newest, moment)?,
                     None => shared.visible(newest),
                 };
-                self.ahead.extend(entry.map(|entry| (entry.key(), entry.value())));
+                self.ahead.extend(entry.map(|entry| Item {
+                    key: entry.key(),
+                    value: entry.value(),
+                    #[cfg(feature = "persist")]
+                    expiry: entry.expiry(),
+                }));
             }
             self.cursor = next;
         }
@@ -84,11 +99,13 @@ impl Iterator for Scan<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let result = self.next_entry();
+        let result = self.next_item();
         if result.is_err() {
             self.cursor = None;
         }
-        result.transpose()
+        result
+            .map(|item| item.map(|item| (item.key, item.value)))
+            .transpose()
     }
 }
 

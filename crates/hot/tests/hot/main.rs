@@ -4,6 +4,7 @@ mod cache;
 mod crash;
 mod heap;
 mod hostile;
+mod lifetime;
 mod map;
 mod order;
 mod region;

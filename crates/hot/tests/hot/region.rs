@@ -158,7 +158,7 @@ fn a_damaged_or_cut_header_is_refused() {
         .write(true)
         .open(&scratch.0)
         .unwrap();
-    let mut header = [0; 96];
+    let mut header = [0; 112];
     file.read_exact_at(&mut header, 0).unwrap();
     for (at, byte) in header.into_iter().enumerate().skip(8) {
         file.write_all_at(&[byte ^ 0x41], at as u64).unwrap();
