@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::class::Classes;
 use crate::error::Result;
 use crate::layout::{GROUPS, at};
 use crate::protocol::epoch::{self, Straggler};
@@ -19,7 +20,7 @@ const NUMBERS_AT_ONCE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Local {
     /// Free objects that are ours, for each class.
-    pub(crate) magazines: Vec<Vec<u64>>,
+    pub(crate) magazines: Vec<Magazine>,
     /// Superblocks that were seen to be empty since the last purge, for each class.
     pub(crate) empties: Vec<u32>,
     /// What waits until nobody can be reading it, oldest first.
@@ -56,11 +57,23 @@ pub(crate) enum Remains {
     Run,
 }
 
+/// Free objects of a class that are a session's.
+#[derive(Clone, Debug)]
+pub(crate) struct Magazine {
+    pub(crate) objects: Vec<u64>,
+    /// How many it may hold.
+    pub(crate) room: usize,
+}
+
 impl Local {
-    pub(crate) fn new(classes: usize) -> Local {
+    pub(crate) fn new(classes: &Classes) -> Local {
+        let magazines = classes.iter().map(|class| Magazine {
+            objects: Vec::new(),
+            room: class.magazine,
+        });
         Local {
-            magazines: vec![Vec::new(); classes],
-            empties: vec![0; classes],
+            magazines: magazines.collect(),
+            empties: vec![0; classes.len()],
             limbo: VecDeque::new(),
             collect_at: COLLECT_AT,
             straggler: (usize::MAX, 0),
@@ -221,7 +234,10 @@ impl<'a> Actor<'a> {
     pub(crate) fn leave(&mut self) -> Result<bool> {
         if self.local.owned > 0 {
             // The walk finds everything that bears our number, so that nothing is known to us twice.
-            self.local.magazines.iter_mut().for_each(Vec::clear);
+            self.local
+                .magazines
+                .iter_mut()
+                .for_each(|magazine| magazine.objects.clear());
             self.local.limbo.clear();
             self.sweep(&[self.me])?;
         }

@@ -140,6 +140,7 @@ impl Layout {
     }
 
     /// The place of a volume's word.
+    #[inline]
     pub(crate) fn volume_word(&self, volume: u64) -> u64 {
         self.volume_table + volume * 8
     }

@@ -129,7 +129,7 @@ impl Session {
             .fetch_max(index + 1, Ordering::SeqCst);
         let slot = shared.layout.session(index);
         let owner = Owner(index as u16 + 1);
-        let local = RefCell::new(Local::new(shared.layout.classes.len()));
+        let local = RefCell::new(Local::new(&shared.layout.classes));
         let pins = Cell::new(0);
         let session = Session {
             shared,
@@ -200,7 +200,7 @@ impl Session {
     }
 
     /// Keeps everything that is linked now readable until the pin drops.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pin(&self) -> Pin<'_> {
         let depth = self.pins.get();
         if depth == 0 {
@@ -228,27 +228,7 @@ impl Session {
 
     /// Everyone who has joined.
     pub fn members(&self) -> Result<Vec<Member>> {
-        let mut members = Vec::new();
-        for index in 0..self.shared.layout.sessions {
-            let slot = self.shared.layout.session(index);
-            let status = self.shared.status(index)?;
-            if status.state() == SlotState::Free {
-                continue;
-            }
-            let mut name = Vec::new();
-            crate::raw::mapping::load_bytes(
-                self.shared.map.words(slot + field::NAME, 4)?,
-                NAME_LEN,
-                &mut name,
-            );
-            name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN));
-            members.push(Member {
-                name: String::from_utf8_lossy(&name).into_owned(),
-                pid: status.who().pid,
-                alive: (self.shared.liveness)(status.who()),
-            });
-        }
-        Ok(members)
+        self.shared.members()
     }
 
     /// Cleans up after every session whose process has died. Returns how many there were.
@@ -283,7 +263,7 @@ pub(crate) struct Pin<'a> {
 }
 
 impl Drop for Pin<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let depth = self.session.pins.get() - 1;
         self.session.pins.set(depth);
@@ -315,6 +295,26 @@ impl Shared {
         self.fixed(at::SESSIONS_USED)
             .load(Ordering::SeqCst)
             .min(self.layout.sessions)
+    }
+
+    pub(crate) fn members(&self) -> Result<Vec<Member>> {
+        let mut members = Vec::new();
+        for index in 0..self.layout.sessions {
+            let status = self.status(index)?;
+            if status.state() == SlotState::Free {
+                continue;
+            }
+            let words = self.map.words(self.layout.session(index) + field::NAME, 4)?;
+            let mut name = Vec::new();
+            crate::raw::mapping::load_bytes(words, NAME_LEN, &mut name);
+            name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN));
+            members.push(Member {
+                name: String::from_utf8_lossy(&name).into_owned(),
+                pid: status.who().pid,
+                alive: !self.is_orphan(status),
+            });
+        }
+        Ok(members)
     }
 
     pub(crate) fn count_sessions(&self) -> Result<u64> {

@@ -167,7 +167,7 @@ impl<'a> Actor<'a> {
     /// Takes objects into the magazine.
     fn take_from(&mut self, block: Superblock<'a>, want: u32) -> Result<u32> {
         let map = &self.shared.map;
-        let magazine = &mut self.local.magazines[usize::from(block.class_number)];
+        let magazine = &mut self.local.magazines[usize::from(block.class_number)].objects;
         header::take(
             block.free(),
             want,
@@ -335,7 +335,7 @@ impl<'a> Actor<'a> {
         let (offset, header) = match class.parent {
             Parent::Class(parent) => {
                 let offset = loop {
-                    match self.local.magazines[usize::from(parent)].pop() {
+                    match self.local.magazines[usize::from(parent)].objects.pop() {
                         Some(offset) => break offset,
                         None => self.refill_pinned(parent)?,
                     }

@@ -32,8 +32,15 @@ pub(crate) enum VolumeState {
 pub(crate) struct VolumeWord(pub(crate) u64);
 
 impl VolumeWord {
+    #[inline]
     pub(crate) fn load(word: &AtomicU64) -> VolumeWord {
         VolumeWord(word.load(Ordering::Acquire))
+    }
+
+    /// Whether the state is [`Absent`](VolumeState::Absent), asked for every entry that is read.
+    #[inline]
+    fn is_absent(self) -> bool {
+        (self.0 & 15).wrapping_sub(1) >= VolumeState::OwnedRun as u64
     }
 
     pub(crate) fn state(self) -> VolumeState {
@@ -77,6 +84,7 @@ impl VolumeWord {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn volume_word(&self, volume: u64) -> Result<&AtomicU64> {
         self.map.word(self.layout.volume_word(volume))
     }
@@ -85,7 +93,7 @@ impl Shared {
     #[inline]
     pub(crate) fn is_backed(&self, offset: u64) -> Result<bool> {
         let volume = self.layout.volume_of(offset)?;
-        Ok(VolumeWord::load(self.volume_word(volume)?).state() != VolumeState::Absent)
+        Ok(!VolumeWord::load(self.volume_word(volume)?).is_absent())
     }
 
     /// `count` words from `offset` on, all in volumes with memory.

@@ -37,10 +37,12 @@ impl Shape {
     /// It says that the key has no value.
     const TOMBSTONE: u64 = 1 << (Shape::USES_SHIFT + 4);
 
+    #[inline]
     fn value_len(self) -> u64 {
         self.0 & ((1 << Shape::VALUE_LEN_BITS) - 1)
     }
 
+    #[inline]
     fn key_len(self) -> usize {
         (self.0 >> Shape::VALUE_LEN_BITS) as usize & ((1 << Shape::KEY_LEN_BITS) - 1)
     }
@@ -49,21 +51,25 @@ impl Shape {
         self.0 >> Shape::USES_SHIFT & Shape::USES_MAX
     }
 
+    #[inline]
     fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
     }
 
     /// Words of the key.
+    #[inline]
     fn key_words(self) -> usize {
         self.key_len().div_ceil(8)
     }
 
     /// Words of key and value.
+    #[inline]
     fn body_words(self) -> u64 {
         self.key_words() as u64 + self.value_len().div_ceil(8)
     }
 
     /// Words behind key and value.
+    #[inline]
     fn tail_words(self) -> u64 {
         u64::from(self.has(Shape::EXPIRES)) + 2 * u64::from(self.has(Shape::DATED))
     }
@@ -80,7 +86,7 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// The entry at `offset`, its lengths read once and checked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn load(shared: &'a Shared, offset: u64) -> Result<Entry<'a>> {
         if !shared.is_backed(offset)? {
             return corrupt("an entry in a volume with memory", offset);

@@ -53,6 +53,20 @@ impl Shared {
     /// The newest entry of a key, expired or not, removed or not.
     #[inline]
     pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        if let Some(current) = self.table(at::TABLE)? {
+            match self.search(current.head(hash), hash, key)? {
+                Search::Hit(entry) => return Ok(Some(entry)),
+                Search::Miss => return Ok(None),
+                Search::Elsewhere => {}
+            }
+        }
+        self.find_in_growing(hash, key)
+    }
+
+    /// The newest entry of a key while the table grows.
+    #[cold]
+    #[inline(never)]
+    fn find_in_growing(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
         for _ in 0..RETRIES {
             let Some(current) = self.table(at::TABLE)? else {
                 return Ok(None);
@@ -75,11 +89,11 @@ impl Shared {
         Err(Error::Again("a table that grows faster than it is read"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Search<'_>> {
         let line = self.map.line(head)?;
         // Looked at first as well: what a line that has been moved leads to may be gone since.
-        if Guard::load(&line[0]).state() == LineState::Moved {
+        if Guard::load(&line[0]).is_elsewhere() {
             return Ok(Search::Elsewhere);
         }
         let tag = slot::tag(hash);
@@ -106,12 +120,10 @@ impl Shared {
             }
         }
         // Looked at last: what was read from a line that had not been moved by now was so at some instant since the start.
-        match Guard::load(&line[0]).state() {
-            LineState::Moved | LineState::Raw => Ok(Search::Elsewhere),
-            LineState::Idle | LineState::Pending | LineState::Frozen => {
-                Ok(found.map_or(Search::Miss, Search::Hit))
-            }
+        if Guard::load(&line[0]).is_elsewhere() {
+            return Ok(Search::Elsewhere);
         }
+        Ok(found.map_or(Search::Miss, Search::Hit))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::map::entry::Entry;
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
 use crate::protocol::RETRIES;
-use crate::protocol::line::{Guard, LineState};
+use crate::protocol::line::Guard;
 use crate::region::Shared;
 use crate::session::Session;
 use crate::sync::Ordering;
@@ -139,7 +139,7 @@ impl Shared {
     /// Appends the entries of a line and of those behind it. `false` if they are in another table.
     pub(crate) fn places_in(&self, head: u64, places: &mut Vec<u64>) -> Result<bool> {
         let line = self.map.line(head)?;
-        let is_elsewhere = || matches!(Guard::load(&line[0]).state(), LineState::Moved | LineState::Raw);
+        let is_elsewhere = || Guard::load(&line[0]).is_elsewhere();
         if is_elsewhere() {
             return Ok(false);
         }

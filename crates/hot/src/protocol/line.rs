@@ -65,6 +65,12 @@ impl Guard {
         }
     }
 
+    /// Whether the line's keys are looked for in another table.
+    #[inline]
+    pub(crate) fn is_elsewhere(self) -> bool {
+        (self.0 & 7).wrapping_sub(1) >= 3
+    }
+
     pub(crate) fn owner(self) -> Owner {
         Owner((self.0 >> 3) as u16 & Owner::MAX)
     }

@@ -191,15 +191,27 @@ pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
+/// Up to this many words, looking for room at each is cheaper than making it first.
+const SHORT_WORDS: usize = 8;
+
 /// Appends the first `len` bytes of `words` to `out`.
 #[inline]
 pub(crate) fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
-    out.reserve(len.next_multiple_of(8));
-    let end = out.len() + len;
-    for word in &words[..len.div_ceil(8)] {
-        out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    let start = out.len();
+    let words = &words[..len.div_ceil(8)];
+    // Whole words first, then without what is too much.
+    if words.len() <= SHORT_WORDS {
+        out.reserve(words.len() * 8);
+        for word in words {
+            out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+    } else {
+        out.resize(start + words.len() * 8, 0);
+        for (chunk, word) in out[start..].chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
     }
-    out.truncate(end);
+    out.truncate(start + len);
 }
 
 /// Whether the first `bytes.len()` bytes of `words` are `bytes`. The rest of the last word counts as zeros.
