@@ -49,6 +49,8 @@ mod process;
 #[cfg(not(loom))]
 mod raw;
 #[cfg(not(loom))]
+mod reader;
+#[cfg(not(loom))]
 mod recovery;
 #[cfg(not(loom))]
 mod region;
@@ -73,6 +75,8 @@ pub use image::{Opened, PersistPoint, Reason, Restored};
 pub use map::{Change, Expected, Scan, Swap, ValueRef};
 #[cfg(not(loom))]
 pub use order::Range;
+#[cfg(not(loom))]
+pub use reader::Reader;
 #[cfg(not(loom))]
 pub use region::{Lifetime, Numa, PageSize, Region, RegionInfo, RegionOptions};
 #[cfg(not(loom))]

@@ -1,5 +1,6 @@
 //! Regions that are there again after the machine was started anew.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use weald_vfs::{Disk, Vfs};
@@ -38,6 +39,16 @@ pub enum Reason {
     Unusable(&'static str),
     /// It was damaged.
     Damaged(Corruption),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NoMemory => f.write_str("there was no memory"),
+            Reason::Unusable(what) => write!(f, "there was {what}"),
+            Reason::Damaged(corruption) => write!(f, "{corruption}"),
+        }
+    }
 }
 
 impl Region {

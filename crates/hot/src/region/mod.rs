@@ -13,7 +13,7 @@ use crate::layout::{Layout, MAGIC, VERSION, at};
 use crate::process::{self, Identity, Liveness};
 use crate::raw::mapping::Mapping;
 use crate::raw::os;
-use crate::session::Session;
+use crate::session::{Member, Session};
 use crate::sync::{AtomicU64, Ordering};
 #[cfg(feature = "persist")]
 pub(crate) use named::Joined;
@@ -30,7 +30,6 @@ const FLAG_ATTENDED: u64 = 16;
 /// It goes with the last of those.
 const FLAG_PASSING: u64 = 32;
 /// Its contents can be restored from an image.
-#[cfg(feature = "persist")]
 const FLAG_PERSISTENT: u64 = 64;
 const FLAG_NUMA_SHIFT: u32 = 8;
 const NUMA_SPREAD: u64 = 0xff;
@@ -147,7 +146,7 @@ impl Default for RegionOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Region {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What every session of a process needs of its region.
@@ -195,6 +194,18 @@ pub struct RegionInfo {
     pub page_size: u64,
     /// Sessions that are joined, the dead that nobody met yet included.
     pub sessions: u64,
+    /// Sessions that may be joined at once.
+    pub sessions_max: u64,
+    /// Whether it keeps keys in order.
+    pub ordered: bool,
+    /// Whether it has views.
+    pub views: bool,
+    /// The budget of a cache, 0 for none.
+    pub cache_bytes: u64,
+    /// Whether it goes with its last process.
+    pub passing: bool,
+    /// Whether it was opened with an image that survives the machine's restart.
+    pub persistent: bool,
     /// Sessions of dead processes that were cleaned up.
     pub recoveries: u64,
 }
@@ -330,6 +341,10 @@ impl Region {
 
     /// Maps the region in a file.
     fn attach(file: File) -> Result<Region> {
+        Region::map(file, true)
+    }
+
+    fn map(file: File, writable: bool) -> Result<Region> {
         let len = file
             .metadata()
             .map_err(|e| Error::io("look at the region's file", e))?
@@ -337,7 +352,7 @@ impl Region {
         if len < 4096 {
             return corrupt("a file as long as a region's header", len);
         }
-        let map = Mapping::shared(file.as_fd(), len.min(crate::layout::LEN_MAX), true)?;
+        let map = Mapping::shared(file.as_fd(), len.min(crate::layout::LEN_MAX), writable)?;
         if map.word(at::MAGIC)?.load(Ordering::Acquire) != MAGIC {
             return corrupt("a region's magic", at::MAGIC);
         }
@@ -419,8 +434,19 @@ impl Region {
             volumes_free,
             page_size: shared.page,
             sessions: shared.count_sessions()?,
+            sessions_max: shared.layout.sessions,
+            ordered: shared.ordered,
+            views: shared.has_views,
+            cache_bytes: shared.cache_bytes,
+            passing: shared.flags & FLAG_PASSING != 0,
+            persistent: shared.flags & FLAG_PERSISTENT != 0,
             recoveries: shared.fixed(at::RECOVERIES).load(Ordering::Relaxed),
         })
+    }
+
+    /// Everyone who has joined.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.shared.members()
     }
 
     /// The same region with another idea of who lives.

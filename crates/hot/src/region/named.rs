@@ -120,6 +120,51 @@ impl Region {
         Region::come_to(path, None, Ok)
     }
 
+    /// Removes the file of a region, or what is left of one. [`Again`](Error::Again) if a living process has joined it, unless `force` says that this doesn't
+    /// matter: those who have it open then keep what they have, without a name.
+    pub fn remove(path: &Path, force: bool) -> Result<()> {
+        let Access { file, lock } = Access::to(path, false, OPEN_WAIT)?;
+        let in_use = Error::Again("a region that a process has open");
+        match phase_of(&file)? {
+            Phase::Foreign => return Err(Error::Invalid("the file is not a region")),
+            Phase::Ready if !force => {
+                if lock == Lock::Shared {
+                    return Err(in_use);
+                }
+                // One that is damaged is nobody's use.
+                let members = Region::map(file, false).and_then(|region| region.members());
+                if members.is_ok_and(|members| members.iter().any(|member| member.alive)) {
+                    return Err(in_use);
+                }
+            }
+            _ => {}
+        }
+        remove(path)
+    }
+
+    /// Maps the region at `path` without the means to write to it.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Region> {
+        let patience = Instant::now();
+        loop {
+            let file = match File::open(path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(Error::Empty("no region at that path"));
+                }
+                Err(e) => return Err(Error::io("open the region's file", e)),
+            };
+            match phase_of(&file)? {
+                Phase::Ready => return Region::map(file, false),
+                Phase::Foreign => return Err(Error::Invalid("the file is not a region")),
+                Phase::Stale => return Err(Error::Empty(STALE)),
+                Phase::Absent | Phase::Unfinished if patience.elapsed() > OPEN_WAIT => {
+                    return Err(Error::Empty("a region that was never finished"));
+                }
+                Phase::Absent | Phase::Unfinished => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
     /// Joins the region at `path` if `join` agrees, or makes one if there are options for it.
     fn come_to(
         path: &Path,

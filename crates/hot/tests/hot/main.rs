@@ -7,6 +7,7 @@ mod hostile;
 mod lifetime;
 mod map;
 mod order;
+mod reader;
 mod region;
 mod support;
 mod views;
