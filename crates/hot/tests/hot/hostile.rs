@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weald_hot::{Change, Object, Region, RegionOptions, Session};
 
-use crate::support::{Random, Scratch, env_number};
+use crate::support::{Random, Scratch, assignment, env_number, kill, spawn, wait_for_sessions};
 
 /// Every operation that there is; what it says doesn't matter, only that it says something.
 fn try_everything(session: &Session, random: &mut Random) {
@@ -156,4 +156,70 @@ fn scribbling_over_the_first_volumes_is_survived() {
 #[test]
 fn scribbling_over_everything_is_survived() {
     rounds(seed_base(3), 90, |len| 0..len);
+}
+
+/// Works in a region that others write nonsense into, and says in a sound one that it is alive, until it is killed.
+#[test]
+#[ignore = "run by the test below in a process of its own"]
+fn honest() {
+    let Some((path, seed)) = assignment() else {
+        return;
+    };
+    let beat = Region::open(&path.with_extension("beat")).unwrap();
+    let beat = beat.join("honest").unwrap();
+    let mut random = Random(seed);
+    let region = Region::open(&path).unwrap();
+    let session = region.join("honest").unwrap();
+    loop {
+        for _ in 0..50 {
+            try_everything(&session, &mut random);
+        }
+        if random.below(40) == 0 {
+            let _ = (session.verify(), session.recover(), session.trim());
+            // It may be refused by now.
+            drop(Region::open(&path).and_then(|region| region.join("again")));
+        }
+        beat.fetch_add(b"beats", 1).unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_works_while_another_writes_nonsense_goes_on_working() {
+    for seed in 0..6 {
+        println!("seed {seed}");
+        let scratch = Scratch::new("nonsense");
+        let beats = Scratch(scratch.0.with_extension("beat"));
+        let small = |ordered, views| RegionOptions {
+            capacity: 4 << 20,
+            volume_size: 1 << 18,
+            sessions: 4,
+            ordered,
+            views,
+            ..Default::default()
+        };
+        let beat = Region::create(&beats.0, &small(false, false)).unwrap();
+        let beat = beat.join("watch").unwrap();
+        let region = Region::create(&scratch.0, &small(seed % 2 == 0, seed % 3 == 0)).unwrap();
+        let len = region.info().unwrap().len;
+        let child = spawn("hostile::honest", &scratch.0, seed);
+        wait_for_sessions(&region, 1);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&scratch.0)
+            .unwrap();
+        let mut random = Random(seed);
+        let beaten = || beat.get(b"beats").unwrap().map_or(0, |n| n[0]);
+        for _ in 0..20 {
+            let (last, since) = (beaten(), Instant::now());
+            while beaten() == last {
+                assert!(since.elapsed() < Duration::from_secs(60), "seed {seed}: it hangs");
+                let all = random.below(3) == 0;
+                scribble(&file, &mut random, len, if all { 0..len } else { 96..100_000 });
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+        // It panics if the child has ended by itself, by a signal or with a complaint.
+        kill(child);
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use weald_hot::{Error, PageSize, Region, RegionOptions};
+use weald_hot::{Error, Numa, PageSize, Region, RegionOptions};
 
 use crate::support::Scratch;
 
@@ -76,6 +76,20 @@ fn huge_pages_that_can_t_be_had_are_replaced_by_small_ones() {
             let got = region.info().unwrap().page_size;
             assert!(got == 4096 || got == 2 << 20 || got == 1 << 30, "{got}");
         }
+    }
+}
+
+#[test]
+fn volumes_live_on_the_nodes_that_are_asked_for_or_where_they_can() {
+    // There may be one node only, and the kernel may refuse; neither is an error.
+    for numa in [Numa::Spread, Numa::Local, Numa::Node(0), Numa::Node(63)] {
+        let options = RegionOptions { numa, ..small() };
+        let session = Region::memfd(&options).unwrap().join("test").unwrap();
+        for n in 0..100u32 {
+            session.put(&n.to_le_bytes(), &[7; 60_000]).unwrap();
+        }
+        assert_eq!(session.get(&99u32.to_le_bytes()).unwrap().unwrap(), [7; 60_000]);
+        session.verify().unwrap();
     }
 }
 
