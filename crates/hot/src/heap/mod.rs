@@ -12,6 +12,7 @@ use crate::actor::{Actor, Remains};
 use crate::class::{Class, HEADER_LEN, SUPERBLOCK_LEN};
 use crate::error::{Error, Result, corrupt};
 use crate::protocol::header::{Header, Owner, State};
+use crate::raw::mapping::copy_bytes;
 use crate::session::Session;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -442,15 +443,7 @@ impl Session {
     /// Reads into `buffer` from an object, `at` bytes from its start.
     pub fn read(&self, object: Object, at: u64, buffer: &mut [u8]) -> Result<()> {
         let words = self.words_of(object, at, buffer.len() as u64)?;
-        let mut shift = (at % 8) as usize;
-        let mut done = 0;
-        for word in words {
-            let n = (buffer.len() - done).min(8 - shift);
-            let bytes = word.load(Ordering::Acquire).to_ne_bytes();
-            buffer[done..done + n].copy_from_slice(&bytes[shift..shift + n]);
-            done += n;
-            shift = 0;
-        }
+        copy_bytes(words, (at % 8) as usize, buffer);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
 use crate::protocol::RETRIES;
 use crate::protocol::line::{Guard, LineState};
-use crate::raw::mapping::load_bytes;
+use crate::raw::mapping::copy_bytes;
 use crate::region::Shared;
 use crate::session::{Pin, Session, field};
 use crate::sync::Ordering;
@@ -322,10 +322,7 @@ impl ValueRef<'_> {
             return 0;
         }
         let words = &self.entry.value_words()[(at / 8) as usize..];
-        let lead = (at % 8) as usize;
-        let mut bytes = Vec::new();
-        load_bytes(words, lead + len, &mut bytes);
-        buffer[..len].copy_from_slice(&bytes[lead..]);
+        copy_bytes(words, (at % 8) as usize, &mut buffer[..len]);
         len
     }
 

@@ -214,6 +214,19 @@ pub(crate) fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
     out.truncate(start + len);
 }
 
+/// Fills `buffer` with the bytes of `words` from the one at `skip`, which lies in the first word, on.
+pub(crate) fn copy_bytes(words: &[AtomicU64], skip: usize, buffer: &mut [u8]) {
+    let mut rest = buffer;
+    let mut skip = skip;
+    for word in words {
+        let n = rest.len().min(8 - skip);
+        let (part, behind) = rest.split_at_mut(n);
+        part.copy_from_slice(&word.load(Ordering::Acquire).to_ne_bytes()[skip..skip + n]);
+        rest = behind;
+        skip = 0;
+    }
+}
+
 /// Whether the first `bytes.len()` bytes of `words` are `bytes`. The rest of the last word counts as zeros.
 #[inline]
 pub(crate) fn equal_bytes(words: &[AtomicU64], bytes: &[u8]) -> bool {
