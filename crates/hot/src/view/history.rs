@@ -37,13 +37,12 @@ impl<'a> Actor<'a> {
         self.allocate_rooted(root, RING_PREFIX + 8 * self.ring_len())
     }
 
-    /// A sixty-fourth of the region or half a volume, as a power of two.
+    /// Slots of the queue, a power of two: for a five-hundredth of the region, or half a volume.
     fn ring_len(&self) -> u64 {
         let layout = &self.shared.layout;
-        (layout.volumes * layout.volume_size / 64)
-            .max(layout.volume_size / 2)
+        (layout.volumes * layout.volume_size / 4096)
+            .max(layout.volume_size / 16)
             .next_power_of_two()
-            / 16
     }
 
     fn kept(&self) -> Result<Option<Ring<'a>>> {

@@ -23,12 +23,15 @@ fn victim() {
     };
     let region = Region::open(&path).unwrap();
     let mut random = Random(seed);
-    let session = region.join("victim").unwrap();
-    for _ in 0..2_000_000 {
-        operate(&session, &mut random);
-        if random.below(200) == 0 {
-            // Joining and leaving are killed as well.
-            drop(region.join("passer-by").unwrap());
+    loop {
+        // It leaves now and then, because what it allocates fills the region if nobody kills it for long.
+        let session = region.join("victim").unwrap();
+        for _ in 0..5000 {
+            operate(&session, &mut random);
+            if random.below(200) == 0 {
+                // Joining and leaving are killed as well.
+                drop(region.join("passer-by").unwrap());
+            }
         }
     }
 }

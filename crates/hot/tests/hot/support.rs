@@ -156,7 +156,7 @@ pub(crate) fn operate(session: &Session, random: &mut Random) {
 /// Starts this program again to run the ignored test `name`, with what it needs to know in its environment.
 pub(crate) fn spawn(name: &str, path: &Path, seed: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", name])
+        .args(["--ignored", "--exact", name, "--nocapture"])
         .env("WEALD_HOT_VICTIM", path)
         .env("WEALD_HOT_SEED", seed.to_string())
         .stdin(Stdio::null())
