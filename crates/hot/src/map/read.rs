@@ -28,6 +28,7 @@ enum Search<'a> {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         hash(self.hash_key, key)
     }

@@ -50,6 +50,7 @@ pub(crate) struct Guard(pub(crate) u64);
 impl Guard {
     pub(crate) const FIRST: Guard = Guard(1 << 15 | 1);
 
+    #[inline]
     pub(crate) fn load(word: &AtomicU64) -> Guard {
         Guard(word.load(Ordering::Acquire))
     }

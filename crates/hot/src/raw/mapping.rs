@@ -230,18 +230,19 @@ pub(crate) fn copy_bytes(words: &[AtomicU64], skip: usize, buffer: &mut [u8]) {
 /// Whether the first `bytes.len()` bytes of `words` are `bytes`. The rest of the last word counts as zeros.
 #[inline]
 pub(crate) fn equal_bytes(words: &[AtomicU64], bytes: &[u8]) -> bool {
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder();
-    let whole = bytes.len() / 8;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let Some((whole, behind)) = words.split_at_checked(chunks.len()) else {
+        return false;
+    };
     let mut difference = 0;
-    for (word, chunk) in words.iter().zip(chunks) {
-        difference |=
-            word.load(Ordering::Relaxed) ^ u64::from_ne_bytes(chunk.try_into().expect("chunks of eight"));
+    for (word, chunk) in whole.iter().zip(chunks) {
+        difference |= word.load(Ordering::Relaxed) ^ u64::from_ne_bytes(*chunk);
     }
-    if !rest.is_empty() {
-        difference |= words[whole].load(Ordering::Relaxed) ^ partial_word(rest);
+    match behind.first() {
+        _ if rest.is_empty() => difference == 0,
+        Some(last) => difference | (last.load(Ordering::Relaxed) ^ partial_word(rest)) == 0,
+        None => false,
     }
-    difference == 0
 }
 
 /// Up to seven bytes as a word, zeros behind them.
