@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod hot;
 mod input;
 mod operations;
 mod proofs;
@@ -15,7 +16,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -28,6 +29,8 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("dump", streams::dump),
     ("backup", streams::backup),
     ("proof", proofs::run),
+    ("hot_operations", hot::operations),
+    ("hot_scribbles", hot::scribbles),
 ];
 
 /// Runs the target of that name.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::engine::{Error, Result};
 use crate::engines;
+use crate::hot;
 use crate::rows;
 
 pub(crate) const HELP: &str = "\
@@ -18,6 +19,12 @@ weald-bench engine [options]
   --dir PATH      where databases are created (the system's temporary directory)
   --json PATH     write every figure there too
   --markdown PATH write the table there too
+
+weald-bench hot [options]
+  --keys N        keys of the large map (4000000)
+  --rows A,B      rows whose names have one of these in them: all by default
+  --runs N        runs, of which the least figure counts (3)
+  --markdown PATH write the table there too
 ";
 
 /// What to do.
@@ -25,6 +32,7 @@ weald-bench engine [options]
 pub(crate) enum Command {
     Help,
     Engine(Asked),
+    Hot(hot::Asked),
     Child(Task),
 }
 
@@ -54,6 +62,7 @@ pub(crate) struct Task {
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     match args.next().as_deref() {
         Some("engine") => Ok(Command::Engine(asked(args)?)),
+        Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),
@@ -171,6 +180,9 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         for line in [
             "engines",
+            "hot --keys",
+            "hot --runs 0",
+            "hot --fast yes",
             "engine --keys",
             "engine --keys 0",
             "engine --keys x",

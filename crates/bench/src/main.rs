@@ -1,4 +1,4 @@
-//! Benchmarks of Weald's engine beside other engines.
+//! Benchmarks of Weald's engine beside other engines, and of its hot layer beside in-process maps and allocators.
 //!
 //! ```text
 //!  args        what was asked for
@@ -9,15 +9,18 @@
 //!  measure     wall time, CPU time, memory, bytes on disk
 //!  rows        what is measured, and what Weald is to reach
 //!  report      medians, ratios and the verdict, as markdown and as JSON
+//!  hot         the hot layer
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
+//! `cargo run --release -p weald-bench --features hot-peers -- hot`
 
 #![deny(unsafe_code)]
 
 mod args;
 mod engine;
 mod engines;
+mod hot;
 mod measure;
 mod report;
 mod rows;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(args::Command::Engine(asked)) => session::run(&asked),
+        Ok(args::Command::Hot(asked)) => hot::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };

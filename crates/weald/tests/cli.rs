@@ -7,6 +7,8 @@ mod program;
 mod buckets;
 #[path = "cli/endings.rs"]
 mod endings;
+#[path = "cli/hot.rs"]
+mod hot;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/pairs.rs"]

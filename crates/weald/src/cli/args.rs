@@ -8,6 +8,7 @@ use crate::cli::bucket::BucketPath;
 use crate::cli::commands::{
     backup, bench, bucket, check, compact, del, dump, get, repair, scan, set, shell, stats,
 };
+use crate::cli::hot;
 
 /// What the exit code says, in the help of the program.
 const EXIT_CODES: &str = "\
@@ -15,7 +16,7 @@ Exit codes:
   0  it was done
   1  the answer is no: not found, there already, problems found
   2  the command line is wrong, or asks for more than a database takes
-  3  another process has the database open
+  3  another process has the database or region open
   4  a file is damaged, or is none that this version reads
   5  the disk, a file, or standard input or output failed
 
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Dump(dump::Dump),
     Load(dump::Load),
     Bench(bench::Bench),
+    Hot(hot::Hot),
     Completions(shell::Completions),
     Man(shell::Man),
 }

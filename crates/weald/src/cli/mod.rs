@@ -7,6 +7,7 @@
 //!               │    ──► output    where the answer goes: text, json
 //!               │    ──► stream    where dumps and backups come from and go to; replace: files that appear whole or not at all
 //!               │    ──► progress  how far long work is, and interrupt: what Ctrl-C means to it
+//!               ├──► hot           regions of shared memory, which are no databases
 //!               └──► failure       one line, and an exit code
 //! ```
 
@@ -14,6 +15,7 @@ mod args;
 mod bucket;
 mod commands;
 mod failure;
+mod hot;
 mod input;
 mod interrupt;
 mod json;

@@ -40,6 +40,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Dump(dump) => dump.run(db),
         Command::Load(load) => load.run(db),
         Command::Bench(bench) => bench.run(db),
+        Command::Hot(hot) => hot.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use weald_hot::{Error, Region, RegionOptions, Session};
 
+use crate::support::Random;
+
 fn region(capacity: u64) -> Region {
     Region::anonymous(&RegionOptions {
         capacity,
@@ -13,18 +15,6 @@ fn region(capacity: u64) -> Region {
         ..Default::default()
     })
     .unwrap()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
 }
 
 type Pair = (Vec<u8>, Vec<u8>);

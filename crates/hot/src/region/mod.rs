@@ -1,25 +1,36 @@
-//! Regions: memory that processes share, and how they come to agree on it.
+//! Regions: memory that processes share, and how they come to agree on it. Those that have names are [`named`].
 
-use std::fs::{File, OpenOptions};
+mod named;
+
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result, corrupt};
 use crate::layout::{Layout, MAGIC, VERSION, at};
 use crate::process::{self, Identity, Liveness};
 use crate::raw::mapping::Mapping;
 use crate::raw::os;
-use crate::session::Session;
+use crate::session::{Member, Session};
 use crate::sync::{AtomicU64, Ordering};
+#[cfg(feature = "persist")]
+pub(crate) use named::Joined;
+use named::Phase;
 
 /// The first word of a region that is being made.
 const BUILDING: u64 = u64::from_le_bytes(*b"WEALDBLD");
 const FLAG_ASYMMETRIC_BARRIER: u64 = 1;
 const FLAG_PARANOID: u64 = 2;
 const FLAG_ORDERED: u64 = 4;
+const FLAG_VIEWS: u64 = 8;
+/// Whoever has it open shares a lock on its file.
+const FLAG_ATTENDED: u64 = 16;
+/// It goes with the last of those.
+const FLAG_PASSING: u64 = 32;
+/// Its contents can be restored from an image.
+const FLAG_PERSISTENT: u64 = 64;
 const FLAG_NUMA_SHIFT: u32 = 8;
 const NUMA_SPREAD: u64 = 0xff;
 const NUMA_LOCAL: u64 = 0xfe;
@@ -58,6 +69,17 @@ pub enum Numa {
     Local,
 }
 
+/// How long a region in a file lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Lifetime {
+    /// Until the last process that has it open leaves or dies. The file is removed by the one that leaves, or, if that was killed, taken for absent by
+    /// the next to come.
+    Processes,
+    /// Until the file is removed or the machine is started anew.
+    #[default]
+    Boot,
+}
+
 /// What a region is made with.
 #[derive(Clone, Debug)]
 pub struct RegionOptions {
@@ -78,9 +100,15 @@ pub struct RegionOptions {
     /// Keeps keys in order as well, for [`Session::range`]. Costs a node of some 60 bytes and a search for every key
     /// that is inserted or removed; replacing a value and looking one up cost what they did.
     pub ordered: bool,
+    /// Keeps what keys had before for as long as a [view](Session::view) sees it. Costs 16 bytes for every entry, and a few
+    /// atomic operations for one that is replaced or removed; looking one up costs one more look at it. Not together with cache mode.
+    pub views: bool,
     /// Cache mode: the most bytes that entries should take, with their headers and slack; 0 for no bound. What is over it is evicted as
     /// entries are written. The capacity should be a quarter larger, for the table and the queues. Default 0.
     pub cache_bytes: u64,
+    /// How long a region in a file lives. (One without a name goes with those who have it.) For one that outlives the machine's restart see
+    /// `Region::open_persistent`, which takes no notice of this.
+    pub lifetime: Lifetime,
     /// How long to wait for another process that is just creating the region. Default one second.
     pub join_wait: Duration,
 }
@@ -95,7 +123,9 @@ impl Default for RegionOptions {
             numa: Numa::Spread,
             paranoid: false,
             ordered: false,
+            views: false,
             cache_bytes: 0,
+            lifetime: Lifetime::Boot,
             join_wait: Duration::from_secs(1),
         }
     }
@@ -116,7 +146,7 @@ impl Default for RegionOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Region {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What every session of a process needs of its region.
@@ -129,10 +159,17 @@ pub(crate) struct Shared {
     pub(crate) asymmetric: bool,
     pub(crate) paranoid: bool,
     pub(crate) ordered: bool,
+    pub(crate) has_views: bool,
     pub(crate) cache_bytes: u64,
     pub(crate) identity: Identity,
     pub(crate) liveness: Liveness,
     file: Option<File>,
+    /// The name to remove when the last process leaves.
+    passing_name: Option<PathBuf>,
+    flags: u64,
+    /// Where persist points go.
+    #[cfg(feature = "persist")]
+    pub(crate) image: Option<crate::image::Image>,
     numa: u64,
     numa_nodes: u32,
     page: u64,
@@ -157,6 +194,18 @@ pub struct RegionInfo {
     pub page_size: u64,
     /// Sessions that are joined, the dead that nobody met yet included.
     pub sessions: u64,
+    /// Sessions that may be joined at once.
+    pub sessions_max: u64,
+    /// Whether it keeps keys in order.
+    pub ordered: bool,
+    /// Whether it has views.
+    pub views: bool,
+    /// The budget of a cache, 0 for none.
+    pub cache_bytes: u64,
+    /// Whether it goes with its last process.
+    pub passing: bool,
+    /// Whether it was opened with an image that survives the machine's restart.
+    pub persistent: bool,
     /// Sessions of dead processes that were cleaned up.
     pub recoveries: u64,
 }
@@ -207,63 +256,14 @@ impl Region {
         Region::build(map, &layout, Some(file), options, page)
     }
 
-    /// Makes a region in the file `path`, which must not be a region yet: in `/dev/shm` or on hugetlbfs to live in memory, anywhere else to
-    /// have its pages written back by the system.
-    pub fn create(path: &Path, options: &RegionOptions) -> Result<Region> {
-        let file = open_file(path, true)?;
-        lock_within(&file, options.join_wait)?;
-        match phase_of(&file)? {
-            Phase::Ready => Err(Error::Invalid("a region exists there already")),
-            Phase::Foreign => Err(Error::Invalid("the file is not a region")),
-            Phase::Unfinished => Region::build_in_file(file, options),
-        }
-    }
-
-    /// Joins the region in the file `path`, or makes it if it is not there or was never finished.
-    pub fn open_or_create(path: &Path, options: &RegionOptions) -> Result<Region> {
-        let file = open_file(path, true)?;
-        lock_within(&file, options.join_wait)?;
-        match phase_of(&file)? {
-            Phase::Ready => {
-                os::unlock(&file);
-                Region::attach(file)
-            }
-            Phase::Foreign => Err(Error::Invalid("the file is not a region")),
-            Phase::Unfinished => Region::build_in_file(file, options),
-        }
-    }
-
-    /// Joins the region in the file `path`. Waits up to a second for one that is just being made.
-    pub fn open(path: &Path) -> Result<Region> {
-        let file = open_file(path, false)?;
-        let patience = Instant::now();
-        loop {
-            match phase_of(&file)? {
-                Phase::Ready => return Region::attach(file),
-                Phase::Foreign => return Err(Error::Invalid("the file is not a region")),
-                Phase::Unfinished if os::try_lock(&file)? => {
-                    os::unlock(&file);
-                    // Its maker may have finished between the two looks.
-                    return match phase_of(&file)? {
-                        Phase::Ready => Region::attach(file),
-                        _ => Err(Error::Empty("a region whose creator died before it was done")),
-                    };
-                }
-                Phase::Unfinished if patience.elapsed() > Duration::from_secs(1) => {
-                    return Err(Error::Again("the region is still being created"));
-                }
-                Phase::Unfinished => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-
     /// Joins the region behind a descriptor that another process sent.
     pub fn from_fd(fd: OwnedFd) -> Result<Region> {
         let file = File::from(fd);
-        match phase_of(&file)? {
+        match named::phase_of(&file)? {
             Phase::Ready => Region::attach(file),
             Phase::Foreign => Err(Error::Invalid("the file is not a region")),
-            Phase::Unfinished => Err(Error::Again("the region is still being created")),
+            Phase::Stale => Err(Error::Empty(named::STALE)),
+            Phase::Absent | Phase::Unfinished => Err(Error::Again("the region is still being created")),
         }
     }
 
@@ -272,43 +272,31 @@ impl Region {
         self.shared.file.as_ref().map(AsFd::as_fd)
     }
 
-    fn build_in_file(file: File, options: &RegionOptions) -> Result<Region> {
-        let page = os::block_size(&file).max(4096);
-        let layout = layout_for(options, page)?;
-        // Nobody has joined it, so it may be cut: what an unfinished attempt left must not be taken for ours.
-        file.set_len(0)
-            .map_err(|e| Error::io("empty an unfinished region", e))?;
-        file.set_len(layout.len)
-            .map_err(|e| Error::io("set the region's length", e))?;
-        let built = os::allocate(&file, 0, layout.data_start).and_then(|()| {
-            let map = Mapping::shared(file.as_fd(), layout.len, true)?;
-            if page == 4096 && options.page_size != PageSize::Base {
-                map.advise(0, map.len(), libc::MADV_HUGEPAGE);
-            }
-            Ok(map)
-        });
-        match built {
-            Ok(map) => {
-                let region = Region::build(map, &layout, Some(file), options, page)?;
-                if let Some(file) = &region.shared.file {
-                    os::unlock(file);
-                }
-                Ok(region)
-            }
-            Err(error) => {
-                // Leaves a file without length: the next to come may try again.
-                let _ = file.set_len(0);
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes the header of a fresh, zeroed region; the magic last.
+    /// Makes a region of fresh, zeroed memory, for others to join.
     fn build(
         map: Mapping,
         layout: &Layout,
         file: Option<File>,
         options: &RegionOptions,
+        page: u64,
+    ) -> Result<Region> {
+        let region = Region::prepare(map, layout, file, options, 0, page)?;
+        region.announce();
+        Ok(region)
+    }
+
+    /// Lets others join. Release: whoever sees the magic sees the rest.
+    pub(crate) fn announce(&self) {
+        self.shared.fixed(at::MAGIC).store(MAGIC, Ordering::Release);
+    }
+
+    /// Writes the header of a fresh, zeroed region, without the magic.
+    fn prepare(
+        map: Mapping,
+        layout: &Layout,
+        file: Option<File>,
+        options: &RegionOptions,
+        flags: u64,
         page: u64,
     ) -> Result<Region> {
         let hash_key = os::random_words()?;
@@ -317,7 +305,7 @@ impl Region {
             Numa::Local => NUMA_LOCAL,
             Numa::Node(node) => u64::from(node.min(0xfd)),
         };
-        let mut flags = numa << FLAG_NUMA_SHIFT;
+        let mut flags = flags | numa << FLAG_NUMA_SHIFT;
         if os::register_barrier() {
             flags |= FLAG_ASYMMETRIC_BARRIER;
         }
@@ -326,6 +314,9 @@ impl Region {
         }
         if options.ordered {
             flags |= FLAG_ORDERED;
+        }
+        if options.views {
+            flags |= FLAG_VIEWS;
         }
         let set = |offset, value| map.word(offset).map(|word| word.store(value, Ordering::Relaxed));
         set(at::MAGIC, BUILDING)?;
@@ -337,16 +328,23 @@ impl Region {
         set(at::HASH_KEY, hash_key[0])?;
         set(at::HASH_KEY + 8, hash_key[1])?;
         set(at::PID_NAMESPACE, process::pid_namespace())?;
+        let boot = process::boot_id();
+        set(at::BOOT_ID, boot[0])?;
+        set(at::BOOT_ID + 8, boot[1])?;
         set(at::FLAGS, flags)?;
         set(at::CACHE_BYTES, options.cache_bytes)?;
         set(at::ERA, 1)?;
+        set(at::CLOCK, 1)?;
         set(at::HEADER_CHECK, header_check(&map)?)?;
-        // Release: whoever sees the magic sees the rest.
-        map.word(at::MAGIC)?.store(MAGIC, Ordering::Release);
         Region::assemble(map, file)
     }
 
+    /// Maps the region in a file.
     fn attach(file: File) -> Result<Region> {
+        Region::map(file, true)
+    }
+
+    fn map(file: File, writable: bool) -> Result<Region> {
         let len = file
             .metadata()
             .map_err(|e| Error::io("look at the region's file", e))?
@@ -354,16 +352,16 @@ impl Region {
         if len < 4096 {
             return corrupt("a file as long as a region's header", len);
         }
-        let map = Mapping::shared(file.as_fd(), len.min(crate::layout::LEN_MAX), true)?;
+        let map = Mapping::shared(file.as_fd(), len.min(crate::layout::LEN_MAX), writable)?;
+        if map.word(at::MAGIC)?.load(Ordering::Acquire) != MAGIC {
+            return corrupt("a region's magic", at::MAGIC);
+        }
         Region::assemble(map, Some(file))
     }
 
     /// Reads the header once, checks it, and believes nothing else.
     fn assemble(map: Mapping, file: Option<File>) -> Result<Region> {
         let get = |offset| map.word(offset).map(|word| word.load(Ordering::Acquire));
-        if get(at::MAGIC)? != MAGIC {
-            return corrupt("a region's magic", at::MAGIC);
-        }
         if get(at::VERSION)? != VERSION {
             return Err(Error::Invalid("a region of another version of Weald"));
         }
@@ -381,6 +379,9 @@ impl Region {
                 "a region of another pid namespace, whose processes can't be watched from here",
             ));
         }
+        if [get(at::BOOT_ID)?, get(at::BOOT_ID + 8)?] != process::boot_id() {
+            return Err(Error::Empty(named::STALE));
+        }
         let flags = get(at::FLAGS)?;
         let asymmetric = flags & FLAG_ASYMMETRIC_BARRIER != 0;
         if asymmetric && !os::register_barrier() {
@@ -393,6 +394,7 @@ impl Region {
             asymmetric,
             paranoid: flags & FLAG_PARANOID != 0,
             ordered: flags & FLAG_ORDERED != 0,
+            has_views: flags & FLAG_VIEWS != 0,
             cache_bytes: get(at::CACHE_BYTES)?,
             identity: Identity::own()?,
             liveness: process::lives,
@@ -401,6 +403,10 @@ impl Region {
             page,
             keeps_pages: file.is_none() && page > 4096,
             file,
+            passing_name: None,
+            flags,
+            #[cfg(feature = "persist")]
+            image: None,
             layout,
             map,
         };
@@ -428,8 +434,19 @@ impl Region {
             volumes_free,
             page_size: shared.page,
             sessions: shared.count_sessions()?,
+            sessions_max: shared.layout.sessions,
+            ordered: shared.ordered,
+            views: shared.has_views,
+            cache_bytes: shared.cache_bytes,
+            passing: shared.flags & FLAG_PASSING != 0,
+            persistent: shared.flags & FLAG_PERSISTENT != 0,
             recoveries: shared.fixed(at::RECOVERIES).load(Ordering::Relaxed),
         })
+    }
+
+    /// Everyone who has joined.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.shared.members()
     }
 
     /// The same region with another idea of who lives.
@@ -439,6 +456,14 @@ impl Region {
         shared.liveness = liveness;
         Region {
             shared: Arc::new(shared),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let (Some(name), Some(file)) = (&self.passing_name, &self.file) {
+            named::remove_if_last(file, name);
         }
     }
 }
@@ -482,6 +507,11 @@ impl Shared {
 }
 
 fn layout_for(options: &RegionOptions, page: u64) -> Result<Layout> {
+    if options.views && options.cache_bytes != 0 {
+        return Err(Error::Invalid(
+            "a cache with views: what a view keeps could not be evicted",
+        ));
+    }
     let volume_size = options.volume_size.max(page);
     Layout::new(
         volume_size,
@@ -491,66 +521,16 @@ fn layout_for(options: &RegionOptions, page: u64) -> Result<Layout> {
     )
 }
 
-/// Folds the header's numbers into one, so that a damaged header shows.
 fn header_check(map: &Mapping) -> Result<u64> {
     let words = map.words(at::VERSION, (at::HEADER_CHECK - at::VERSION) / 8)?;
-    Ok(words.iter().fold(MAGIC, |sum, word| {
-        (sum.rotate_left(23) ^ word.load(Ordering::Acquire)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }))
+    Ok(check_of(words.iter().map(|word| word.load(Ordering::Acquire))))
 }
 
-enum Phase {
-    /// Empty, or begun by somebody.
-    Unfinished,
-    Ready,
-    /// Something that is not ours to overwrite.
-    Foreign,
-}
-
-fn phase_of(file: &File) -> Result<Phase> {
-    let mut head = [0; 4096];
-    let mut len = 0;
-    while len < head.len() {
-        match file.read_at(&mut head[len..], len as u64) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read the region's header", e)),
-        }
-    }
-    let magic = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
-    Ok(match magic {
-        MAGIC => Phase::Ready,
-        BUILDING => Phase::Unfinished,
-        _ if head.iter().all(|&byte| byte == 0) => Phase::Unfinished,
-        _ => Phase::Foreign,
+/// Folds the header's numbers into one, so that a damaged header shows.
+fn check_of(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(MAGIC, |sum, number| {
+        (sum.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })
-}
-
-fn open_file(path: &Path, create: bool) -> Result<File> {
-    let result = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
-    match result {
-        Ok(file) => Ok(file),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::Empty("no region at that path")),
-        Err(e) => Err(Error::io("open the region's file", e)),
-    }
-}
-
-fn lock_within(file: &File, wait: Duration) -> Result<()> {
-    let patience = Instant::now();
-    while !os::try_lock(file)? {
-        if patience.elapsed() > wait {
-            return Err(Error::Again("the region is still being created"));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -565,6 +545,33 @@ mod tests {
 
     fn fake_lives(who: Identity) -> bool {
         who.pid != DEAD.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_region_from_before_the_last_start_of_the_machine_is_made_anew() {
+        let path = PathBuf::from(format!("/dev/shm/weald-hot-unit-{}", std::process::id()));
+        let options = RegionOptions {
+            capacity: 1 << 20,
+            ..Default::default()
+        };
+        let region = Region::create(&path, &options).unwrap();
+        region.join("test").unwrap().put(b"k", b"v").unwrap();
+        let map = &region.shared.map;
+        let boot = map.word(at::BOOT_ID).unwrap();
+        boot.store(!boot.load(Ordering::Relaxed), Ordering::Relaxed);
+        // A damaged header is not taken for an old one.
+        assert!(matches!(
+            Region::open_or_create(&path, &options),
+            Err(Error::Corrupt(_))
+        ));
+        let check = header_check(map).unwrap();
+        map.word(at::HEADER_CHECK)
+            .unwrap()
+            .store(check, Ordering::Relaxed);
+        assert!(matches!(Region::open(&path), Err(Error::Empty(_))));
+        let fresh = Region::open_or_create(&path, &options).unwrap();
+        assert!(fresh.join("test").unwrap().is_empty().unwrap());
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

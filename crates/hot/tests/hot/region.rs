@@ -3,30 +3,13 @@
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use weald_hot::{Error, PageSize, Region, RegionOptions};
+use weald_hot::{Error, Numa, PageSize, Region, RegionOptions};
 
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(directory: &str, name: &str) -> Scratch {
-        let path = PathBuf::from(format!(
-            "{directory}/weald-hot-region-{}-{name}",
-            std::process::id()
-        ));
-        let _ = std::fs::remove_file(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+use crate::support::Scratch;
 
 fn small() -> RegionOptions {
     RegionOptions {
@@ -37,9 +20,8 @@ fn small() -> RegionOptions {
 
 #[test]
 fn a_region_outlives_those_who_made_it_in_memory_and_in_ordinary_files() {
-    let target = std::env::temp_dir().display().to_string();
-    for directory in ["/dev/shm", &target] {
-        let scratch = Scratch::new(directory, "outlives");
+    for directory in [Path::new("/dev/shm"), &std::env::temp_dir()] {
+        let scratch = Scratch::within(directory, "outlives");
         assert!(matches!(Region::open(&scratch.0), Err(Error::Empty(_))));
         let region = Region::create(&scratch.0, &small()).unwrap();
         region.join("first").unwrap().put(b"k", b"v").unwrap();
@@ -98,9 +80,23 @@ fn huge_pages_that_can_t_be_had_are_replaced_by_small_ones() {
 }
 
 #[test]
+fn volumes_live_on_the_nodes_that_are_asked_for_or_where_they_can() {
+    // There may be one node only, and the kernel may refuse; neither is an error.
+    for numa in [Numa::Spread, Numa::Local, Numa::Node(0), Numa::Node(63)] {
+        let options = RegionOptions { numa, ..small() };
+        let session = Region::memfd(&options).unwrap().join("test").unwrap();
+        for n in 0..100u32 {
+            session.put(&n.to_le_bytes(), &[7; 60_000]).unwrap();
+        }
+        assert_eq!(session.get(&99u32.to_le_bytes()).unwrap().unwrap(), [7; 60_000]);
+        session.verify().unwrap();
+    }
+}
+
+#[test]
 fn a_creator_that_died_half_way_leaves_something_that_can_be_made_again() {
     for left in [&b""[..], b"WEALDBLD", b"\0\0\0\0\0\0\0\0"] {
-        let scratch = Scratch::new("/dev/shm", "half");
+        let scratch = Scratch::new("half");
         std::fs::write(&scratch.0, left).unwrap();
         assert!(matches!(Region::open(&scratch.0), Err(Error::Empty(_))));
         let region = Region::open_or_create(&scratch.0, &small()).unwrap();
@@ -110,7 +106,7 @@ fn a_creator_that_died_half_way_leaves_something_that_can_be_made_again() {
 
 #[test]
 fn a_creator_that_takes_too_long_is_not_waited_for_for_ever() {
-    let scratch = Scratch::new("/dev/shm", "slow");
+    let scratch = Scratch::new("slow");
     let file = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -135,7 +131,7 @@ fn a_creator_that_takes_too_long_is_not_waited_for_for_ever() {
 
 #[test]
 fn many_who_come_at_once_make_one_region() {
-    let scratch = Scratch::new("/dev/shm", "race");
+    let scratch = Scratch::new("race");
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let path = scratch.0.clone();
@@ -155,7 +151,7 @@ fn many_who_come_at_once_make_one_region() {
 
 #[test]
 fn a_file_that_is_something_else_is_left_alone() {
-    let scratch = Scratch::new("/dev/shm", "foreign");
+    let scratch = Scratch::new("foreign");
     std::fs::write(&scratch.0, b"a letter to my aunt").unwrap();
     for result in [
         Region::open(&scratch.0),
@@ -169,14 +165,14 @@ fn a_file_that_is_something_else_is_left_alone() {
 
 #[test]
 fn a_damaged_or_cut_header_is_refused() {
-    let scratch = Scratch::new("/dev/shm", "header");
+    let scratch = Scratch::new("header");
     drop(Region::create(&scratch.0, &small()).unwrap());
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(&scratch.0)
         .unwrap();
-    let mut header = [0; 96];
+    let mut header = [0; 112];
     file.read_exact_at(&mut header, 0).unwrap();
     for (at, byte) in header.into_iter().enumerate().skip(8) {
         file.write_all_at(&[byte ^ 0x41], at as u64).unwrap();
@@ -185,7 +181,7 @@ fn a_damaged_or_cut_header_is_refused() {
     }
     Region::open(&scratch.0).unwrap();
     for len in [1, 4095, 4096, 100_000, (16 << 20) - 1] {
-        let cut = Scratch::new("/dev/shm", "cut");
+        let cut = Scratch::new("cut");
         std::fs::copy(&scratch.0, &cut.0).unwrap();
         OpenOptions::new()
             .write(true)
@@ -299,7 +295,7 @@ fn a_file_system_that_is_full_gives_an_error_and_no_signal() {
     let directory = std::env::temp_dir().join(format!("weald-hot-small-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let script = format!(
-        "mount -t tmpfs -o size=4m none {dir} && WEALD_HOT_SMALL={dir} {exe} --ignored --exact on_a_small_file_system --nocapture",
+        "mount -t tmpfs -o size=4m none {dir} && WEALD_HOT_SMALL={dir} {exe} --ignored --exact region::on_a_small_file_system --nocapture",
         dir = directory.display(),
         exe = std::env::current_exe().unwrap().display(),
     );

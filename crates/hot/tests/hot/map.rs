@@ -2,31 +2,9 @@
 
 use std::collections::HashMap;
 
-use weald_hot::{Change, Error, Expected, Region, RegionOptions, Session, Swap};
+use weald_hot::{Change, Error, Expected, Session, Swap};
 
-fn region(capacity: u64) -> Region {
-    Region::anonymous(&RegionOptions {
-        capacity,
-        ..Default::default()
-    })
-    .unwrap()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
+use crate::support::{Random, anonymous as region};
 
 fn key(n: u64) -> Vec<u8> {
     let mut key = n.to_le_bytes().to_vec();

@@ -2,51 +2,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use weald_hot::{Change, Object, Region, RegionOptions, Session};
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = PathBuf::from(format!(
-            "/dev/shm/weald-hot-hostile-{}-{name}",
-            std::process::id()
-        ));
-        let _ = std::fs::remove_file(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+use crate::support::{Random, Scratch, assignment, env_number, kill, spawn, wait_for_sessions};
 
 /// Every operation that there is; what it says doesn't matter, only that it says something.
 fn try_everything(session: &Session, random: &mut Random) {
     let key = random.below(300).to_le_bytes();
     let value = vec![random.next() as u8; random.below(300) as usize];
-    match random.below(20) {
+    match random.below(22) {
         0..4 => drop(session.put(&key, &value)),
         4 => drop(session.insert(&key, &value)),
         5 | 6 => drop(session.remove(&key)),
@@ -76,6 +42,14 @@ fn try_everything(session: &Session, random: &mut Random) {
             }
             let _ = session.cache_stats();
         }
+        16 => {
+            if let Ok(view) = session.view() {
+                let _ = session.put(&key, &value);
+                let _ = view.get(&key);
+                view.scan().take(30).for_each(drop);
+            }
+        }
+        17 => session.scan().take(30).for_each(drop),
         12 => drop(session.get_many(&[key, key], |_, _| {})),
         _ => drop(session.get(&key)),
     }
@@ -110,10 +84,7 @@ fn scribble(file: &File, random: &mut Random, len: u64, within: std::ops::Range<
 
 /// Other seeds than usual, for a longer hunt.
 fn seed_base(usual: u64) -> u64 {
-    std::env::var("WEALD_HOT_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .map_or(usual, |seed: u64| seed * 10 + usual)
+    env_number("WEALD_HOT_SEED").map_or(usual, |seed| seed * 10 + usual)
 }
 
 fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
@@ -128,6 +99,7 @@ fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
             sessions: 4,
             ordered: round % 2 == 1,
             cache_bytes: if round % 3 == 2 { 100 << 10 } else { 0 },
+            views: round % 3 == 1,
             paranoid: round % 5 == 4,
             ..Default::default()
         };
@@ -184,4 +156,70 @@ fn scribbling_over_the_first_volumes_is_survived() {
 #[test]
 fn scribbling_over_everything_is_survived() {
     rounds(seed_base(3), 90, |len| 0..len);
+}
+
+/// Works in a region that others write nonsense into, and says in a sound one that it is alive, until it is killed.
+#[test]
+#[ignore = "run by the test below in a process of its own"]
+fn honest() {
+    let Some((path, seed)) = assignment() else {
+        return;
+    };
+    let beat = Region::open(&path.with_extension("beat")).unwrap();
+    let beat = beat.join("honest").unwrap();
+    let mut random = Random(seed);
+    let region = Region::open(&path).unwrap();
+    let session = region.join("honest").unwrap();
+    loop {
+        for _ in 0..50 {
+            try_everything(&session, &mut random);
+        }
+        if random.below(40) == 0 {
+            let _ = (session.verify(), session.recover(), session.trim());
+            // It may be refused by now.
+            drop(Region::open(&path).and_then(|region| region.join("again")));
+        }
+        beat.fetch_add(b"beats", 1).unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_works_while_another_writes_nonsense_goes_on_working() {
+    for seed in 0..6 {
+        println!("seed {seed}");
+        let scratch = Scratch::new("nonsense");
+        let beats = Scratch(scratch.0.with_extension("beat"));
+        let small = |ordered, views| RegionOptions {
+            capacity: 4 << 20,
+            volume_size: 1 << 18,
+            sessions: 4,
+            ordered,
+            views,
+            ..Default::default()
+        };
+        let beat = Region::create(&beats.0, &small(false, false)).unwrap();
+        let beat = beat.join("watch").unwrap();
+        let region = Region::create(&scratch.0, &small(seed % 2 == 0, seed % 3 == 0)).unwrap();
+        let len = region.info().unwrap().len;
+        let child = spawn("hostile::honest", &scratch.0, seed);
+        wait_for_sessions(&region, 1);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&scratch.0)
+            .unwrap();
+        let mut random = Random(seed);
+        let beaten = || beat.get(b"beats").unwrap().map_or(0, |n| n[0]);
+        for _ in 0..20 {
+            let (last, since) = (beaten(), Instant::now());
+            while beaten() == last {
+                assert!(since.elapsed() < Duration::from_secs(60), "seed {seed}: it hangs");
+                let all = random.below(3) == 0;
+                scribble(&file, &mut random, len, if all { 0..len } else { 96..100_000 });
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+        // It panics if the child has ended by itself, by a signal or with a complaint.
+        kill(child);
+    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use weald_hot::{Expected, Region, RegionOptions, Session, Swap};
 
+use crate::support::Random;
+
 /// Items that fit into the caches below, each of 96 bytes all in.
 const ITEMS: usize = 2000;
 
@@ -15,22 +17,6 @@ fn cache(bytes: u64) -> Region {
         ..Default::default()
     })
     .unwrap()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 11
-    }
-
-    fn fraction(&mut self) -> f64 {
-        self.next() as f64 / (1u64 << 53) as f64
-    }
 }
 
 /// A cache that is asked for keys and says whether it had them.
