@@ -132,6 +132,7 @@ fn etcd_conforms_and_outlives_one_server_of_three() {
 
     conforms("etcd", "endpoints", &addresses);
 
+    let item = |time, value: &str| weald_storage::Item::value(weald_storage::Version::new(time, 1), value);
     let store = store().unwrap();
     store.set(b"k", item(1, "before")).unwrap();
     servers.0[0].kill().unwrap();
