@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::{Core, now_ms};
 use crate::error::Result;
-use crate::ids::TreeId;
+use crate::ids::{BucketId, TreeId};
 use crate::merge::record;
 use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
@@ -73,6 +73,11 @@ impl<'t> Bucket<'t> {
             tree,
             record: record(&view.pages, view.roots, tree)?,
         })
+    }
+
+    /// What names the bucket for [`bucket_by_id`](crate::Readable::bucket_by_id), which is faster than by name.
+    pub fn id(&self) -> BucketId {
+        BucketId(self.tree)
     }
 
     /// A copy of the value of `key`.
