@@ -80,6 +80,11 @@ impl<'t> Bucket<'t> {
         BucketId(self.tree)
     }
 
+    /// The bucket of that id, wherever it is, found without its name. One that was deleted is empty.
+    pub fn bucket_by_id(&self, id: BucketId) -> Result<Bucket<'t>> {
+        Bucket::of(self.view, id.0)
+    }
+
     /// A copy of the value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         Ok(self.get_ref(key)?.map(<[u8]>::to_vec))

@@ -113,7 +113,7 @@ pub trait Readable {
         self.root().bucket(name)
     }
 
-    /// The bucket of that id, found without its name. One that was deleted is empty.
+    /// See [`Bucket::bucket_by_id`].
     ///
     /// ```
     /// # use weald_engine::{Database, Readable, Writable};
@@ -125,7 +125,7 @@ pub trait Readable {
     /// # Ok::<(), weald_engine::Error>(())
     /// ```
     fn bucket_by_id(&self, id: BucketId) -> Result<Bucket<'_>> {
-        Bucket::of(self.root().view, id.0)
+        self.root().bucket_by_id(id)
     }
 
     /// See [`Bucket::bucket_exists`].
