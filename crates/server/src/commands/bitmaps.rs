@@ -1,0 +1,5 @@
+//! Bitmaps.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! Times to live.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! Hashes.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];

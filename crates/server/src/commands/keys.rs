@@ -1,0 +1,5 @@
+//! Keys of any type.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! Lists.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! Sets.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! Sorted sets.
+
+use crate::registry::Command;
+
+pub(crate) const COMMANDS: &[Command] = &[];
