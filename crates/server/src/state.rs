@@ -23,4 +23,13 @@ impl State {
     pub(crate) fn notify(&mut self, event: Event, _name: &str, _key: &[u8], _db: usize) {
         if !self.notified.wants(event) {}
     }
+
+    /// All keys of a database are gone.
+    pub(crate) fn flushed(&mut self, _db: usize) {}
+
+    /// Two databases changed places.
+    pub(crate) fn swapped(&mut self, a: usize, b: usize) {
+        self.waiting.touched_all(a);
+        self.waiting.touched_all(b);
+    }
 }

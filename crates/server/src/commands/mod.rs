@@ -1,13 +1,23 @@
 //! The commands, a module for each family, and the list of their tables.
 
+mod args;
+mod bitfield;
 mod bitmaps;
 mod connection;
+mod decimal;
+mod dump;
 mod expiry;
 mod hashes;
 mod keys;
+mod lcs;
 mod lists;
+mod scan;
 mod sets;
+mod sort;
 mod strings;
+mod zcombine;
+mod zpops;
+mod zranges;
 mod zsets;
 
 use crate::registry::Command;
