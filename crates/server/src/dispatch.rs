@@ -39,13 +39,22 @@ pub(crate) struct Executor<'db> {
 }
 
 impl<'db> Executor<'db> {
-    pub(crate) fn new(db: &'db Database, state: State, now_ms: u64) -> Executor<'db> {
-        Executor {
-            keyspace: Keyspace::new(Tick::new(db)),
+    pub(crate) fn new(db: &'db Database, state: State, now_ms: u64) -> Result<Executor<'db>, CommandError> {
+        let mut keyspace = Keyspace::open(Tick::new(db), state.settings.databases)?;
+        keyspace.encodings = state.settings.encodings.clone();
+        Ok(Executor {
+            keyspace,
             state,
             now_ms,
             clock: Instant::now(),
-        }
+        })
+    }
+
+    /// A tick begins.
+    pub(crate) fn begin_tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.keyspace.now_ms = now_ms;
+        self.clock = Instant::now();
     }
 
     /// Runs the command of a client that was taken out of the list of clients. Its reply is at the end of `client.out` then.
@@ -209,7 +218,10 @@ impl<'db> Executor<'db> {
         while let Some(key) = self.state.waiting.next_ready() {
             for id in self.state.waiting.queue(&key) {
                 let there = self.keyspace.tick().prepare_read().is_ok()
-                    && self.keyspace.exists(key.0, &key.1, self.now_ms).unwrap_or(false);
+                    && self
+                        .keyspace
+                        .find(key.0, &key.1)
+                        .is_ok_and(|found| found.is_some());
                 if !there {
                     break;
                 }
@@ -279,14 +291,14 @@ impl<'db> Executor<'db> {
             let _ = self
                 .keyspace
                 .tick()
-                .commit(self.state.settings.durability_interval);
+                .finish(self.state.settings.durability_interval);
             return;
         }
         let began = Instant::now();
         let committed = self
             .keyspace
             .tick()
-            .commit(self.state.settings.durability_interval);
+            .finish(self.state.settings.durability_interval);
         let us = began.elapsed().as_micros() as u64;
         let stats = &self.state.stats;
         stats.commit_us.add(us);
@@ -438,7 +450,7 @@ pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
 fn prepare(call: &mut Call<'_, '_>, command: &Command) -> CommandResult {
     if command.flags.has(Flags::WRITE) {
         let durability = call.session.durability.unwrap_or(call.state.settings.durability);
-        call.keyspace.tick().prepare_write(durability)
+        call.keyspace.tick().begin_write(durability)
     } else if command.flags.touches_data() {
         Ok(call.keyspace.tick().prepare_read()?)
     } else {

@@ -23,6 +23,14 @@ impl Default for Users {
 }
 
 impl Users {
+    /// Only the user default.
+    pub(crate) fn new(all_channels: bool) -> Users {
+        Users {
+            all_channels,
+            ..Users::default()
+        }
+    }
+
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Arc<User>> {
         self.by_name.get(name)
     }

@@ -134,6 +134,7 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
         .settings()
         .map_err(|e| CommandError::new(format!("ERR CONFIG SET failed - {e}")))?;
     call.state.config = config;
+    call.keyspace.encodings = settings.encodings.clone();
     call.state.settings = settings;
     call.state.users.all_channels = call.state.config.text("acl-pubsub-default") == "allchannels";
     if seen.contains(&"requirepass") {

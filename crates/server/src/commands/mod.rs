@@ -1,29 +1,38 @@
 //! The commands, a module for each family, and the list of their tables.
 
 mod access;
+mod args;
+mod bitfield;
 mod bitmaps;
 mod buckets;
 mod client;
 mod command;
 mod configuration;
 mod connection;
-mod databases;
 mod debug;
+mod decimal;
 mod docs;
+mod dump;
 mod expiry;
 mod hashes;
 mod info;
 mod keys;
+mod lcs;
 mod lists;
 mod maintenance;
 mod memory;
 mod observe;
 mod pubsub;
+mod scan;
 mod sets;
+mod sort;
 mod strings;
 mod tracking;
 mod transactions;
 mod trees;
+mod zcombine;
+mod zpops;
+mod zranges;
 mod zsets;
 
 use crate::error::CommandError;
@@ -45,7 +54,6 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     command::COMMANDS,
     configuration::COMMANDS,
-    databases::COMMANDS,
     info::COMMANDS,
     maintenance::COMMANDS,
     memory::COMMANDS,

@@ -7,6 +7,7 @@ use weald_resp::Limits;
 
 use crate::config::memory::parse_bytes;
 use crate::config::{Config, ConfigError};
+use crate::keyspace::Encodings;
 use crate::notify::Notified;
 
 /// When a write is answered.
@@ -131,6 +132,7 @@ pub(crate) struct Settings {
     pub(crate) acl_log_len: usize,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) databases: usize,
+    pub(crate) encodings: Encodings,
     pub(crate) hz: u64,
 }
 
@@ -170,6 +172,16 @@ impl Settings {
             acl_log_len: config.number("acllog-max-len") as usize,
             keepalive: (keepalive > 0).then(|| Duration::from_secs(keepalive)),
             databases: config.number("databases") as usize,
+            encodings: Encodings {
+                hash_entries: config.number("hash-max-listpack-entries") as u64,
+                hash_value: config.number("hash-max-listpack-value") as usize,
+                set_entries: config.number("set-max-listpack-entries") as u64,
+                set_value: config.number("set-max-listpack-value") as usize,
+                intset_entries: config.number("set-max-intset-entries") as u64,
+                zset_entries: config.number("zset-max-listpack-entries") as u64,
+                zset_value: config.number("zset-max-listpack-value") as usize,
+                list_size: config.number("list-max-listpack-size"),
+            },
             hz: config.number("hz") as u64,
         })
     }

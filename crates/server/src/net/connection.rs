@@ -43,6 +43,14 @@ impl Connection {
         }
     }
 
+    /// That of another thread, which gets one reply.
+    pub(crate) fn of_thread(answer: SyncSender<Frame>) -> Connection {
+        Connection {
+            answer: Some(answer),
+            ..Connection::default()
+        }
+    }
+
     /// Reads what is there, at most a buffer full; `None` where nothing is.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let Some(stream) = &mut self.stream else {

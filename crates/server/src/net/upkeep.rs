@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::Durability;
+use crate::dispatch::Executor;
+use crate::error::CommandError;
 use crate::net::event_loop::EventLoop;
-use crate::notify::Event;
 use crate::session::{ClientId, Link};
 
 /// Keys that are deleted at once because their time is up.
 const EXPIRED_PER_TURN: usize = 200;
+
+/// Elements of deleted keys that are deleted at once.
+const RECLAIMED_PER_TURN: usize = 2000;
 
 /// What counters were a second ago.
 #[derive(Default)]
@@ -134,36 +139,35 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Deletes keys whose time is up, so that those who listen are told, and those who watch.
+    /// Deletes keys whose time is up, so that those who listen are told, and those who watch; and some of what belonged to deleted keys.
     fn expire_keys(&mut self) {
         let executor = &mut self.executor;
-        if executor.state.no_active_expiry || executor.keyspace.tick().prepare_read().is_err() {
-            return;
+        let more = sweep(executor).unwrap_or_else(|e| {
+            executor
+                .keyspace
+                .tick()
+                .fail(format!("MISCONF what has expired can't be deleted: {e}"));
+            false
+        });
+        for (db, key) in executor.keyspace.take_lapsed() {
+            executor.state.expired(db, &key);
         }
-        let expired = match executor.keyspace.next_expired(executor.now_ms, EXPIRED_PER_TURN) {
-            Ok(expired) if !expired.is_empty() => expired,
-            Ok(_) => return,
-            Err(e) => return log::warn!("can't look for keys that have expired: {e}"),
-        };
-        let durability = crate::config::Durability::None;
-        if executor.keyspace.tick().prepare_write(durability).is_err() {
-            return;
-        }
-        for (db, key) in &expired {
-            match executor.keyspace.remove(*db, key) {
-                Ok(_) => {
-                    executor.state.stats.expired_keys.add(1);
-                    executor.state.touched(*db, key, ClientId(0));
-                    executor.state.notify(Event::EXPIRED, "expired", key, *db);
-                }
-                Err(e) => {
-                    executor.keyspace.tick().fail(crate::tick::failure(&e));
-                    return;
-                }
-            }
-        }
-        if expired.len() == EXPIRED_PER_TURN {
+        if more {
             self.next_upkeep = Instant::now();
         }
     }
+}
+
+/// Whether there is more to delete.
+fn sweep(executor: &mut Executor<'_>) -> Result<bool, CommandError> {
+    executor.keyspace.tick().prepare_read()?;
+    let lapsed = !executor.state.no_active_expiry && executor.keyspace.has_lapsed()?;
+    let garbage = executor.keyspace.has_garbage()?;
+    if !lapsed && !garbage {
+        return Ok(false);
+    }
+    executor.keyspace.tick().begin_write(Durability::None)?;
+    let more_lapsed = lapsed && executor.keyspace.expire_some(EXPIRED_PER_TURN)?;
+    let more_garbage = garbage && executor.keyspace.reclaim_some(RECLAIMED_PER_TURN)?;
+    Ok(more_lapsed || more_garbage)
 }

@@ -91,6 +91,10 @@ impl Command {
         Command { action, ..self }
     }
 
+    pub(crate) const fn arity(self, arity: i32) -> Command {
+        Command { arity, ..self }
+    }
+
     pub(crate) const fn flags(self, flags: Flags) -> Command {
         Command { flags, ..self }
     }
