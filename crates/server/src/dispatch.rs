@@ -577,3 +577,6 @@ pub(crate) fn quoted(bytes: &[u8]) -> String {
     text.push('"');
     text
 }
+
+#[cfg(test)]
+mod tests;

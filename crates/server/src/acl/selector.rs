@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::commands::absent_family;
 use crate::glob;
 use crate::registry::{Access, Category, Command, CommandId, Found, registry};
 
@@ -221,6 +222,12 @@ impl Selector {
         }
         if let Some(found) = registry().find(lower) {
             self.set_command(found, allowed);
+            self.add_rule(allowed, text);
+            return Ok(());
+        }
+        let name = text.split_once('|').map_or(text, |(name, _)| name);
+        if absent_family(name.as_bytes()).is_some() {
+            // A rule on a command of Redis that is not there has nothing to allow, and does no harm.
             self.add_rule(allowed, text);
             return Ok(());
         }
