@@ -50,6 +50,15 @@ impl CommandError {
     }
 }
 
+impl std::fmt::Display for CommandError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CommandError::Refused(text) => f.write_str(text),
+            CommandError::Engine(e) => e.fmt(f),
+        }
+    }
+}
+
 impl From<weald_engine::Error> for CommandError {
     fn from(e: weald_engine::Error) -> CommandError {
         CommandError::Engine(Box::new(e))

@@ -1,14 +1,24 @@
 //! The one transaction of a tick of the event loop.
 //!
 //! All commands of a tick read and write in it, in their order: the first that writes makes it a [`WriteTx`], whose staged writes those
-//! after it see. It is committed once, before any reply of the tick is sent.
+//! after it see. It is committed once, before any reply of the tick is sent. If the engine fails in the middle of a command that writes, what that
+//! command had staged can't be told from what those before it had: the tick has failed then, and nothing of it is kept.
 
-use weald_engine::{Bucket, Database, Error, ReadTx, Readable, Result, SyncPolicy, WriteTx};
+use std::time::Duration;
+
+use weald_engine::{Bucket, Database, Error, ReadTx, Readable, Result, WriteTx};
+
+use crate::config::Durability;
+use crate::error::CommandError;
 
 /// The transaction of a tick.
 pub(crate) struct Tick<'db> {
     db: &'db Database,
     tx: Tx<'db>,
+    /// The strictest that was asked for.
+    durability: Durability,
+    /// Why nothing of the tick can be kept.
+    failed: Option<String>,
 }
 
 enum Tx<'db> {
@@ -20,7 +30,12 @@ enum Tx<'db> {
 impl<'db> Tick<'db> {
     /// Nothing is begun yet.
     pub(crate) fn new(db: &'db Database) -> Tick<'db> {
-        Tick { db, tx: Tx::Idle }
+        Tick {
+            db,
+            tx: Tx::Idle,
+            durability: Durability::None,
+            failed: None,
+        }
     }
 
     /// The database.
@@ -39,17 +54,22 @@ impl<'db> Tick<'db> {
 
     /// Begins what a command needs that writes.
     #[inline]
-    pub(crate) fn prepare_write(&mut self) -> Result<()> {
+    pub(crate) fn prepare_write(&mut self, durability: Durability) -> Result<(), CommandError> {
         if !matches!(self.tx, Tx::Write(_)) {
+            if let Some(why) = &self.failed {
+                return Err(CommandError::new(why.clone()));
+            }
             self.tx = Tx::Idle;
             self.tx = Tx::Write(self.db.write()?);
         }
+        self.durability = self.durability.max(durability);
         Ok(())
     }
 
-    /// Whether commands of the tick may have written.
+    /// Whether replies stand on writes that may yet fail.
+    #[inline]
     pub(crate) fn is_writing(&self) -> bool {
-        matches!(self.tx, Tx::Write(_))
+        matches!(self.tx, Tx::Write(_)) || self.failed.is_some()
     }
 
     /// The root bucket as it is with the writes of the tick.
@@ -71,16 +91,33 @@ impl<'db> Tick<'db> {
         }
     }
 
-    /// Ends the tick, and makes what it wrote as durable as asked.
-    pub(crate) fn commit(&mut self, policy: SyncPolicy) -> Result<()> {
-        match std::mem::replace(&mut self.tx, Tx::Idle) {
-            Tx::Write(tx) => tx.commit_with(policy).map(drop),
-            _ => Ok(()),
-        }
+    /// Nothing of the tick is kept.
+    pub(crate) fn fail(&mut self, why: String) {
+        self.tx = Tx::Idle;
+        self.failed.get_or_insert(why);
     }
 
-    /// Ends the tick without its writes.
-    pub(crate) fn roll_back(&mut self) {
-        self.tx = Tx::Idle;
+    /// Ends the tick: what it wrote is as durable as was asked. Whether it wrote anything; an error for all who wrote if nothing is kept.
+    pub(crate) fn commit(&mut self, interval: Duration) -> Result<bool, String> {
+        let tx = std::mem::replace(&mut self.tx, Tx::Idle);
+        let durability = std::mem::replace(&mut self.durability, Durability::None);
+        match (self.failed.take(), tx) {
+            (Some(why), _) => Err(why),
+            (None, Tx::Write(tx)) => match tx.commit_with(durability.policy(interval)) {
+                Ok(_) => Ok(true),
+                Err(e) => Err(failure(&e)),
+            },
+            (None, _) => Ok(false),
+        }
+    }
+}
+
+/// What clients are told whose writes were not kept.
+pub(crate) fn failure(e: &Error) -> String {
+    match e {
+        Error::DiskFull { .. } | Error::Io(_) | Error::Poisoned(_) => {
+            format!("MISCONF Weald can't write to the disk, nothing was changed: {e}")
+        }
+        e => format!("ERR nothing was changed: {e}"),
     }
 }

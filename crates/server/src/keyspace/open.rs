@@ -7,9 +7,6 @@ use crate::keyspace::record::damaged;
 use crate::keyspace::{Buckets, Encodings, Keyspace, Result};
 use crate::tick::Tick;
 
-/// How many databases `SELECT` chooses among if nothing else is said.
-pub(crate) const DATABASES: usize = 16;
-
 /// The bucket that all of this is in.
 const NAME: &[u8] = b"redis";
 const FORMAT: u64 = 1;
@@ -23,9 +20,8 @@ const ORDER_KEY: &[u8] = b"order";
 
 impl<'db> Keyspace<'db> {
     /// The keyspace in the tick's database, begun if there is none yet.
-    pub(crate) fn open(mut tick: Tick<'db>, databases: usize) -> Result<Keyspace<'db>> {
+    pub(crate) fn open(tick: Tick<'db>, databases: usize) -> Result<Keyspace<'db>> {
         let db: &'db Database = tick.db();
-        tick.roll_back();
         let mut random = fastrand::Rng::new();
         let mut tx = db.write()?;
         let mut top = tx.create_bucket_if_absent(NAME)?;
@@ -106,7 +102,7 @@ impl<'db> Keyspace<'db> {
     }
 
     /// Two databases change places.
-    pub(crate) fn swap(&mut self, a: usize, b: usize) -> Result<()> {
+    pub(crate) fn swap_db(&mut self, a: usize, b: usize) -> Result<()> {
         let mut order = self.order.clone();
         order.swap(a, b);
         let bytes: Vec<u8> = order

@@ -31,6 +31,16 @@ impl Flags {
     /// It reads keys, though it has none of its own that say so: a snapshot is ready for it.
     pub(crate) const READS: Flags = Flags(1 << 17);
 
+    /// It has transactions of its own: that of the tick is committed before it begins.
+    pub(crate) const ALONE: Flags = Flags(1 << 18);
+    /// It is run at once within `MULTI`.
+    pub(crate) const NOT_QUEUED: Flags = Flags(1 << 19);
+    /// A client of RESP2 may send it that has subscribed to something.
+    pub(crate) const WHILE_LISTENING: Flags = Flags(1 << 20);
+
+    /// `CLIENT PAUSE WRITE` stops it, though it writes nothing.
+    pub(crate) const PAUSED: Flags = Flags(1 << 21);
+
     /// With the names of `COMMAND INFO`.
     pub(crate) const NAMED: &[(Flags, &str)] = &[
         (Flags::WRITE, "write"),
@@ -64,6 +74,11 @@ impl Flags {
     /// Whether all of `other` are among these.
     pub(crate) const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether its reply tells of data.
+    pub(crate) const fn touches_data(self) -> bool {
+        self.0 & (Flags::WRITE.0 | Flags::READONLY.0 | Flags::READS.0) != 0
     }
 }
 

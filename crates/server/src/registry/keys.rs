@@ -24,15 +24,6 @@ impl Access {
     pub(crate) const fn writes(self) -> bool {
         !matches!(self, Access::Read)
     }
-
-    pub(crate) const fn flag(self) -> &'static str {
-        match self {
-            Access::Read => "RO",
-            Access::Update => "RW",
-            Access::Overwrite => "OW",
-            Access::Remove => "RM",
-        }
-    }
 }
 
 /// Where keys stand among the arguments. The command's name is argument 0.

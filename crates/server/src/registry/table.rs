@@ -17,8 +17,8 @@ pub(crate) type Handler = fn(&mut Call<'_, '_>) -> CommandResult;
 pub(crate) enum Action {
     /// This.
     Run(Handler),
-    /// What its second word says. Their names are of the form `client|list`.
-    Container(&'static [Command]),
+    /// What its second word says. Their names are of the form `client|list`. Some do something without one as well.
+    Container(&'static [Command], Option<Handler>),
 }
 
 /// All that is known of a command.
@@ -30,7 +30,7 @@ pub(crate) struct Command {
     pub(crate) arity: i32,
     pub(crate) flags: Flags,
     pub(crate) keys: &'static [KeySpec],
-    extra: Category,
+    pub(crate) extra: Category,
     pub(crate) group: Group,
     /// The version of Redis that had it first.
     pub(crate) since: &'static str,
@@ -78,8 +78,17 @@ impl Command {
             group,
             since,
             summary,
-            action: Action::Container(subcommands),
+            action: Action::Container(subcommands, None),
         }
+    }
+
+    /// What a container does without a second word.
+    pub(crate) const fn alone(self, handler: Handler) -> Command {
+        let action = match self.action {
+            Action::Container(subcommands, _) => Action::Container(subcommands, Some(handler)),
+            Action::Run(_) => Action::Run(handler),
+        };
+        Command { action, ..self }
     }
 
     pub(crate) const fn flags(self, flags: Flags) -> Command {
@@ -113,7 +122,7 @@ impl Command {
     /// Its subcommands.
     pub(crate) fn subcommands(&self) -> &'static [Command] {
         match self.action {
-            Action::Container(subcommands) => subcommands,
+            Action::Container(subcommands, _) => subcommands,
             Action::Run(_) => &[],
         }
     }

@@ -5,9 +5,11 @@ mod keys;
 mod large;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 
+use crate::config::Durability;
 use crate::keyspace::{Keyspace, Result};
 use crate::tick::Tick;
 
@@ -37,21 +39,29 @@ impl Store {
 fn keyspace(db: &Database) -> Keyspace<'_> {
     let mut keyspace = Keyspace::open(Tick::new(db), 16).expect("the keyspace opens");
     keyspace.now_ms = 1_000_000;
-    keyspace.tick().prepare_write().expect("a transaction begins");
+    begin_tick(&mut keyspace);
     keyspace
+}
+
+fn begin_tick(keyspace: &mut Keyspace<'_>) {
+    keyspace
+        .tick()
+        .prepare_write(Durability::None)
+        .expect("a transaction begins");
 }
 
 fn end_tick(keyspace: &mut Keyspace<'_>, commit: bool) {
     if commit {
+        keyspace.tick().commit(Duration::ZERO).expect("the tick commits");
+    } else {
+        keyspace.tick().fail("it is rolled back".to_owned());
         keyspace
             .tick()
-            .commit(SyncPolicy::None)
-            .expect("the tick commits");
-    } else {
-        keyspace.tick().roll_back();
+            .commit(Duration::ZERO)
+            .expect_err("it was rolled back");
         keyspace.forget();
     }
-    keyspace.tick().prepare_write().expect("a transaction begins");
+    begin_tick(keyspace);
 }
 
 fn ok<T>(result: Result<T>) -> T {
