@@ -12,7 +12,7 @@
 //! - To wait for keys it writes no reply and returns [`Call::block_on`]. It is then run again, from its beginning and with the same arguments, each time one of these
 //!   keys was touched, until it writes a reply; [`Call::is_retry`] tells. Within `MULTI` it gets the reply of a timeout at once.
 
-use weald_resp::{Protocol, Reply};
+use weald_resp::Reply;
 
 use crate::blocking::{Blocked, TimeoutReply};
 use crate::error::CommandResult;
@@ -45,16 +45,6 @@ pub(crate) struct Call<'c, 'db> {
 }
 
 impl<'c> Call<'c, '_> {
-    /// The database that the client has selected.
-    pub(crate) fn db(&self) -> usize {
-        self.session.db
-    }
-
-    /// Whether the client speaks RESP3.
-    pub(crate) fn is_resp3(&self) -> bool {
-        self.session.protocol == Protocol::Resp3
-    }
-
     /// Whether the command was blocked and is run again because a key was touched: it is to go on waiting where at first it would give an
     /// error because of a key's type.
     pub(crate) fn is_retry(&self) -> bool {

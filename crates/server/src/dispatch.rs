@@ -16,9 +16,8 @@ use crate::call::Call;
 use crate::clients::Client;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
-use crate::notify::Event;
 use crate::registry::{Action, Command, Flags, Found, registry};
-use crate::session::{ClientId, Queued, ReplyMode, Session};
+use crate::session::{Queued, ReplyMode, Session};
 use crate::slowlog::redacted;
 use crate::state::State;
 use crate::tick::{Tick, failure};
@@ -42,7 +41,6 @@ pub(crate) struct Executor<'db> {
 impl<'db> Executor<'db> {
     pub(crate) fn new(db: &'db Database, state: State, now_ms: u64) -> Result<Executor<'db>, CommandError> {
         let mut keyspace = Keyspace::open(Tick::new(db), state.settings.databases)?;
-        keyspace.now_ms = now_ms;
         keyspace.encodings = state.settings.encodings.clone();
         Ok(Executor {
             keyspace,
@@ -50,6 +48,13 @@ impl<'db> Executor<'db> {
             now_ms,
             clock: Instant::now(),
         })
+    }
+
+    /// A tick begins.
+    pub(crate) fn begin_tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.keyspace.now_ms = now_ms;
+        self.clock = Instant::now();
     }
 
     /// Runs the command of a client that was taken out of the list of clients. Its reply is at the end of `client.out` then.
@@ -213,7 +218,10 @@ impl<'db> Executor<'db> {
         while let Some(key) = self.state.waiting.next_ready() {
             for id in self.state.waiting.queue(&key) {
                 let there = self.keyspace.tick().prepare_read().is_ok()
-                    && self.keyspace.exists(key.0, &key.1, self.now_ms).unwrap_or(false);
+                    && self
+                        .keyspace
+                        .find(key.0, &key.1)
+                        .is_ok_and(|found| found.is_some());
                 if !there {
                     break;
                 }
@@ -283,14 +291,14 @@ impl<'db> Executor<'db> {
             let _ = self
                 .keyspace
                 .tick()
-                .commit(self.state.settings.durability_interval);
+                .finish(self.state.settings.durability_interval);
             return;
         }
         let began = Instant::now();
         let committed = self
             .keyspace
             .tick()
-            .commit(self.state.settings.durability_interval);
+            .finish(self.state.settings.durability_interval);
         let us = began.elapsed().as_micros() as u64;
         let stats = &self.state.stats;
         stats.commit_us.add(us);
@@ -412,7 +420,6 @@ fn skip(client: &mut Client, start: usize) {
 pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
     let command = call.found.command;
     let mark = call.reply.len();
-    call.keyspace.now_ms = call.now_ms;
     let result = prepare(call, command).and_then(|()| match command.action {
         Action::Run(handler) | Action::Container(_, Some(handler)) => handler(call),
         Action::Container(_, None) => Err(CommandError::arity(command.name)),
@@ -429,7 +436,6 @@ pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
     } else if !call.state.tracking.is_empty() {
         remember(call);
     }
-    tell_lapsed(call.keyspace, call.state);
     let now = Instant::now();
     count(
         call,
@@ -440,20 +446,11 @@ pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
     now
 }
 
-/// Tells of keys that were found to have expired and were deleted.
-pub(crate) fn tell_lapsed(keyspace: &mut Keyspace<'_>, state: &mut State) {
-    for (db, key) in keyspace.take_lapsed() {
-        state.stats.expired_keys.add(1);
-        state.touched(db, &key, ClientId(0));
-        state.notify(Event::EXPIRED, "expired", &key, db);
-    }
-}
-
 #[inline]
 fn prepare(call: &mut Call<'_, '_>, command: &Command) -> CommandResult {
     if command.flags.has(Flags::WRITE) {
         let durability = call.session.durability.unwrap_or(call.state.settings.durability);
-        call.keyspace.tick().prepare_write(durability)
+        call.keyspace.tick().begin_write(durability)
     } else if command.flags.touches_data() {
         Ok(call.keyspace.tick().prepare_read()?)
     } else {

@@ -151,7 +151,8 @@ impl Server {
             what: "serve".to_owned(),
             source,
         };
-        let mut event_loop = EventLoop::new(poll, listeners, messages, &db, state).map_err(system)?;
+        let mut event_loop = EventLoop::new(poll, listeners, messages, &db, state)
+            .map_err(|e| ConfigError::Refused(format!("the data can't be served: {e}")))?;
         let ending = event_loop.run().map_err(system)?;
         drop(event_loop);
         drop(handle);
@@ -172,10 +173,7 @@ impl Server {
 fn users(config: &Config) -> Result<Users, StartError> {
     let all_channels = config.text("acl-pubsub-default") == "allchannels";
     let path = config.text("aclfile");
-    let mut users = Users {
-        all_channels,
-        ..Users::default()
-    };
+    let mut users = Users::new(all_channels);
     if !path.is_empty() && Path::new(path).exists() {
         users = Users::load(Path::new(path), all_channels).map_err(ConfigError::Refused)?;
     }

@@ -80,10 +80,7 @@ impl State {
         State {
             db,
             trees: None,
-            users: Users {
-                all_channels: config.text("acl-pubsub-default") == "allchannels",
-                ..Users::default()
-            },
+            users: Users::new(config.text("acl-pubsub-default") == "allchannels"),
             config,
             settings,
             clients: Clients::default(),
@@ -124,6 +121,28 @@ impl State {
         if !self.tracking.is_empty() {
             self.tracking.touched(&mut self.clients, key, by);
         }
+    }
+
+    /// A key was deleted because its time was up.
+    pub(crate) fn expired(&mut self, db: usize, key: &[u8]) {
+        self.stats.expired_keys.add(1);
+        self.touched(db, key, ClientId(0));
+        self.notify(Event::EXPIRED, "expired", key, db);
+    }
+
+    /// All keys of a database are gone.
+    pub(crate) fn flushed(&mut self, db: usize) {
+        self.watches.flushed(db);
+        self.tracking.touched_all(&mut self.clients);
+    }
+
+    /// Two databases changed places.
+    pub(crate) fn swapped(&mut self, a: usize, b: usize) {
+        for db in [a, b] {
+            self.watches.touched_all(db);
+            self.waiting.touched_all(db);
+        }
+        self.tracking.touched_all(&mut self.clients);
     }
 
     /// An event of a key.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use weald_engine::{Bucket, Database, Error, ReadTx, Readable, Result, WriteTx};
+use weald_engine::{Bucket, Database, Error, ReadTx, Readable, Result, SyncPolicy, WriteTx};
 
 use crate::config::Durability;
 use crate::error::CommandError;
@@ -54,14 +54,21 @@ impl<'db> Tick<'db> {
 
     /// Begins what a command needs that writes.
     #[inline]
-    pub(crate) fn prepare_write(&mut self, durability: Durability) -> Result<(), CommandError> {
+    pub(crate) fn prepare_write(&mut self) -> Result<()> {
         if !matches!(self.tx, Tx::Write(_)) {
-            if let Some(why) = &self.failed {
-                return Err(CommandError::new(why.clone()));
-            }
             self.tx = Tx::Idle;
             self.tx = Tx::Write(self.db.write()?);
         }
+        Ok(())
+    }
+
+    /// The same, for writes that are to be that durable.
+    #[inline]
+    pub(crate) fn begin_write(&mut self, durability: Durability) -> Result<(), CommandError> {
+        if let Some(why) = &self.failed {
+            return Err(CommandError::new(why.clone()));
+        }
+        self.prepare_write()?;
         self.durability = self.durability.max(durability);
         Ok(())
     }
@@ -98,17 +105,29 @@ impl<'db> Tick<'db> {
     }
 
     /// Ends the tick: what it wrote is as durable as was asked. Whether it wrote anything; an error for all who wrote if nothing is kept.
-    pub(crate) fn commit(&mut self, interval: Duration) -> Result<bool, String> {
-        let tx = std::mem::replace(&mut self.tx, Tx::Idle);
+    pub(crate) fn finish(&mut self, interval: Duration) -> Result<bool, String> {
         let durability = std::mem::replace(&mut self.durability, Durability::None);
-        match (self.failed.take(), tx) {
-            (Some(why), _) => Err(why),
-            (None, Tx::Write(tx)) => match tx.commit_with(durability.policy(interval)) {
-                Ok(_) => Ok(true),
-                Err(e) => Err(failure(&e)),
-            },
-            (None, _) => Ok(false),
+        if let Some(why) = self.failed.take() {
+            self.roll_back();
+            return Err(why);
         }
+        let writes = self.is_writing();
+        self.commit(durability.policy(interval))
+            .map_err(|e| failure(&e))?;
+        Ok(writes)
+    }
+
+    /// Ends the tick, and makes what it wrote as durable as asked.
+    pub(crate) fn commit(&mut self, policy: SyncPolicy) -> Result<()> {
+        match std::mem::replace(&mut self.tx, Tx::Idle) {
+            Tx::Write(tx) => tx.commit_with(policy).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the tick without its writes.
+    pub(crate) fn roll_back(&mut self) {
+        self.tx = Tx::Idle;
     }
 }
 

@@ -7,13 +7,17 @@ use crate::session::ClientId;
 /// Which clients watch which keys, and whose keys were changed since.
 #[derive(Default)]
 pub(crate) struct Watches {
-    by_key: HashMap<(usize, Vec<u8>), Vec<ClientId>>,
+    /// With whether the key was there when it began to be watched.
+    by_key: HashMap<(usize, Vec<u8>), Vec<(ClientId, bool)>>,
     dirty: HashSet<ClientId>,
 }
 
 impl Watches {
-    pub(crate) fn add(&mut self, client: ClientId, db: usize, key: &[u8]) {
-        self.by_key.entry((db, key.to_vec())).or_default().push(client);
+    pub(crate) fn add(&mut self, client: ClientId, db: usize, key: &[u8], existed: bool) {
+        self.by_key
+            .entry((db, key.to_vec()))
+            .or_default()
+            .push((client, existed));
     }
 
     /// A client watches nothing any more.
@@ -21,7 +25,7 @@ impl Watches {
         for (db, key) in keys {
             let key = (db, key.to_vec());
             if let Some(clients) = self.by_key.get_mut(&key) {
-                clients.retain(|watching| *watching != client);
+                clients.retain(|(watching, _)| *watching != client);
                 if clients.is_empty() {
                     self.by_key.remove(&key);
                 }
@@ -37,17 +41,29 @@ impl Watches {
             return;
         }
         if let Some(clients) = self.by_key.get(&(db, key.to_vec())) {
-            self.dirty.extend(clients);
+            self.dirty.extend(clients.iter().map(|(client, _)| client));
         }
     }
 
-    /// Keys of a database that somebody watches.
-    pub(crate) fn keys(&self, db: usize) -> Vec<Vec<u8>> {
-        self.by_key
-            .keys()
-            .filter(|key| key.0 == db)
-            .map(|key| key.1.clone())
-            .collect()
+    /// All keys of a database are gone: for those that were not there nothing has changed.
+    pub(crate) fn flushed(&mut self, db: usize) {
+        let watching = self
+            .by_key
+            .iter()
+            .filter(|(key, _)| key.0 == db)
+            .flat_map(|(_, clients)| clients);
+        self.dirty
+            .extend(watching.filter(|(_, existed)| *existed).map(|(client, _)| client));
+    }
+
+    /// All keys of a database may have changed.
+    pub(crate) fn touched_all(&mut self, db: usize) {
+        let watching = self
+            .by_key
+            .iter()
+            .filter(|(key, _)| key.0 == db)
+            .flat_map(|(_, clients)| clients);
+        self.dirty.extend(watching.map(|(client, _)| client));
     }
 
     /// Whether a key that a client watches was changed.

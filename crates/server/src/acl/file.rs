@@ -10,10 +10,7 @@ const BYTES_MAX: u64 = 16 << 20;
 impl Users {
     /// Reads users from a file's text. The user default keeps its state where the text does not name it.
     pub(crate) fn parse(text: &str, all_channels: bool) -> Result<Users, String> {
-        let mut users = Users {
-            all_channels,
-            ..Users::default()
-        };
+        let mut users = Users::new(all_channels);
         let mut seen = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let number = number + 1;

@@ -7,7 +7,7 @@ use crate::acl::User;
 
 /// All users. There is always one of the name `default`.
 pub(crate) struct Users {
-    pub(crate) by_name: BTreeMap<Vec<u8>, Arc<User>>,
+    by_name: BTreeMap<Vec<u8>, Arc<User>>,
     /// Whether users that are made may use all channels.
     pub(crate) all_channels: bool,
 }
@@ -23,6 +23,14 @@ impl Default for Users {
 }
 
 impl Users {
+    /// Only the user default.
+    pub(crate) fn new(all_channels: bool) -> Users {
+        Users {
+            all_channels,
+            ..Users::default()
+        }
+    }
+
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Arc<User>> {
         self.by_name.get(name)
     }

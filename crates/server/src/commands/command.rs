@@ -11,69 +11,67 @@ use crate::registry::{Access, Category, Command, Flags, Found, Group, KeySpec, P
 
 const PLAIN: Flags = Flags::LOADING.and(Flags::STALE);
 
-pub(crate) const COMMANDS: &[Command] = &[Command {
-    arity: -1,
-    ..Command::container(
-        "command",
-        Group::Server,
-        "2.8.13",
-        "Returns detailed information about all commands.",
-        &[
-            sub(
-                "command|count",
-                2,
-                "2.8.13",
-                "Returns a count of commands.",
-                count,
-            ),
-            sub(
-                "command|docs",
-                -2,
-                "7.0.0",
-                "Returns documentary information about one, multiple or all commands.",
-                docs,
-            ),
-            sub(
-                "command|getkeys",
-                -3,
-                "2.8.13",
-                "Extracts the key names from an arbitrary command.",
-                getkeys,
-            ),
-            sub(
-                "command|getkeysandflags",
-                -3,
-                "7.0.0",
-                "Extracts the key names and access flags for an arbitrary command.",
-                getkeysandflags,
-            ),
-            sub(
-                "command|info",
-                -2,
-                "2.8.13",
-                "Returns information about one, multiple or all commands.",
-                info,
-            ),
-            sub(
-                "command|list",
-                -2,
-                "7.0.0",
-                "Returns a list of command names.",
-                list,
-            ),
-            sub(
-                "command|help",
-                2,
-                "5.0.0",
-                "Returns helpful text about the different subcommands.",
-                help,
-            ),
-        ],
-    )
-    .alone(all)
-    .flags(PLAIN)
-    .acl(Category::CONNECTION)
-}];
+pub(crate) const COMMANDS: &[Command] = &[Command::container(
+    "command",
+    Group::Server,
+    "2.8.13",
+    "Returns detailed information about all commands.",
+    &[
+        sub(
+            "command|count",
+            2,
+            "2.8.13",
+            "Returns a count of commands.",
+            count,
+        ),
+        sub(
+            "command|docs",
+            -2,
+            "7.0.0",
+            "Returns documentary information about one, multiple or all commands.",
+            docs,
+        ),
+        sub(
+            "command|getkeys",
+            -3,
+            "2.8.13",
+            "Extracts the key names from an arbitrary command.",
+            getkeys,
+        ),
+        sub(
+            "command|getkeysandflags",
+            -3,
+            "7.0.0",
+            "Extracts the key names and access flags for an arbitrary command.",
+            getkeysandflags,
+        ),
+        sub(
+            "command|info",
+            -2,
+            "2.8.13",
+            "Returns information about one, multiple or all commands.",
+            info,
+        ),
+        sub(
+            "command|list",
+            -2,
+            "7.0.0",
+            "Returns a list of command names.",
+            list,
+        ),
+        sub(
+            "command|help",
+            2,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        ),
+    ],
+)
+.alone(all)
+.flags(PLAIN)
+.acl(Category::CONNECTION)
+.arity(-1)];
 
 const fn sub(
     name: &'static str,
@@ -253,11 +251,6 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
             reply.integer(from as i64);
             reply.bulk(b"find_keys");
             spec_of(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
-        }
-        Place::Found(_) => {
-            spec_of(reply, "unknown", &[]);
-            reply.bulk(b"find_keys");
-            spec_of(reply, "unknown", &[]);
         }
     }
 }

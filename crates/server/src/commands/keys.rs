@@ -178,6 +178,42 @@ pub(crate) const COMMANDS: &[Command] = &[
         "Tells how a value is kept.",
         OBJECT,
     ),
+    Command::new(
+        "dbsize",
+        1,
+        Group::Server,
+        "1.0.0",
+        "Returns the number of keys.",
+        dbsize,
+    )
+    .flags(READ_FAST),
+    Command::new(
+        "flushdb",
+        -1,
+        Group::Server,
+        "1.0.0",
+        "Deletes all keys of the database.",
+        flushdb,
+    )
+    .flags(WRITE),
+    Command::new(
+        "flushall",
+        -1,
+        Group::Server,
+        "1.0.0",
+        "Deletes all keys.",
+        flushall,
+    )
+    .flags(WRITE),
+    Command::new(
+        "swapdb",
+        3,
+        Group::Server,
+        "4.0.0",
+        "Lets two databases change places.",
+        swapdb,
+    )
+    .flags(WRITE_FAST),
 ];
 
 const OBJECT: &[Command] = &[
@@ -420,5 +456,54 @@ fn object_help(call: &mut Call<'_, '_>) -> CommandResult {
     ];
     call.reply.array(lines.len());
     lines.iter().for_each(|line| call.reply.simple(line));
+    Ok(())
+}
+
+fn dbsize(call: &mut Call<'_, '_>) -> CommandResult {
+    let len = call.keyspace.len(call.session.db)?;
+    call.reply.integer(len as i64);
+    Ok(())
+}
+
+/// Deletes all keys of some databases.
+fn flush(call: &mut Call<'_, '_>, databases: std::ops::Range<usize>) -> CommandResult {
+    match &call.args[1..] {
+        [] => {}
+        [word] if is_word(word, "async") || is_word(word, "sync") => {}
+        _ => return Err(CommandError::syntax()),
+    }
+    for db in databases {
+        call.keyspace.flush(db)?;
+        call.state.flushed(db);
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn flushdb(call: &mut Call<'_, '_>) -> CommandResult {
+    let db = call.session.db;
+    flush(call, db..db + 1)
+}
+
+fn flushall(call: &mut Call<'_, '_>) -> CommandResult {
+    let all = 0..call.keyspace.databases();
+    flush(call, all)
+}
+
+fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
+    let number = |arg: &[u8], error: &'static str| {
+        let number = weald_resp::parse_i64(arg).ok_or_else(|| CommandError::new(error))?;
+        usize::try_from(number)
+            .ok()
+            .filter(|number| *number < call.keyspace.databases())
+            .ok_or_else(|| CommandError::new("ERR DB index is out of range"))
+    };
+    let a = number(call.args[1], "ERR invalid first DB index")?;
+    let b = number(call.args[2], "ERR invalid second DB index")?;
+    if a != b {
+        call.keyspace.swap(a, b)?;
+        call.state.swapped(a, b);
+    }
+    call.reply.ok();
     Ok(())
 }

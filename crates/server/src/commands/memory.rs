@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::commands::info::process_memory;
 use crate::commands::{integer, is};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Record;
 use crate::registry::{Access, Command, Flags, Group, KeySpec};
 
 pub(crate) const COMMANDS: &[Command] = &[Command::container(
@@ -67,22 +68,35 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container(
 )];
 
 fn usage(call: &mut Call<'_, '_>) -> CommandResult {
-    let samples = match &call.args[3..] {
-        [] => 5,
-        [word, count] if is(word, "samples") => {
-            let count = integer(count)?;
-            usize::try_from(count).map_err(|_| CommandError::syntax())?
-        }
+    match &call.args[3..] {
+        [] => {}
+        [word, count] if is(word, "samples") && integer(count)? >= 0 => {}
         _ => return Err(CommandError::syntax()),
-    };
-    match call
-        .keyspace
-        .memory(call.session.db, call.args[2], samples, call.now_ms)?
-    {
-        Some(bytes) => call.reply.integer(bytes as i64),
+    }
+    let key = call.args[2];
+    match call.keyspace.find(call.session.db, key)? {
+        Some(record) => call
+            .reply
+            .integer((key.len() + KEY_BYTES + value_bytes(&record)) as i64),
         None => call.reply.null(),
     }
     Ok(())
+}
+
+/// About what a key takes in a page beside its own bytes and those of its value.
+const KEY_BYTES: usize = 24;
+
+/// About what an element takes that has a record of its own.
+const ELEMENT_BYTES: usize = 64;
+
+/// About what a value takes. Elements that have records of their own are counted, not looked at.
+fn value_bytes(record: &Record<'_>) -> usize {
+    let elements = if record.is_spread() {
+        record.count() as usize
+    } else {
+        0
+    };
+    record.len() + elements * ELEMENT_BYTES
 }
 
 fn stats(call: &mut Call<'_, '_>) -> CommandResult {

@@ -9,7 +9,6 @@ mod client;
 mod command;
 mod configuration;
 mod connection;
-mod databases;
 mod debug;
 mod decimal;
 mod docs;
@@ -55,7 +54,6 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     command::COMMANDS,
     configuration::COMMANDS,
-    databases::COMMANDS,
     info::COMMANDS,
     maintenance::COMMANDS,
     memory::COMMANDS,

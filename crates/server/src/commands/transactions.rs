@@ -100,8 +100,8 @@ fn watch(call: &mut Call<'_, '_>) -> CommandResult {
             .iter()
             .any(|watched| watched.db == db && watched.key == *key);
         if !known {
-            let existed = call.keyspace.exists(db, key, call.now_ms)?;
-            call.state.watches.add(call.session.id, db, key);
+            let existed = call.keyspace.find(db, key)?.is_some();
+            call.state.watches.add(call.session.id, db, key, existed);
             call.session.watched.push(Watched {
                 db,
                 key: key.to_vec(),
@@ -125,7 +125,7 @@ fn is_stale(call: &Call<'_, '_>) -> Result<bool, CommandError> {
         return Ok(true);
     }
     for watched in call.session.watched.iter().filter(|watched| watched.existed) {
-        if !call.keyspace.exists(watched.db, &watched.key, call.now_ms)? {
+        if call.keyspace.find(watched.db, &watched.key)?.is_none() {
             return Ok(true);
         }
     }

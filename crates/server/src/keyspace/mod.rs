@@ -175,36 +175,6 @@ impl<'db> Keyspace<'db> {
         Ok(record.filter(|record| !record.is_lapsed(self.now_ms)))
     }
 
-    /// Whether there is such a key at this time.
-    pub(crate) fn exists(&self, db: usize, key: &[u8], now_ms: u64) -> Result<bool> {
-        let record = self.stored(db, &self.raw(key))?;
-        Ok(record.is_some_and(|record| !record.is_lapsed(now_ms)))
-    }
-
-    /// About how many bytes a key takes with its value: of a collection from a look at `samples` of its elements, at all for 0.
-    pub(crate) fn memory(&self, db: usize, key: &[u8], samples: usize, now_ms: u64) -> Result<Option<u64>> {
-        let raw = self.raw(key);
-        let stored = self.stored(db, &raw)?;
-        let Some(record) = stored.filter(|record| !record.is_lapsed(now_ms)) else {
-            return Ok(None);
-        };
-        let own = (raw.len() + record.len()) as u64;
-        let Body::Spread(spread) = record.body else {
-            return Ok(Some(own));
-        };
-        let samples = if samples == 0 { usize::MAX } else { samples };
-        let (start, end) = (spread.id.to_be_bytes(), (spread.id + 1).to_be_bytes());
-        let (mut seen, mut bytes) = (0, 0);
-        for pair in self.items(db, &start, &end)?.take(samples) {
-            let (key, value) = pair?;
-            seen += 1;
-            bytes += (key.len() + value.len()) as u64;
-        }
-        // A member of a sorted set has a second record, for its place.
-        let records = spread.count * if record.kind == Kind::ZSet { 2 } else { 1 };
-        Ok(Some(own + bytes * records.max(seen) / seen.max(1)))
-    }
-
     /// The record of a key that is to be of this type.
     pub(crate) fn find_kind(&self, db: usize, key: &[u8], kind: Kind) -> Result<Option<Record<'_>>> {
         match self.find(db, key)? {
@@ -416,7 +386,7 @@ impl<'db> Keyspace<'db> {
     }
 
     /// Deletes all keys of a database.
-    pub(crate) fn flush_db(&mut self, db: usize) -> Result<()> {
+    pub(crate) fn flush(&mut self, db: usize) -> Result<()> {
         let Buckets {
             keys,
             items,

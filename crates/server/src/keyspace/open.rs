@@ -20,8 +20,9 @@ const ORDER_KEY: &[u8] = b"order";
 
 impl<'db> Keyspace<'db> {
     /// The keyspace in the tick's database, begun if there is none yet.
-    pub(crate) fn open(tick: Tick<'db>, databases: usize) -> Result<Keyspace<'db>> {
+    pub(crate) fn open(mut tick: Tick<'db>, databases: usize) -> Result<Keyspace<'db>> {
         let db: &'db Database = tick.db();
+        tick.roll_back();
         let mut random = fastrand::Rng::new();
         let mut tx = db.write()?;
         let mut top = tx.create_bucket_if_absent(NAME)?;
@@ -102,7 +103,7 @@ impl<'db> Keyspace<'db> {
     }
 
     /// Two databases change places.
-    pub(crate) fn swap_db(&mut self, a: usize, b: usize) -> Result<()> {
+    pub(crate) fn swap(&mut self, a: usize, b: usize) -> Result<()> {
         let mut order = self.order.clone();
         order.swap(a, b);
         let bytes: Vec<u8> = order

@@ -207,6 +207,11 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Whether its elements have records of their own.
+    pub(crate) fn is_spread(&self) -> bool {
+        matches!(self.body, Body::Spread(_))
+    }
+
     /// Bytes of the record.
     pub(crate) fn len(&self) -> usize {
         match self.body {

@@ -22,7 +22,7 @@ pub(crate) struct Connection {
     pub(crate) input: Vec<u8>,
     pub(crate) parser: RequestParser,
     /// How much of what there was to send is sent.
-    pub(super) sent: usize,
+    sent: usize,
     /// There may be more to read, as it was not read to its end.
     pub(crate) unread: bool,
     /// Requests are in `input` that had to wait.
@@ -39,6 +39,14 @@ impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
         Connection {
             stream: Some(stream),
+            ..Connection::default()
+        }
+    }
+
+    /// That of another thread, which gets one reply.
+    pub(crate) fn of_thread(answer: SyncSender<Frame>) -> Connection {
+        Connection {
+            answer: Some(answer),
             ..Connection::default()
         }
     }

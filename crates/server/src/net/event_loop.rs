@@ -11,6 +11,7 @@ use weald_resp::{Frame, Limits, Protocol, Step};
 
 use crate::clients::Client;
 use crate::dispatch::{Args, Executor, find};
+use crate::error::CommandError;
 use crate::net::connection::Connection;
 use crate::net::listener::{Accepted, Listener};
 use crate::registry::Flags;
@@ -65,16 +66,17 @@ impl<'db> EventLoop<'db> {
         messages: Receiver<Message>,
         db: &'db Database,
         state: State,
-    ) -> io::Result<EventLoop<'db>> {
+    ) -> Result<EventLoop<'db>, CommandError> {
         for (i, listener) in listeners.iter_mut().enumerate() {
-            listener.register(poll.registry(), Token(1 + i))?;
+            listener
+                .register(poll.registry(), Token(1 + i))
+                .map_err(|e| CommandError::new(format!("ERR can't listen: {e}")))?;
         }
-        let executor = Executor::new(db, state, now_ms()).map_err(|e| io::Error::other(e.to_string()))?;
         Ok(EventLoop {
             poll,
             listeners,
             messages,
-            executor,
+            executor: Executor::new(db, state, now_ms())?,
             scratch: vec![0; READ_BYTES],
             backlog: Vec::new(),
             accept_again: None,
@@ -92,8 +94,7 @@ impl<'db> EventLoop<'db> {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
-            self.executor.now_ms = now_ms();
-            self.executor.clock = Instant::now();
+            self.executor.begin_tick(now_ms());
             for event in &events {
                 match event.token() {
                     WAKER => self.hear(),
@@ -183,10 +184,7 @@ impl<'db> EventLoop<'db> {
         let id = state.clients.new_id();
         let mut session = Session::new(id, Link::Internal, state.internal_user.clone(), now_ms);
         session.protocol = protocol;
-        let connection = Connection {
-            answer: Some(answer),
-            ..Connection::default()
-        };
+        let connection = Connection::of_thread(answer);
         state.clients.insert(Client::new(session, connection));
         let Some(mut client) = state.clients.take(id) else {
             return;

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::Durability;
+use crate::dispatch::Executor;
+use crate::error::CommandError;
 use crate::net::event_loop::EventLoop;
 use crate::session::{ClientId, Link};
 
 /// Keys that are deleted at once because their time is up.
 const EXPIRED_PER_TURN: usize = 200;
-/// How many elements of deleted collections are deleted at a time.
-const RECLAIMED_PER_TURN: usize = 4096;
+
+/// Elements of deleted keys that are deleted at once.
+const RECLAIMED_PER_TURN: usize = 2000;
 
 /// What counters were a second ago.
 #[derive(Default)]
@@ -135,41 +139,35 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Deletes keys whose time is up, so that those who listen are told, and those who watch; and elements of collections that were deleted.
+    /// Deletes keys whose time is up, so that those who listen are told, and those who watch; and some of what belonged to deleted keys.
     fn expire_keys(&mut self) {
         let executor = &mut self.executor;
-        let keyspace = &mut executor.keyspace;
-        keyspace.now_ms = executor.now_ms;
-        if keyspace.tick().prepare_read().is_err() {
-            return;
-        }
-        let expire = !executor.state.no_active_expiry;
-        let wanted = match (keyspace.has_lapsed(), keyspace.has_garbage()) {
-            (Ok(lapsed), Ok(garbage)) => (lapsed && expire) || garbage,
-            (Err(e), _) | (_, Err(e)) => return log::warn!("can't look for keys that have expired: {e}"),
-        };
-        if !wanted
-            || keyspace
+        let more = sweep(executor).unwrap_or_else(|e| {
+            executor
+                .keyspace
                 .tick()
-                .prepare_write(crate::config::Durability::None)
-                .is_err()
-        {
-            return;
+                .fail(format!("MISCONF what has expired can't be deleted: {e}"));
+            false
+        });
+        for (db, key) in executor.keyspace.take_lapsed() {
+            executor.state.expired(db, &key);
         }
-        let lapsed = if expire {
-            keyspace.expire_some(EXPIRED_PER_TURN)
-        } else {
-            Ok(false)
-        };
-        let swept = lapsed.and_then(|more| Ok(keyspace.reclaim_some(RECLAIMED_PER_TURN)? || more));
-        match swept {
-            Ok(more) => {
-                crate::dispatch::tell_lapsed(keyspace, &mut executor.state);
-                if more {
-                    self.next_upkeep = Instant::now();
-                }
-            }
-            Err(e) => keyspace.tick().fail(format!("ERR nothing was changed: {e}")),
+        if more {
+            self.next_upkeep = Instant::now();
         }
     }
+}
+
+/// Whether there is more to delete.
+fn sweep(executor: &mut Executor<'_>) -> Result<bool, CommandError> {
+    executor.keyspace.tick().prepare_read()?;
+    let lapsed = !executor.state.no_active_expiry && executor.keyspace.has_lapsed()?;
+    let garbage = executor.keyspace.has_garbage()?;
+    if !lapsed && !garbage {
+        return Ok(false);
+    }
+    executor.keyspace.tick().begin_write(Durability::None)?;
+    let more_lapsed = lapsed && executor.keyspace.expire_some(EXPIRED_PER_TURN)?;
+    let more_garbage = garbage && executor.keyspace.reclaim_some(RECLAIMED_PER_TURN)?;
+    Ok(more_lapsed || more_garbage)
 }

@@ -35,8 +35,6 @@ pub(crate) enum Place {
     Counted { count_at: usize },
     /// After a word that is looked for from `from` on.
     Keyword { word: &'static str, from: usize },
-    /// Only the command knows: the positions, or nothing where the arguments make no sense.
-    Found(fn(&[&[u8]]) -> Option<SmallVec<[usize; 4]>>),
 }
 
 /// Some keys of a command.
@@ -76,14 +74,6 @@ impl KeySpec {
         }
     }
 
-    /// Keys that a function finds.
-    pub(crate) const fn found(find: fn(&[&[u8]]) -> Option<SmallVec<[usize; 4]>>, access: Access) -> KeySpec {
-        KeySpec {
-            place: Place::Found(find),
-            access,
-        }
-    }
-
     /// The positions of the keys among `args`; nothing where the arguments make no sense.
     pub(crate) fn positions(&self, args: &[&[u8]]) -> Option<SmallVec<[usize; 4]>> {
         match self.place {
@@ -113,7 +103,6 @@ impl KeySpec {
                         .collect(),
                 )
             }
-            Place::Found(find) => find(args),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Command {
     pub(crate) arity: i32,
     pub(crate) flags: Flags,
     pub(crate) keys: &'static [KeySpec],
-    pub(crate) extra: Category,
+    extra: Category,
     pub(crate) group: Group,
     /// The version of Redis that had it first.
     pub(crate) since: &'static str,
@@ -89,6 +89,10 @@ impl Command {
             Action::Run(_) => Action::Run(handler),
         };
         Command { action, ..self }
+    }
+
+    pub(crate) const fn arity(self, arity: i32) -> Command {
+        Command { arity, ..self }
     }
 
     pub(crate) const fn flags(self, flags: Flags) -> Command {

@@ -7,6 +7,7 @@
 //!               │    ──► output    where the answer goes: text, json
 //!               │    ──► stream    where dumps and backups come from and go to; replace: files that appear whole or not at all
 //!               │    ──► progress  how far long work is, and interrupt: what Ctrl-C means to it
+//!               │    ──► journal   messages of a server; readiness: telling systemd of it
 //!               └──► failure       one line, and an exit code
 //! ```
 
@@ -16,10 +17,12 @@ mod commands;
 mod failure;
 mod input;
 mod interrupt;
+mod journal;
 mod json;
 mod output;
 mod place;
 mod progress;
+mod readiness;
 mod replace;
 mod stream;
 mod text;

@@ -224,18 +224,18 @@ fn databases_are_apart_and_change_places() {
         ok(keyspace.copy((0, b"k"), (3, b"k")));
         ok(keyspace.set_string(1, b"one", b"1", Expiry::Never));
         end_tick(&mut keyspace, true);
-        ok(keyspace.swap_db(0, 1));
+        ok(keyspace.swap(0, 1));
         end_tick(&mut keyspace, false);
         assert_eq!(ok(keyspace.len(0)), 1);
         assert!(ok(keyspace.find(0, b"k")).is_some());
-        ok(keyspace.swap_db(0, 1));
+        ok(keyspace.swap(0, 1));
         end_tick(&mut keyspace, true);
     }
     let db = store.open();
     let mut keyspace = keyspace(&db);
     assert_eq!(ok(keyspace.string(0, b"one")), Some(&b"1"[..]));
     assert_eq!(ok(keyspace.find(1, b"k")).map(|record| record.count()), Some(300));
-    ok(keyspace.flush_db(1));
+    ok(keyspace.flush(1));
     assert_eq!(ok(keyspace.len(1)), 0);
     assert_eq!(ok(keyspace.find(3, b"k")).map(|record| record.count()), Some(300));
     assert_eq!(ok(keyspace.len(0)), 1);

@@ -5,11 +5,9 @@ mod keys;
 mod large;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 
-use crate::config::Durability;
 use crate::keyspace::{Keyspace, Result};
 use crate::tick::Tick;
 
@@ -39,29 +37,21 @@ impl Store {
 fn keyspace(db: &Database) -> Keyspace<'_> {
     let mut keyspace = Keyspace::open(Tick::new(db), 16).expect("the keyspace opens");
     keyspace.now_ms = 1_000_000;
-    begin_tick(&mut keyspace);
+    keyspace.tick().prepare_write().expect("a transaction begins");
     keyspace
-}
-
-fn begin_tick(keyspace: &mut Keyspace<'_>) {
-    keyspace
-        .tick()
-        .prepare_write(Durability::None)
-        .expect("a transaction begins");
 }
 
 fn end_tick(keyspace: &mut Keyspace<'_>, commit: bool) {
     if commit {
-        keyspace.tick().commit(Duration::ZERO).expect("the tick commits");
-    } else {
-        keyspace.tick().fail("it is rolled back".to_owned());
         keyspace
             .tick()
-            .commit(Duration::ZERO)
-            .expect_err("it was rolled back");
+            .commit(SyncPolicy::None)
+            .expect("the tick commits");
+    } else {
+        keyspace.tick().roll_back();
         keyspace.forget();
     }
-    begin_tick(keyspace);
+    keyspace.tick().prepare_write().expect("a transaction begins");
 }
 
 fn ok<T>(result: Result<T>) -> T {
