@@ -293,7 +293,7 @@ fn bitop(call: &mut Call<'_, '_>) -> CommandResult {
             call.changed(Event::GENERIC, "del", target);
         }
     } else {
-        call.keyspace.set_string(db, target, &value, Expiry::Never)?;
+        call.keyspace.set_raw_string(db, target, &value, Expiry::Never)?;
         call.changed(Event::STRING, "set", target);
     }
     call.reply.integer(len as i64);

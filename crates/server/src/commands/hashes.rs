@@ -380,7 +380,7 @@ pub(super) fn random(
     };
     let pairs = sample.with_values && call.reply.is_resp3();
     let each = if sample.with_values && !pairs { 2 } else { 1 };
-    let mut one = |call: &mut Call<'_, '_>, member: &[u8], value: &[u8]| -> CommandResult {
+    let one = |call: &mut Call<'_, '_>, member: &[u8], value: &[u8]| -> CommandResult {
         if pairs {
             call.reply.array(2);
         }

@@ -16,6 +16,18 @@ struct Match {
 }
 
 pub(super) fn lcs(call: &mut Call<'_, '_>) -> CommandResult {
+    let db = call.session.db;
+    let mut strings = [&b""[..]; 2];
+    for (string, key) in strings.iter_mut().zip(&call.args[1..3]) {
+        if let Some(record) = call.keyspace.find(db, key)? {
+            if record.kind != Kind::String {
+                return Err(CommandError::new(
+                    "ERR The specified keys must contain string values",
+                ));
+            }
+            *string = record.string()?;
+        }
+    }
     let (mut only_len, mut idx, mut with_len, mut least) = (false, false, false, 0);
     let mut at = 3;
     while let Some(word) = call.args.get(at) {
@@ -36,18 +48,6 @@ pub(super) fn lcs(call: &mut Call<'_, '_>) -> CommandResult {
     if only_len && idx {
         let text = "ERR If you want both the length and indexes, please just use IDX.";
         return Err(CommandError::new(text));
-    }
-    let db = call.session.db;
-    let mut strings = [&b""[..]; 2];
-    for (string, key) in strings.iter_mut().zip(&call.args[1..3]) {
-        if let Some(record) = call.keyspace.find(db, key)? {
-            if record.kind != Kind::String {
-                return Err(CommandError::new(
-                    "ERR The specified keys must contain string values",
-                ));
-            }
-            *string = record.string()?;
-        }
     }
     let [a, b] = strings;
     if (a.len() + 1)

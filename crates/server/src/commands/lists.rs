@@ -629,8 +629,15 @@ fn bpop(call: &mut Call<'_, '_>) -> CommandResult {
     call.block_on(keys, timeout, TimeoutReply::NullArray)
 }
 
-/// Reads `numkeys key … word [COUNT n]` from `at` on: the keys, the word, the count.
-pub(super) fn pop_args<'a>(args: &'a [&'a [u8]], at: usize) -> Result<(&'a [&'a [u8]], &'a [u8], u64)> {
+/// What follows the words of `LMPOP` and its like: the keys, which end, how many.
+pub(super) struct Pops<'a> {
+    pub(super) keys: &'a [&'a [u8]],
+    pub(super) first: bool,
+    pub(super) count: u64,
+}
+
+/// Reads `numkeys key … word [COUNT n]` from `at` on, where the word is one of two: of the first end or of the other.
+pub(super) fn pop_args<'a>(args: &'a [&'a [u8]], at: usize, words: [&str; 2]) -> Result<Pops<'a>> {
     let error = "ERR numkeys should be greater than 0";
     let numkeys = integer_or(args[at], error)?;
     if numkeys <= 0 {
@@ -642,6 +649,10 @@ pub(super) fn pop_args<'a>(args: &'a [&'a [u8]], at: usize) -> Result<(&'a [&'a 
     let Some((end, word)) = end.and_then(|end| Some((end, *args.get(end)?))) else {
         return Err(CommandError::syntax());
     };
+    let first = is_word(word, words[0]);
+    if !first && !is_word(word, words[1]) {
+        return Err(CommandError::syntax());
+    }
     let count = match &args[end + 1..] {
         [] => 1,
         [option, count] if is_word(option, "count") => {
@@ -653,7 +664,11 @@ pub(super) fn pop_args<'a>(args: &'a [&'a [u8]], at: usize) -> Result<(&'a [&'a 
         }
         _ => return Err(CommandError::syntax()),
     };
-    Ok((&args[at + 1..end], word, count))
+    Ok(Pops {
+        keys: &args[at + 1..end],
+        first,
+        count,
+    })
 }
 
 fn lmpop(call: &mut Call<'_, '_>) -> CommandResult {
@@ -663,8 +678,11 @@ fn lmpop(call: &mut Call<'_, '_>) -> CommandResult {
     } else {
         None
     };
-    let (keys, word, count) = pop_args(call.args, if blocks { 2 } else { 1 })?;
-    let left = side(word)?;
+    let Pops {
+        keys,
+        first: left,
+        count,
+    } = pop_args(call.args, if blocks { 2 } else { 1 }, ["left", "right"])?;
     for key in keys {
         if let Some(entry) = waited_entry(call, key, Kind::List)? {
             call.reply.array(2);

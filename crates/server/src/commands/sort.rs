@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::call::Call;
-use crate::commands::args::{Result, integer, is_word, parse_float};
+use crate::commands::args::{Result, integer, parse_float};
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Kind, Order, Slice, Walk};
 use crate::notify::Event;

@@ -74,6 +74,8 @@ fn wanted<'a>(call: &Call<'a, '_>, at: usize) -> Result<Wanted<'a>> {
     let Some((keys, mut rest)) = end.and_then(|end| Some((args.get(at + 1..end)?, args.get(end..)?))) else {
         return Err(CommandError::syntax());
     };
+    // Redis looks at the keys before it looks at the options.
+    records(call, keys)?;
     let mut wanted = Wanted {
         combine,
         keys,
@@ -239,9 +241,10 @@ pub(super) fn store(call: &mut Call<'_, '_>) -> CommandResult {
 
 pub(super) fn zintercard(call: &mut Call<'_, '_>) -> CommandResult {
     let keys = counted_keys(call.args, 1)?;
+    let records = records(call, keys)?;
     let limit = card_limit(&call.args[2 + keys.len()..])?;
     let mut count = 0;
-    if let Some(mut records) = records(call, keys)?.into_iter().collect::<Option<Vec<_>>>() {
+    if let Some(mut records) = records.into_iter().collect::<Option<Vec<_>>>() {
         records.sort_by_key(Record::count);
         for (member, _) in scored(call, &records[0])? {
             let mut everywhere = true;

@@ -3,7 +3,7 @@
 use crate::blocking::TimeoutReply;
 use crate::call::Call;
 use crate::commands::args;
-use crate::commands::lists::{pop_args, waited_entry};
+use crate::commands::lists::{Pops, pop_args, waited_entry};
 use crate::commands::zsets::{pop_count, save_shrunk};
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Entry, Kind, Order, Walk};
@@ -88,12 +88,12 @@ pub(super) fn zmpop(call: &mut Call<'_, '_>) -> CommandResult {
     } else {
         None
     };
-    let (keys, word, count) = pop_args(call.args, if blocks { 2 } else { 1 })?;
-    let max = match word.to_ascii_lowercase().as_slice() {
-        b"min" => false,
-        b"max" => true,
-        _ => return Err(CommandError::syntax()),
-    };
+    let Pops {
+        keys,
+        first: min,
+        count,
+    } = pop_args(call.args, if blocks { 2 } else { 1 }, ["min", "max"])?;
+    let max = !min;
     for key in keys {
         let Some(mut entry) = waited_entry(call, key, Kind::ZSet)? else {
             continue;

@@ -72,9 +72,9 @@ fn range<'a>(args: &[&'a [u8]], by: Option<By>, reverse: Option<bool>, stores: b
             at += 2;
         } else if is_word(word, "rev") && reverse.is_none() {
             backward = true;
-        } else if is_word(word, "byscore") && by.is_none() {
+        } else if is_word(word, "byscore") && kind.is_none() {
             kind = Some(By::Score);
-        } else if is_word(word, "bylex") && by.is_none() {
+        } else if is_word(word, "bylex") && kind.is_none() {
             kind = Some(By::Name);
         } else {
             return Err(CommandError::syntax());
@@ -122,6 +122,82 @@ fn order_of_names(
     Ok(Order::by_name(score, min, max))
 }
 
+impl NameBound<'_> {
+    /// Whether a member is not below this bound.
+    fn is_reached_by(&self, member: &[u8]) -> bool {
+        match self {
+            NameBound::Least => true,
+            NameBound::Greatest => false,
+            NameBound::Name(name, true) => member > *name,
+            NameBound::Name(name, false) => member >= *name,
+        }
+    }
+
+    /// Whether a member is not above it.
+    fn is_not_passed_by(&self, member: &[u8]) -> bool {
+        match self {
+            NameBound::Least => false,
+            NameBound::Greatest => true,
+            NameBound::Name(name, true) => member < *name,
+            NameBound::Name(name, false) => member <= *name,
+        }
+    }
+}
+
+/// Which ranks names mean where members have different scores: nothing where all have the same. Redis leaves it open what they mean then, but walks
+/// from the first member that is not below the range to the first that is above it, and so does this.
+fn ranks_of_names(
+    call: &Call<'_, '_>,
+    record: &Record<'_>,
+    (min, max): (&NameBound<'_>, &NameBound<'_>),
+    reverse: bool,
+) -> Result<Option<Slice>> {
+    let db = call.session.db;
+    let score = |last: bool| -> Result<Option<f64>> {
+        Ok(call
+            .keyspace
+            .first_scored(db, record, last)?
+            .map(|scored| scored.score))
+    };
+    if score(false)? == score(true)? {
+        return Ok(None);
+    }
+    let mut names = Vec::with_capacity(record.count() as usize);
+    let all = Walk {
+        order: Order::all(),
+        reverse: false,
+        skip: 0,
+        limit: u64::MAX,
+    };
+    call.keyspace
+        .walk(db, record, &all, |scored| names.push(scored.member))?;
+    let nothing = Slice { start: 0, end: 0 };
+    let possible = names.last().is_some_and(|last| min.is_reached_by(last))
+        && names.first().is_some_and(|first| max.is_not_passed_by(first));
+    if !possible {
+        return Ok(Some(nothing));
+    }
+    let (start, end) = if reverse {
+        let end = names
+            .iter()
+            .rposition(|name| max.is_not_passed_by(name))
+            .map_or(0, |last| last + 1);
+        let below = names[..end].iter().rposition(|name| !min.is_reached_by(name));
+        (below.map_or(0, |below| below + 1), end)
+    } else {
+        let start = names
+            .iter()
+            .position(|name| min.is_reached_by(name))
+            .unwrap_or(names.len());
+        let above = names[start..].iter().position(|name| !max.is_not_passed_by(name));
+        (start, above.map_or(names.len(), |above| start + above))
+    };
+    Ok(Some(Slice {
+        start: start as u64,
+        end: end as u64,
+    }))
+}
+
 fn order(call: &Call<'_, '_>, record: &Record<'_>, ends: &Ends<'_>) -> Result<Order> {
     match ends {
         Ends::Ranks(..) => Ok(Order::all()),
@@ -131,6 +207,28 @@ fn order(call: &Call<'_, '_>, record: &Record<'_>, ends: &Ends<'_>) -> Result<Or
 }
 
 fn walk(call: &Call<'_, '_>, record: &Record<'_>, range: &Range<'_>) -> Result<Walk> {
+    if let Ends::Names(min, max) = &range.ends
+        && let Some(ranks) = ranks_of_names(call, record, (min, max), range.reverse)?
+    {
+        let (skip, limit) = match range.limit {
+            Some((skip, limit)) if skip >= 0 => (skip as u64, u64::try_from(limit).unwrap_or(u64::MAX)),
+            Some(_) => (0, 0),
+            None => (0, u64::MAX),
+        };
+        let before = if range.reverse {
+            record.count() - ranks.end
+        } else {
+            ranks.start
+        };
+        let limit = limit.min(ranks.len().saturating_sub(skip));
+        let skip = before.saturating_add(skip);
+        return Ok(Walk {
+            order: Order::all(),
+            reverse: range.reverse,
+            skip,
+            limit,
+        });
+    }
     let order = order(call, record, &range.ends)?;
     let (skip, limit) = match (&range.ends, range.limit) {
         (Ends::Ranks(start, stop), _) => {
@@ -235,8 +333,17 @@ pub(super) fn zcount(call: &mut Call<'_, '_>) -> CommandResult {
     let ends = ends(by, call.args[2], call.args[3], false)?;
     let count = match call.keyspace.find_kind(db, call.args[1], Kind::ZSet)? {
         Some(record) => {
-            let order = order(call, &record, &ends)?;
-            call.keyspace.count_in_order(db, &record, &order)?
+            let ranks = match &ends {
+                Ends::Names(min, max) => ranks_of_names(call, &record, (min, max), false)?,
+                _ => None,
+            };
+            match ranks {
+                Some(ranks) => ranks.len(),
+                None => {
+                    let order = order(call, &record, &ends)?;
+                    call.keyspace.count_in_order(db, &record, &order)?
+                }
+            }
         }
         None => 0,
     };

@@ -1,6 +1,5 @@
 //! Hashes and sets: members, of a hash with values.
 
-use crate::keyspace::items::after;
 use crate::keyspace::layout::{self, HASH_LEN, PREFIX_LEN, tag};
 use crate::keyspace::packed::{self, PACKED_MAX, Packed};
 use crate::keyspace::record::{Body, Entry, INTEGERS, Record, Spread, Value, WIDE, damaged};
@@ -199,19 +198,6 @@ impl Keyspace<'_> {
                 });
                 Ok(true)
             }
-        }
-    }
-
-    /// Removes all members, without a look at each.
-    pub(crate) fn remove_all(&mut self, entry: &mut Entry) -> Result<()> {
-        if let Value::Spread(spread) = &mut entry.value {
-            spread.count = 0;
-            let prefix = layout::prefix(spread.id, 0);
-            let end = after(layout::prefix(spread.id, u8::MAX - 1));
-            self.discard_items(entry.db, &prefix, &end)
-        } else {
-            entry.value = Value::Packed(Vec::new());
-            Ok(())
         }
     }
 }

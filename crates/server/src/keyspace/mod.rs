@@ -33,7 +33,6 @@ use crate::error::CommandError;
 use crate::tick::Tick;
 
 pub(crate) use list::Slice;
-pub(crate) use open::DATABASES;
 pub(crate) use record::{Entry, Kind, Record};
 pub(crate) use zset::{Order, Scored, Walk, score_in};
 
@@ -248,9 +247,20 @@ impl<'db> Keyspace<'db> {
         self.put_string(db, key, value, expiry, 0)
     }
 
+    /// Sets a key to a string that was worked out bit by bit or changed in place, which Redis keeps as it is, whatever it says.
+    pub(crate) fn set_raw_string(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<()> {
+        self.put_string(db, key, value, expiry, record::WIDE)
+    }
+
     /// Sets a key to a string that was changed in place, and expires when it did.
     pub(crate) fn change_string(&mut self, db: usize, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put_string(db, key, value, Expiry::Kept, record::WIDE)
+        self.set_raw_string(db, key, value, Expiry::Kept)
     }
 
     fn put_string(&mut self, db: usize, key: &[u8], value: &[u8], expiry: Expiry, flags: u8) -> Result<()> {

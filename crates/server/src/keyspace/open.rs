@@ -7,9 +7,6 @@ use crate::keyspace::record::damaged;
 use crate::keyspace::{Buckets, Encodings, Keyspace, Result};
 use crate::tick::Tick;
 
-/// How many databases `SELECT` chooses among if nothing else is said.
-pub(crate) const DATABASES: usize = 16;
-
 /// The bucket that all of this is in.
 const NAME: &[u8] = b"redis";
 const FORMAT: u64 = 1;

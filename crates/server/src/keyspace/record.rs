@@ -326,11 +326,6 @@ impl Entry {
     pub(crate) fn count(&self) -> u64 {
         self.record().count()
     }
-
-    /// Whether the key was not there before.
-    pub(crate) fn is_new(&self) -> bool {
-        !self.was.exists || self.was.lapsed
-    }
 }
 
 #[cfg(test)]
