@@ -1,4 +1,4 @@
-//! Collections of a million members, or of as many as `WEALD_LARGE` says.
+//! Collections of a hundred thousand members, or of as many as `WEALD_LARGE` says: with a million it takes half a minute.
 
 use super::{Store, end_tick, keyspace, ok};
 use crate::keyspace::{Keyspace, Kind, Scored};
@@ -7,7 +7,7 @@ fn members() -> u64 {
     let given = std::env::var("WEALD_LARGE")
         .ok()
         .and_then(|text| text.parse().ok());
-    given.unwrap_or(1_000_000)
+    given.unwrap_or(100_000)
 }
 
 /// What one change of a large collection writes, in bytes of the log.
