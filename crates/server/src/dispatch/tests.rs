@@ -18,7 +18,9 @@ struct Setup {
 impl Setup {
     fn new() -> Setup {
         let disk = SimDisk::new(1, SimOptions::default());
-        let options = DatabaseOptions::new().vfs(Arc::new(disk.clone())).background(false);
+        let options = DatabaseOptions::new()
+            .vfs(Arc::new(disk.clone()))
+            .background(false);
         let db = Arc::new(Database::open_with_options("data.weald", options).expect("it opens"));
         Setup { disk, db }
     }
@@ -53,13 +55,25 @@ fn a_failed_commit_takes_back_every_reply_that_stood_on_it() {
     let setup = Setup::new();
     let mut executor = setup.executor();
     let mut client = client(&mut executor);
-    assert_eq!(tick(&mut executor, &mut client, &["SET a 1", "GET a"]), "+OK\r\n$1\r\n1\r\n");
-    setup.disk.inject(Fault::new(Syscall::Sync, FaultKind::Io).forever());
-    let replies = tick(&mut executor, &mut client, &["GET a", "PING", "SET a 2", "GET a", "PING"]);
+    assert_eq!(
+        tick(&mut executor, &mut client, &["SET a 1", "GET a"]),
+        "+OK\r\n$1\r\n1\r\n"
+    );
+    setup
+        .disk
+        .inject(Fault::new(Syscall::Sync, FaultKind::Io).forever());
+    let replies = tick(
+        &mut executor,
+        &mut client,
+        &["GET a", "PING", "SET a 2", "GET a", "PING"],
+    );
     let lines: Vec<&str> = replies.split("\r\n").collect();
     // What was read before the write stands on what is durable.
     assert_eq!(lines[..3], ["$1", "1", "+PONG"]);
-    assert!(lines[3].starts_with("-MISCONF Weald can't write to the disk"), "{replies}");
+    assert!(
+        lines[3].starts_with("-MISCONF Weald can't write to the disk"),
+        "{replies}"
+    );
     assert!(lines[4].starts_with("-MISCONF"), "{replies}");
     assert_eq!(lines[5], "+PONG");
 }
@@ -70,7 +84,9 @@ fn reads_go_on_after_the_disk_has_failed() {
     let mut executor = setup.executor();
     let mut client = client(&mut executor);
     tick(&mut executor, &mut client, &["SET a 1"]);
-    setup.disk.inject(Fault::new(Syscall::Sync, FaultKind::Io).forever());
+    setup
+        .disk
+        .inject(Fault::new(Syscall::Sync, FaultKind::Io).forever());
     assert!(tick(&mut executor, &mut client, &["SET a 2"]).starts_with("-MISCONF"));
     assert_eq!(tick(&mut executor, &mut client, &["GET a"]), "$1\r\n1\r\n");
     assert!(tick(&mut executor, &mut client, &["SET a 3"]).starts_with("-MISCONF"));
@@ -90,7 +106,13 @@ fn writes_are_taken_again_once_there_is_room() {
     let large = format!("SET b {}", "x".repeat(1 << 20));
     let refused = tick(&mut executor, &mut client, &[&large, "GET a"]);
     assert!(refused.starts_with("-MISCONF"), "{}", &refused[..80]);
-    assert_eq!(tick(&mut executor, &mut client, &["GET a", "EXISTS b"]), "$1\r\n1\r\n:0\r\n");
+    assert_eq!(
+        tick(&mut executor, &mut client, &["GET a", "EXISTS b"]),
+        "$1\r\n1\r\n:0\r\n"
+    );
     setup.disk.set_space(None);
-    assert_eq!(tick(&mut executor, &mut client, &[&large, "EXISTS b"]), "+OK\r\n:1\r\n");
+    assert_eq!(
+        tick(&mut executor, &mut client, &[&large, "EXISTS b"]),
+        "+OK\r\n:1\r\n"
+    );
 }

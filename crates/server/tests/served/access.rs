@@ -10,7 +10,10 @@ fn without_the_password_almost_nothing_is_answered() {
     let mut client = served.client();
     client.check("PING", NOAUTH);
     client.check("GET a", NOAUTH);
-    client.check("AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled.");
+    client.check(
+        "AUTH wrong",
+        "-WRONGPASS invalid username-password pair or user is disabled.",
+    );
     client.check("AUTH default secret", "+OK");
     client.check("PING", "+PONG");
     let mut client = served.client();
@@ -49,19 +52,37 @@ fn guessing_passwords_takes_many_connections() {
 fn users_may_do_what_they_may() {
     let served = Served::new();
     let (mut admin, mut user) = (served.client(), served.client());
-    admin.check("ACL SETUSER alice on >pw ~a:* &news +@read +set +subscribe", "+OK");
+    admin.check(
+        "ACL SETUSER alice on >pw ~a:* &news +@read +set +subscribe",
+        "+OK",
+    );
     user.check("AUTH alice pw", "+OK");
-    user.check("ACL WHOAMI", "-NOPERM User alice has no permissions to run the 'acl|whoami' command");
+    user.check(
+        "ACL WHOAMI",
+        "-NOPERM User alice has no permissions to run the 'acl|whoami' command",
+    );
     user.check("SET a:1 x", "+OK");
     user.check("SET b:1 x", "-NOPERM No permissions to access a key");
-    user.check("DEL a:1", "-NOPERM User alice has no permissions to run the 'del' command");
+    user.check(
+        "DEL a:1",
+        "-NOPERM User alice has no permissions to run the 'del' command",
+    );
     user.check("MGET a:1 b:1", "-NOPERM No permissions to access a key");
     user.check("SUBSCRIBE other", "-NOPERM No permissions to access a channel");
     let log = show(&admin.run("ACL LOG 1"));
-    assert!(log.contains("reason channel") && log.contains("object other"), "{log}");
-    admin.check("ACL DRYRUN alice SET b:1 x", "User alice has no permissions to access the 'b:1' key");
+    assert!(
+        log.contains("reason channel") && log.contains("object other"),
+        "{log}"
+    );
+    admin.check(
+        "ACL DRYRUN alice SET b:1 x",
+        "User alice has no permissions to access the 'b:1' key",
+    );
     admin.check("ACL SETUSER alice -set", "+OK");
-    user.check("SET a:1 x", "-NOPERM User alice has no permissions to run the 'set' command");
+    user.check(
+        "SET a:1 x",
+        "-NOPERM User alice has no permissions to run the 'set' command",
+    );
     admin.check("ACL DELUSER alice", ":1");
     assert_eq!(user.next(), None);
     admin.check("ACL USERS", "[default]");
@@ -93,7 +114,10 @@ fn users_are_kept_in_a_file() {
     client.check("ACL SETUSER dave on >x", "+OK");
     client.check("ACL SAVE", "+OK");
     let text = std::fs::read_to_string(path).expect("a file");
-    assert!(text.contains("user dave on sanitize-payload #") && !text.contains(">x"), "{text}");
+    assert!(
+        text.contains("user dave on sanitize-payload #") && !text.contains(">x"),
+        "{text}"
+    );
     client.check("ACL DELUSER dave", ":1");
     client.check("ACL LOAD", "+OK");
     client.check("ACL USERS", "[carol dave default]");

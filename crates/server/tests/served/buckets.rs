@@ -17,7 +17,10 @@ fn buckets_lie_within_each_other_in_order() {
     client.check("WEALD.BUCKET GET users/by-name b", "bb");
     client.check("WEALD.BUCKET SCAN users/by-name", "[a aa ab abab b bb c cc]");
     client.check("WEALD.BUCKET SCAN users/by-name PREFIX a REV", "[ab abab a aa]");
-    client.check("WEALD.BUCKET SCAN users/by-name FROM ab TO c COUNT 1", "[ab abab]");
+    client.check(
+        "WEALD.BUCKET SCAN users/by-name FROM ab TO c COUNT 1",
+        "[ab abab]",
+    );
     client.check("WEALD.BUCKET DEL users/by-name a", ":1");
     client.check("WEALD.BUCKET LEN users/by-name", ":3");
     client.check("WEALD.BUCKET DROP users", ":1");
@@ -36,7 +39,10 @@ fn trees_prove_what_they_hold() {
     client.check("WEALD.TREE GET accounts ada", ":120");
     client.check("WEALD.TREE QUERY accounts", "[ada :120 bob :-20]");
     client.check("WEALD.TREE QUERY accounts TOTALS", "[:2 100]");
-    client.check("WEALD.TREE QUERY nothing", "-ERR there is no tree at 'nothing': its first 0 names lead to one");
+    client.check(
+        "WEALD.TREE QUERY nothing",
+        "-ERR there is no tree at 'nothing': its first 0 names lead to one",
+    );
     let root = show(&client.run("WEALD.TREE ROOT"));
     assert_eq!(root.len(), 64);
     let proof = show(&client.run("WEALD.TREE PROVE accounts KEY ada"));
@@ -56,7 +62,10 @@ fn operators_checkpoint_check_and_compact() {
     let info = show(&client.run("WEALD.CHECKPOINT"));
     assert!(info.starts_with("[pages :"), "{info}");
     let report = show(&client.run("WEALD.CHECK"));
-    assert!(report.starts_with("[sound :1 ") && report.ends_with("problems []]"), "{report}");
+    assert!(
+        report.starts_with("[sound :1 ") && report.ends_with("problems []]"),
+        "{report}"
+    );
     let sizes = show(&client.run("WEALD.COMPACT"));
     assert!(sizes.starts_with("[before :"), "{sizes}");
     client.check("SAVE", "+OK");

@@ -49,7 +49,12 @@ impl Served {
         let address = server.address().expect("it listens");
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().expect("it serves and ends"));
-        Served { dir, address, handle, thread: Some(thread) }
+        Served {
+            dir,
+            address,
+            handle,
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -59,7 +64,11 @@ impl Served {
     /// Ends it; the directory with its data is left.
     pub(crate) fn end(mut self) -> TempDir {
         self.handle.end();
-        self.thread.take().expect("it runs").join().expect("it did not panic");
+        self.thread
+            .take()
+            .expect("it runs")
+            .join()
+            .expect("it did not panic");
         std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a directory"))
     }
 }
@@ -87,7 +96,10 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        Client { stream, input: Vec::new() }
+        Client {
+            stream,
+            input: Vec::new(),
+        }
     }
 
     /// Sends a command, given as words with blanks between.
@@ -171,7 +183,10 @@ pub(crate) fn show(frame: &Frame) -> String {
         Frame::Set(frames) => format!("~[{}]", list(frames)),
         Frame::Push(frames) => format!(">[{}]", list(frames)),
         Frame::Map(pairs) => {
-            let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{}={}", show(k), show(v))).collect();
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|(k, v)| format!("{}={}", show(k), show(v)))
+                .collect();
             format!("{{{}}}", pairs.join(" "))
         }
         _ => "?".to_owned(),

@@ -9,7 +9,9 @@ use crate::client::Served;
 fn one_client_too_many_is_told_so() {
     let served = Served::with(&[("maxclients", "3")]);
     let mut clients: Vec<_> = (0..3).map(|_| served.client()).collect();
-    clients.iter_mut().for_each(|client| client.check("PING", "+PONG"));
+    clients
+        .iter_mut()
+        .for_each(|client| client.check("PING", "+PONG"));
     let mut client = served.client();
     client.expect("-ERR max number of clients reached");
     assert_eq!(client.next(), None);
@@ -104,8 +106,13 @@ fn a_public_address_is_refused_unless_insisted_on() {
     config.set("bind", "0.0.0.0").expect("an address");
     config.set("port", "0").expect("a port");
     let dir = tempfile::tempdir().expect("a directory");
-    config.set("dir", dir.path().to_str().expect("letters")).expect("a directory");
-    let refused = weald_server::Server::bind(config.clone()).err().expect("it is refused").to_string();
+    config
+        .set("dir", dir.path().to_str().expect("letters"))
+        .expect("a directory");
+    let refused = weald_server::Server::bind(config.clone())
+        .err()
+        .expect("it is refused")
+        .to_string();
     assert!(refused.contains("insist with --insecure yes"), "{refused}");
     config.set("insecure", "yes").expect("a word");
     assert!(weald_server::Server::bind(config).is_ok());

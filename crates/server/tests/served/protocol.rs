@@ -46,9 +46,15 @@ fn hello_chooses_the_protocol() {
     let served = Served::new();
     let mut client = served.client();
     client.check("HELLO 4", "-NOPROTO unsupported protocol version");
-    client.check("HELLO x", "-ERR Protocol version is not an integer or out of range");
+    client.check(
+        "HELLO x",
+        "-ERR Protocol version is not an integer or out of range",
+    );
     let hello = show(&client.run("HELLO 3 SETNAME me"));
-    assert!(hello.starts_with("{server=redis version=7.2.4 proto=:3 id="), "{hello}");
+    assert!(
+        hello.starts_with("{server=redis version=7.2.4 proto=:3 id="),
+        "{hello}"
+    );
     client.check("CLIENT GETNAME", "me");
     client.check("GET nothing", "null");
     client.check("CONFIG GET maxclients", "{maxclients=10000}");
@@ -63,7 +69,10 @@ fn what_is_no_request_is_answered_and_ends_the_connection() {
         (&b"*1\r\nx"[..], "-ERR Protocol error: expected '$', got 'x'"),
         (b"*99999999\r\n", "-ERR Protocol error: invalid multibulk length"),
         (b"*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length"),
-        (b"GET \"a\r\n", "-ERR Protocol error: unbalanced quotes in request"),
+        (
+            b"GET \"a\r\n",
+            "-ERR Protocol error: unbalanced quotes in request",
+        ),
     ] {
         let mut client = served.client();
         client.send_bytes(bytes);
@@ -77,12 +86,24 @@ fn what_is_no_request_is_answered_and_ends_the_connection() {
 fn unknown_commands_and_wrong_numbers_are_told_as_redis_does() {
     let served = Served::new();
     let mut client = served.client();
-    client.check("nothing a b", "-ERR unknown command 'nothing', with args beginning with: 'a' 'b' ");
-    client.check("XADD a * b c", "-ERR unknown command 'XADD': Weald has no streams yet");
+    client.check(
+        "nothing a b",
+        "-ERR unknown command 'nothing', with args beginning with: 'a' 'b' ",
+    );
+    client.check(
+        "XADD a * b c",
+        "-ERR unknown command 'XADD': Weald has no streams yet",
+    );
     client.check("GET", "-ERR wrong number of arguments for 'get' command");
     client.check("CLIENT", "-ERR wrong number of arguments for 'client' command");
-    client.check("CLIENT nothing", "-ERR unknown subcommand 'nothing'. Try CLIENT HELP.");
-    client.check("CLIENT GETNAME a", "-ERR wrong number of arguments for 'client|getname' command");
+    client.check(
+        "CLIENT nothing",
+        "-ERR unknown subcommand 'nothing'. Try CLIENT HELP.",
+    );
+    client.check(
+        "CLIENT GETNAME a",
+        "-ERR wrong number of arguments for 'client|getname' command",
+    );
     client.check("SELECT 16", "-ERR DB index is out of range");
 }
 

@@ -70,7 +70,10 @@ fn prefixes_are_told_of_whether_read_or_not() {
         "CLIENT TRACKING ON BCAST PREFIX ab",
         "-ERR Prefix 'ab' overlaps with an existing prefix 'a'. Prefixes for a single client must not overlap.",
     );
-    reader.check("CLIENT TRACKINGINFO", "{flags=~[on bcast] redirect=:0 prefixes=[a b]}");
+    reader.check(
+        "CLIENT TRACKINGINFO",
+        "{flags=~[on bcast] redirect=:0 prefixes=[a b]}",
+    );
 }
 
 #[test]
@@ -78,11 +81,17 @@ fn somebody_else_can_listen_in_its_place() {
     let served = Served::new();
     let (mut listener, mut reader, mut writer) = (served.client(), served.client(), served.client());
     let id = show(&listener.run("CLIENT ID")).replace(':', "");
-    listener.check("SUBSCRIBE __redis__:invalidate", "[subscribe __redis__:invalidate :1]");
+    listener.check(
+        "SUBSCRIBE __redis__:invalidate",
+        "[subscribe __redis__:invalidate :1]",
+    );
     reader.check(&format!("CLIENT TRACKING ON REDIRECT {id}"), "+OK");
     reader.check("CLIENT GETREDIR", &format!(":{id}"));
     reader.check("GET a", "null");
     writer.check("SET a 1", "+OK");
     listener.expect("[message __redis__:invalidate [a]]");
-    reader.check("CLIENT TRACKING ON REDIRECT 999999", "-ERR The client ID you want redirect to does not exist");
+    reader.check(
+        "CLIENT TRACKING ON REDIRECT 999999",
+        "-ERR The client ID you want redirect to does not exist",
+    );
 }

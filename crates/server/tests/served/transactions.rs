@@ -26,7 +26,10 @@ fn a_command_that_is_refused_spoils_the_transaction() {
     client.check("MULTI", "-ERR MULTI calls can not be nested");
     client.check("SET a", "-ERR wrong number of arguments for 'set' command");
     client.check("SET a 1", "+QUEUED");
-    client.check("EXEC", "-EXECABORT Transaction discarded because of previous errors.");
+    client.check(
+        "EXEC",
+        "-EXECABORT Transaction discarded because of previous errors.",
+    );
     client.check("EXISTS a", ":0");
 }
 
@@ -82,7 +85,9 @@ fn nobody_sees_half_of_a_transaction() {
     writer.send_bytes(&bytes);
     for _ in 0..300 {
         let frame = reader.run("MGET a b");
-        let weald_server::Frame::Array(pair) = &frame else { panic!("{frame:?}") };
+        let weald_server::Frame::Array(pair) = &frame else {
+            panic!("{frame:?}")
+        };
         assert_eq!(pair[0], pair[1]);
     }
     (0..1200).for_each(|_| drop(writer.read()));
