@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::program::{Place, feed, lines, program};
+use crate::program::{Place, lines};
 
 /// Every command, as it is called.
 const COMMANDS: [&[&str]; 21] = [
