@@ -66,12 +66,12 @@ impl<'db> Executor<'db> {
         client.session.active_ms = self.now_ms;
         let found = match self.admit(&client.session, args) {
             Ok(found) => found,
-            Err(e) => return self.refuse(client, args, e),
+            Err(e) => return self.refuse(client, args, &e),
         };
         client.session.last_command = found.command.name;
         if client.session.multi.is_some() && !found.command.flags.has(Flags::NOT_QUEUED) {
             if let Err(e) = queue(&mut client.session, found, args) {
-                return self.refuse(client, args, e);
+                return self.refuse(client, args, &e);
             }
             client.out.extend_from_slice(b"+QUEUED\r\n");
             return skip(client, start);
@@ -188,7 +188,7 @@ impl<'db> Executor<'db> {
     }
 
     /// Answers a command that is not run with an error.
-    fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: CommandError) {
+    fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
         let start = client.out.len();
         if let Some(multi) = &mut client.session.multi {
             multi.failed = true;
@@ -197,7 +197,7 @@ impl<'db> Executor<'db> {
             self.state.stats_of(found.id).rejected += 1;
         }
         let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
-        write_error(&mut reply, &mut self.state, &e);
+        write_error(&mut reply, &mut self.state, e);
         client.out = reply.into_bytes();
         skip(client, start);
     }
@@ -495,9 +495,12 @@ fn remember(call: &mut Call<'_, '_>) {
         return;
     };
     let caching = call.session.caching;
-    let wanted = !tracking.bcast
-        && (!tracking.optin || caching == Some(true))
-        && !(tracking.optout && caching == Some(false));
+    let wanted = match (tracking.optin, tracking.optout) {
+        _ if tracking.bcast => false,
+        (true, _) => caching == Some(true),
+        (_, true) => caching != Some(false),
+        _ => true,
+    };
     let command = call.found.command;
     if command.flags.has(Flags::READONLY) && wanted {
         for spec in command.keys {

@@ -80,19 +80,14 @@ pub(crate) fn redacted<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
         args.get(at)
             .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     };
-    let hidden_from = if is(0, "auth") {
-        1
-    } else if is(0, "acl") && (is(1, "setuser") || is(1, "deluser") || is(1, "getuser")) {
-        2
-    } else if is(0, "config")
-        && is(1, "set")
-        && args.iter().any(|arg| arg.eq_ignore_ascii_case(b"requirepass"))
-    {
-        2
-    } else if is(0, "hello") && args.iter().any(|arg| arg.eq_ignore_ascii_case(b"auth")) {
-        2
-    } else {
-        args.len()
+    let has = |word: &[u8]| args.iter().any(|arg| arg.eq_ignore_ascii_case(word));
+    let user = is(0, "acl") && (is(1, "setuser") || is(1, "deluser") || is(1, "getuser"));
+    let password = is(0, "config") && is(1, "set") && has(b"requirepass");
+    let login = is(0, "hello") && has(b"auth");
+    let hidden_from = match () {
+        () if is(0, "auth") => 1,
+        () if user || password || login => 2,
+        () => args.len(),
     };
     args.iter()
         .enumerate()

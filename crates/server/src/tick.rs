@@ -21,6 +21,10 @@ pub(crate) struct Tick<'db> {
     failed: Option<String>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, and a box would be allocated in each tick"
+)]
 enum Tx<'db> {
     Idle,
     Read(ReadTx<'db>),

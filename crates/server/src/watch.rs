@@ -4,11 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use crate::session::ClientId;
 
+/// A database and a key in it.
+type Key = (usize, Vec<u8>);
+
+/// A client, and whether the key was there when it began to watch.
+type Watcher = (ClientId, bool);
+
 /// Which clients watch which keys, and whose keys were changed since.
 #[derive(Default)]
 pub(crate) struct Watches {
-    /// With whether the key was there when it began to be watched.
-    by_key: HashMap<(usize, Vec<u8>), Vec<(ClientId, bool)>>,
+    by_key: HashMap<Key, Vec<Watcher>>,
     dirty: HashSet<ClientId>,
 }
 

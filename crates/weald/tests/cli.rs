@@ -11,6 +11,8 @@ mod endings;
 mod mistakes;
 #[path = "cli/pairs.rs"]
 mod pairs;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/telling.rs"]
 mod telling;
 #[path = "cli/upkeep.rs"]

@@ -193,10 +193,8 @@ fn drop_listeners(call: &mut Call<'_, '_>, user: &Arc<User>) {
         .filter(|client| client.session.user.name_bytes() == user.name_bytes())
     {
         let subscriptions = &client.session.subscriptions;
-        let plain = subscriptions.channels.iter().chain(&subscriptions.shards);
-        let allowed = plain
-            .map(|channel| user.allows_channel(channel, false))
-            .all(|yes| yes)
+        let mut plain = subscriptions.channels.iter().chain(&subscriptions.shards);
+        let allowed = plain.all(|channel| user.allows_channel(channel, false))
             && subscriptions
                 .patterns
                 .iter()

@@ -139,13 +139,13 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn of(config: &Config) -> Result<Settings, ConfigError> {
         let [output_normal, _, output_pubsub] =
-            OutputLimit::parse_all(config.text("client-output-buffer-limit")).unwrap_or_else(|_| {
+            OutputLimit::parse_all(config.text("client-output-buffer-limit")).unwrap_or(
                 [OutputLimit {
                     hard: 0,
                     soft: 0,
                     seconds: 0,
-                }; 3]
-            });
+                }; 3],
+            );
         let keepalive = config.number("tcp-keepalive") as u64;
         Ok(Settings {
             durability: Durability::parse(config.text("durability")).unwrap_or_default(),

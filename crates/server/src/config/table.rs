@@ -2,6 +2,9 @@
 
 use crate::config::kind::Kind;
 
+/// What a value of one setting means for others.
+type Translation = fn(&str) -> Vec<(&'static str, &'static str)>;
+
 /// What can be set.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -19,7 +22,7 @@ pub struct Setting {
     pub inert: bool,
     pub(crate) kind: Kind,
     /// Where it is another way to say something: what.
-    pub(crate) alias_of: Option<fn(&str) -> Vec<(&'static str, &'static str)>>,
+    pub(crate) alias_of: Option<Translation>,
 }
 
 /// All settings.

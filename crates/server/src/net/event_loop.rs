@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 use weald_engine::Database;
-use weald_resp::{Frame, Limits, Protocol, Step};
+use weald_resp::{Frame, Limits, Protocol, Reply, Step};
 
 use crate::clients::Client;
 use crate::dispatch::{Args, Executor, find};
@@ -192,6 +192,12 @@ impl<'db> EventLoop<'db> {
         let args: Args<'_> = args.iter().map(Vec::as_slice).collect();
         self.executor.run(&mut client, &args);
         // A thread gets one answer, at once: it can't wait for keys or listen.
+        if let Some(blocked) = client.session.blocked.take() {
+            self.executor.state.waiting.remove(id, &blocked);
+            let mut reply = Reply::onto(std::mem::take(&mut client.out), protocol);
+            blocked.on_timeout.write(&mut reply);
+            client.out = reply.into_bytes();
+        }
         if client.out.is_empty() {
             client
                 .out
