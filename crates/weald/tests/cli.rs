@@ -13,6 +13,8 @@ mod hot;
 mod mistakes;
 #[path = "cli/pairs.rs"]
 mod pairs;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/telling.rs"]
 mod telling;
 #[path = "cli/upkeep.rs"]
