@@ -7,6 +7,7 @@
 mod input;
 mod operations;
 mod proofs;
+mod requests;
 mod streams;
 
 use weald_engine::fuzz;
@@ -15,7 +16,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("dump", streams::dump),
     ("backup", streams::backup),
     ("proof", proofs::run),
+    ("requests", requests::run),
 ];
 
 /// Runs the target of that name.
