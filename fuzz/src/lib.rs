@@ -8,6 +8,7 @@ mod hot;
 mod input;
 mod operations;
 mod proofs;
+mod requests;
 mod streams;
 
 use weald_engine::fuzz;
@@ -16,7 +17,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -31,6 +32,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("proof", proofs::run),
     ("hot_operations", hot::operations),
     ("hot_scribbles", hot::scribbles),
+    ("requests", requests::run),
 ];
 
 /// Runs the target of that name.

@@ -281,7 +281,6 @@ impl Reply {
     }
 }
 
-/// Text with a format, as bytes.
 impl Reply {
     /// A text with a format, as bytes: `reply.bulk_fmt(format_args!("{a}:{b}"))`.
     pub fn bulk_fmt(&mut self, text: std::fmt::Arguments<'_>) {

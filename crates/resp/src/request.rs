@@ -127,11 +127,6 @@ impl RequestParser {
         }
     }
 
-    /// Whether a request has begun and not ended.
-    pub fn is_within(&self) -> bool {
-        self.state != State::Start || self.searched > 0
-    }
-
     /// Gives memory back that an unusual request took.
     pub fn shrink(&mut self) {
         if self.args.capacity() > SPARE_ARGS {
