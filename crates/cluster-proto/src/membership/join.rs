@@ -1,0 +1,92 @@
+//! Joining: a node that counts in no layout asks the nodes it knows to be taken in.
+
+use std::collections::BTreeMap;
+
+use super::announcement::{Announcement, Status, Update};
+use crate::codec::Bytes;
+use crate::effect::{Event, To};
+use crate::id::NodeId;
+use crate::layout::{LayoutChange, Member};
+use crate::message::Body;
+use crate::node::Node;
+
+#[derive(Debug, Default)]
+pub(crate) struct Joining {
+    /// Whether this node wants to be a member if it isn't.
+    pub(crate) wanted: bool,
+    pub(crate) seeds: Vec<Bytes>,
+    next_at: u64,
+}
+
+impl Node {
+    pub(crate) fn tick_join(&mut self) {
+        let now = self.now.steady_ms;
+        let member = self
+            .layout
+            .as_ref()
+            .is_some_and(|layout| layout.knows(self.owner));
+        if !self.joining.wanted || member || !self.standing.stored || now < self.joining.next_at {
+            return;
+        }
+        self.joining.next_at = now + 2 * self.config.resend_ms;
+        let body = Body::Join {
+            announcement: self.announcement.clone(),
+            weight: self.config.weight,
+            zone: self.config.zone,
+        };
+        for seed in self.joining.seeds.clone() {
+            self.send_to(To::Address(seed), body.clone());
+        }
+        let peers: Vec<NodeId> = self.members.peers.keys().copied().collect();
+        if let Some(&peer) = self.random.pick(&peers) {
+            self.send(peer, body);
+        }
+    }
+
+    pub(crate) fn on_join(&mut self, from: NodeId, announcement: &Announcement, weight: u32, zone: u32) {
+        if announcement.node != from || !announcement.is_genuine(self.config.cluster, &*self.identity) {
+            self.event(Event::Refused(from));
+            return;
+        }
+        let update = Update {
+            announcement: announcement.clone(),
+            status: Status::Alive,
+            by: from,
+        };
+        self.believe(&update);
+        let updates = self.members.all();
+        let (seq, wall_ms) = (0, self.clock.physical_ms());
+        self.send(
+            from,
+            Body::Ping {
+                seq,
+                wall_ms,
+                updates,
+            },
+        );
+        let Some(layout) = self.layout.clone() else { return };
+        if layout.knows(announcement.owner()) {
+            self.send(
+                from,
+                Body::LayoutIs {
+                    layout: Box::new((*layout).clone()),
+                },
+            );
+            return;
+        }
+        let member = Member {
+            copy: announcement.copy,
+            weight: weight.max(1),
+            zone,
+            address: announcement.address.clone(),
+        };
+        let change = LayoutChange::Members {
+            join: BTreeMap::from([(from, member)]),
+            leave: Vec::new(),
+        };
+        // If another change is going on, the node will ask again.
+        if self.is_ready() && layout.voters().contains(&self.owner) {
+            let _ = self.propose_change(&change, None);
+        }
+    }
+}
