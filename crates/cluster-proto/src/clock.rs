@@ -66,6 +66,8 @@ const CEILING_STEP_MS: u64 = 1000;
 pub(crate) struct Clock {
     node: NodeId,
     bound_ms: u64,
+    /// What may have been given out before this start.
+    before: u64,
     /// The greatest stamp given out or seen.
     last: u64,
     /// Stored: no stamp beyond it is given out.
@@ -83,6 +85,7 @@ impl Clock {
         Clock {
             node,
             bound_ms,
+            before: ceiling,
             last: ceiling,
             ceiling,
             asked: ceiling,
@@ -117,7 +120,7 @@ impl Clock {
 
     /// Whether this node's time has reached what it may have given out before it was restarted.
     pub(crate) fn has_caught_up(&self) -> bool {
-        self.last >> 16 <= self.physical_ms.saturating_add(self.bound_ms / 2)
+        self.before >> 16 <= self.physical_ms.saturating_add(self.bound_ms / 2)
     }
 
     /// The time that decides about expiry: never backwards, and carried by messages.

@@ -44,21 +44,49 @@ impl Record {
 /// One attempt to decide a register's value. It is a version, so that what is older than a settled mark can be told.
 pub type Ballot = Version;
 
+/// What a register's value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The greatest version of a plain write that the first value took in.
+    pub floor: Version,
+    /// The versions of the latest values, the newest last; at most [`Past::LEN`].
+    pub versions: Vec<Version>,
+}
+
+wire_struct!(Past { floor, versions });
+
+impl Past {
+    /// How many versions are remembered.
+    pub const LEN: usize = 8;
+
+    /// The past of the value that follows this one.
+    pub(crate) fn followed_by(&self, version: Version) -> Past {
+        let mut versions = self.versions.clone();
+        versions.push(version);
+        let excess = versions.len().saturating_sub(Past::LEN);
+        versions.drain(..excess);
+        Past {
+            floor: self.floor,
+            versions,
+        }
+    }
+}
+
 /// The state of a register at one replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Register {
     /// No ballot below this one is accepted any more.
     pub promised: Ballot,
     /// The ballot under which the record was accepted; zero if it was not written through the register.
     pub accepted: Ballot,
-    /// The greatest version of a plain write that the register's first value took in.
-    pub floor: Version,
+    /// What came before the record.
+    pub past: Past,
 }
 
 wire_struct!(Register {
     promised,
     accepted,
-    floor
+    past
 });
 
 /// What a replica holds under a key.
@@ -108,7 +136,10 @@ impl Entry {
     /// Its place among the entries of its key.
     pub fn rank(&self) -> Rank {
         Rank {
-            accepted: self.register.map_or(Version::ZERO, |register| register.accepted),
+            accepted: self
+                .register
+                .as_ref()
+                .map_or(Version::ZERO, |register| register.accepted),
             version: self.record.version,
         }
     }
@@ -117,6 +148,7 @@ impl Entry {
     pub fn is_spent(&self, mark: Version) -> bool {
         let quiet = self
             .register
+            .as_ref()
             .is_none_or(|register| register.promised <= mark && register.accepted <= mark);
         quiet && self.record.is_spent(mark)
     }

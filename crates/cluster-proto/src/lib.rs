@@ -69,7 +69,7 @@ pub use clock::{Now, Version};
 pub use codec::{Bytes, DecodeError, Reader, Wire, Writer};
 pub use config::{Config, KEY_MAX, KEYS_MAX, Level, MESSAGE_MAX, Quorums, REPLICAS_MAX, VALUE_MAX};
 pub use effect::{Effect, Event, To};
-pub use entry::{Ballot, Entry, Rank, Record, Register, key_hash};
+pub use entry::{Ballot, Entry, Past, Rank, Record, Register, key_hash};
 pub use id::{ClientToken, CopyId, NodeId, Owner, Partition, RequestId, Token};
 pub use layout::{
     Accepted, Assignment, Layout, LayoutChange, LayoutError, Member, PARTITION_BITS_MAX, Phase,

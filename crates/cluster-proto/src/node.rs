@@ -257,10 +257,8 @@ impl Node {
 
     /// Stores that there was one more start, and only then speaks.
     fn begin(&mut self) {
-        let ceiling = self
-            .clock
-            .ceiling_wanted()
-            .unwrap_or_else(|| self.clock.ceiling());
+        // No further yet: what is sent before the others know this start must not look later than it.
+        let ceiling = self.clock.ceiling();
         let mut changes = vec![self.node_record(ceiling)];
         if let Some(layout) = self.layout.clone() {
             changes.push((meta::LAYOUT.to_vec(), Some(layout.to_bytes())));
@@ -395,7 +393,8 @@ impl Node {
     }
 
     fn tick_ceiling(&mut self) {
-        if !self.standing.stored {
+        // A ceiling by a clock that nobody agrees with would keep the node out for as long as it was wrong.
+        if !self.standing.stored || !self.standing.confirmed || self.standing.clock_refused {
             return;
         }
         if let Some(ceiling) = self.clock.ceiling_wanted() {
@@ -493,10 +492,10 @@ impl Node {
         }
     }
 
-    /// A number that no request of this copy, before or after a restart, has.
+    /// A number that no other request has, not of an earlier start of this node either: late answers to those must not count.
     pub(crate) fn next_request(&mut self) -> RequestId {
         self.requests += 1;
-        RequestId((self.announcement.boot << 40) | self.requests)
+        RequestId(self.announcement.run.wrapping_add(self.requests))
     }
 
     pub(crate) fn issue_version(&mut self) -> Result<Version, Error> {
@@ -641,9 +640,9 @@ impl Node {
                 key,
                 ballot,
                 record,
-                floor,
+                past,
                 ..
-            } => self.serve_accept(from, request, key, ballot, record, floor),
+            } => self.serve_accept(from, request, key, ballot, record, past),
             Body::Pull { partition, after, .. } => self.serve_pull(from, request, partition, after),
             Body::Compare { partition, root, .. } => self.serve_compare(from, request, partition, root),
             Body::Exchange {

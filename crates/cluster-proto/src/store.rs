@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Version;
 use crate::codec::Bytes;
-use crate::entry::{Ballot, Entry, Rank, Record, Register};
+use crate::entry::{Ballot, Entry, Past, Rank, Record, Register};
 use crate::id::Partition;
 
 /// An independent part of the store.
@@ -112,7 +112,7 @@ pub enum Change {
     /// The first half of a register's ballot.
     Promise(Ballot),
     /// The second half.
-    Accept(Ballot, Record, Version),
+    Accept(Ballot, Record, Past),
 }
 
 /// What became of a change.
@@ -159,7 +159,7 @@ impl Change {
             write: Some(entry),
             outcome,
         };
-        let register = current.and_then(|entry| entry.register);
+        let register = current.and_then(|entry| entry.register.clone());
         match self {
             Change::Put(record) => match register {
                 Some(_) => keep(Outcome::IsRegister),
@@ -181,7 +181,7 @@ impl Change {
                 entry.register = Some(state);
                 write(entry.clone(), Outcome::Promised(entry))
             }
-            Change::Accept(ballot, record, floor) => {
+            Change::Accept(ballot, record, past) => {
                 let state = register.unwrap_or_default();
                 if *ballot < state.promised {
                     return keep(Outcome::Outbid(state.promised));
@@ -189,7 +189,7 @@ impl Change {
                 let register = Some(Register {
                     promised: *ballot,
                     accepted: *ballot,
-                    floor: *floor,
+                    past: past.clone(),
                 });
                 let record = record.clone();
                 write(Entry { record, register }, Outcome::Applied)
@@ -213,12 +213,14 @@ fn merge(
     if rank < before {
         return keep(Outcome::Superseded(before));
     }
-    let promised = register.map_or(Version::ZERO, |register| register.promised);
+    let promised = register
+        .as_ref()
+        .map_or(Version::ZERO, |register| register.promised);
     if promised > rank.accepted && rank.accepted > before.accepted {
         return keep(Outcome::Outbid(promised));
     }
     let mut merged = entry.clone();
-    merged.register = match (entry.register, register) {
+    merged.register = match (entry.register.clone(), register.clone()) {
         (Some(theirs), _) if theirs.accepted > Version::ZERO => Some(Register {
             promised: promised.max(theirs.accepted),
             ..theirs
@@ -315,9 +317,9 @@ mod tests {
             Change::Put(record(1)),
             Change::Promise(version(9)),
             Change::Promise(version(8)),
-            Change::Accept(version(7), record(7), version(1)),
+            Change::Accept(version(7), record(7), Past::default()),
             Change::Put(record(20)),
-            Change::Accept(version(9), record(8), version(1)),
+            Change::Accept(version(9), record(8), Past::default()),
         ]);
         assert!(matches!(outcomes[1], Outcome::Promised(_)));
         assert_eq!(outcomes[2], Outcome::Outbid(version(9)));
@@ -331,7 +333,7 @@ mod tests {
     fn a_merge_does_not_break_a_promise() {
         let accepted = run(&[
             Change::Promise(version(5)),
-            Change::Accept(version(5), record(6), version(0)),
+            Change::Accept(version(5), record(6), Past::default()),
         ])
         .0;
         let merge = Change::Merge(accepted.expect("accepted"));

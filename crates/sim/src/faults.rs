@@ -33,8 +33,6 @@ pub(crate) struct Faults {
     /// A copy was lost: no other is until the cluster is whole again.
     lost_at: u64,
     next_node: u64,
-    /// Copies were lost, so what only one node had acknowledged may be gone.
-    pub(crate) lost_copies: bool,
     quiet_since: u64,
     tokens: u64,
 }
@@ -48,7 +46,6 @@ impl Faults {
             copy: None,
             lost_at: 0,
             next_node: 20,
-            lost_copies: false,
             quiet_since: 0,
             tokens: 1 << 40,
         }
@@ -286,7 +283,6 @@ impl Faults {
             return;
         }
         self.lost_at = world.time_us;
-        self.lost_copies = true;
         world.crash(id);
         world.count(what);
         let Some(machine) = world.machines.get_mut(&id) else {

@@ -4,7 +4,7 @@
 //! replicas identical in the end, work going on within a stated time. A seed repeats a run exactly. [`World`] is there for scenarios of one's own.
 //!
 //! ```
-//! let report = weald_sim::run(&weald_sim::Options { seed: 1, bugs: Vec::new(), seconds: 2 });
+//! let report = weald_sim::run(&weald_sim::Options { seed: 1, bugs: Vec::new(), seconds: 2, trace: false });
 //! assert_eq!(report.violations, Vec::<String>::new());
 //! ```
 

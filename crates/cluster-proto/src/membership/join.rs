@@ -6,7 +6,7 @@ use super::announcement::{Announcement, Status, Update};
 use crate::codec::Bytes;
 use crate::effect::{Event, To};
 use crate::id::NodeId;
-use crate::layout::{LayoutChange, Member};
+use crate::layout::{LayoutChange, Member, Phase};
 use crate::message::Body;
 use crate::node::Node;
 
@@ -80,10 +80,13 @@ impl Node {
             zone,
             address: announcement.address.clone(),
         };
-        let change = LayoutChange::Members {
+        // The copy that was moving in is gone: nothing would ever come of that move.
+        let lost = layout.phase == Phase::Moving && layout.current.members.contains_key(&from);
+        let members = LayoutChange::Members {
             join: BTreeMap::from([(from, member)]),
             leave: Vec::new(),
         };
+        let change = if lost { LayoutChange::Abort } else { members };
         // If another change is going on, the node will ask again.
         if self.is_ready() && layout.voters().contains(&self.owner) {
             let _ = self.propose_change(&change, None);

@@ -6,7 +6,7 @@
 use crate::clock::Version;
 use crate::codec::{Bytes, DecodeError, Reader, Wire, wire_enum, wire_struct};
 use crate::config::MESSAGE_MAX;
-use crate::entry::{Ballot, Entry, Rank, Record};
+use crate::entry::{Ballot, Entry, Past, Rank, Record};
 use crate::id::{CopyId, NodeId, Partition, RequestId};
 use crate::layout::{Accepted, Layout};
 use crate::membership::{Announcement, Update};
@@ -226,7 +226,7 @@ bodies! {
         upto: Option<Bytes> },
     30 => /** Promise me a ballot of this register. */ Prepare { request: RequestId, key: Bytes, ballot: Ballot },
     31 => /** I do; this is what I have accepted. */ Promise { request: RequestId, entry: Entry },
-    32 => /** Accept this under the ballot. */ Accept { request: RequestId, key: Bytes, ballot: Ballot, record: Record, floor: Version },
+    32 => /** Accept this under the ballot. */ Accept { request: RequestId, key: Bytes, ballot: Ballot, record: Record, past: Past },
     33 => /** I have, durably. */ AcceptDone { request: RequestId },
     34 => /** A greater ballot was there before. */ Outbid { request: RequestId, promised: Ballot },
     40 => /** Give me a page of a partition. */ Pull { request: RequestId, partition: Partition, after: Option<Bytes> },

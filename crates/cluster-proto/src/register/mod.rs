@@ -6,7 +6,8 @@
 //! A key becomes a register with its first ballot, and then plain writes go through a ballot as well. The register remembers the greatest plain version it started from, so that a
 //! plain write that got there in part is not done twice.
 //!
-//! A proposer that had something accepted by some, and then finds a later value that is not its own, can't know whether its own came before: the outcome is unknown, and it says so.
+//! A proposer that had something accepted by some, and was outbid, looks for its own version among those that the value found then came from; the register remembers the latest. Only where that does not
+//! reach back far enough, or time runs out, is the outcome unknown, and it says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use crate::clock::Version;
 use crate::codec::Bytes;
 use crate::config::majority;
 use crate::coordinator::{Op, OpId, PartResult, Purpose, Side, not_enough};
-use crate::entry::{Ballot, Entry, Record};
+use crate::entry::{Ballot, Entry, Past, Record};
 use crate::id::{ClientToken, Owner, RequestId};
 use crate::message::Body;
 use crate::node::Node;
@@ -45,6 +46,8 @@ pub(crate) struct BallotOp {
     stage: Stage,
     /// Versions that this operation gave to its value, in any of its ballots.
     own: Vec<Version>,
+    /// What these values were made from.
+    bases: Vec<Version>,
     /// The greatest ballot under which somebody may have accepted its value.
     tried: Option<Ballot>,
     refusals: BTreeSet<Owner>,
@@ -63,7 +66,7 @@ enum Stage {
 #[derive(Clone, Debug)]
 struct Proposal {
     record: Record,
-    floor: Version,
+    past: Past,
     swapped: bool,
 }
 
@@ -105,6 +108,7 @@ impl Node {
             ballot: Version::ZERO,
             stage: Stage::Preparing(BTreeMap::new()),
             own: Vec::new(),
+            bases: Vec::new(),
             tried: None,
             refusals: BTreeSet::new(),
             resend_at: 0,
@@ -162,7 +166,7 @@ impl Node {
                 key,
                 ballot,
                 record: proposal.record.clone(),
-                floor: proposal.floor,
+                past: proposal.past.clone(),
             },
         };
         let owners: BTreeSet<Owner> = op
@@ -207,24 +211,31 @@ impl Node {
             .cloned()
             .unwrap_or_default();
         let register = current.register.unwrap_or_default();
-        let mine = op.own.contains(&current.record.version);
-        if !mine && op.tried.is_some_and(|tried| register.accepted > tried) {
+        let ours = |version: &Version| op.own.contains(version);
+        let mine = ours(&current.record.version) || register.past.versions.iter().any(ours);
+        // As long as what the attempts were based on is remembered, one of them that had been taken up would be, too.
+        let whole = register.past.versions.len() < Past::LEN
+            || op.bases.iter().all(|base| register.past.versions.contains(base));
+        if !mine && !whole && op.tried.is_some_and(|tried| register.accepted > tried) {
             return self.end_ballot(id, Err(Error::Unknown));
         }
-        let begun = register.accepted != Version::ZERO;
-        let floor = if begun {
-            register.floor
+        let base = current.record.version;
+        let past = if register.accepted != Version::ZERO {
+            register.past
         } else {
-            current.record.version
+            Past {
+                floor: base,
+                versions: Vec::new(),
+            }
         };
         let proposal = if mine {
             Ok(Proposal {
                 record: current.record,
-                floor,
+                past,
                 swapped: true,
             })
         } else {
-            self.work_out(id, current.record, floor)
+            self.work_out(id, current.record, past)
         };
         let proposal = match proposal {
             Ok(proposal) => proposal,
@@ -233,8 +244,11 @@ impl Node {
         let Some(Op::Ballot(op)) = self.coordinator.ops.get_mut(&id) else {
             return;
         };
-        if proposal.swapped {
+        if proposal.swapped && !mine {
             op.own.push(proposal.record.version);
+            op.bases.push(base);
+        }
+        if proposal.swapped {
             op.tried = Some(op.ballot);
         }
         let loose = !proposal.swapped;
@@ -246,7 +260,7 @@ impl Node {
         self.send_ballot(id);
     }
 
-    fn work_out(&mut self, id: OpId, current: Record, floor: Version) -> Result<Proposal, Error> {
+    fn work_out(&mut self, id: OpId, current: Record, past: Past) -> Result<Proposal, Error> {
         let now_ms = self.now_ms();
         let Some(Op::Ballot(op)) = self.coordinator.ops.get(&id) else {
             return Err(Error::Unknown);
@@ -268,7 +282,7 @@ impl Node {
                 (met.then(|| value.clone()), *ttl_ms)
             }
             // What the register started from, or what that had replaced, includes this write.
-            Action::Put(record) if record.version <= floor => (None, None),
+            Action::Put(record) if record.version <= past.floor => (None, None),
             Action::Put(record) => {
                 let lives = record
                     .expires_ms
@@ -279,7 +293,7 @@ impl Node {
         let Some(value) = value else {
             return Ok(Proposal {
                 record: current,
-                floor,
+                past,
                 swapped: false,
             });
         };
@@ -297,7 +311,7 @@ impl Node {
         };
         Ok(Proposal {
             record,
-            floor,
+            past: past.followed_by(version),
             swapped: true,
         })
     }
@@ -358,6 +372,8 @@ impl Node {
         let proposal = match (result, op.stage) {
             (Ok(()), Stage::Accepting(proposal, _)) => proposal,
             (Ok(()), Stage::Preparing(_)) => return self.fail(op.purpose, Error::Unknown),
+            // Whatever stopped it, an attempt before may have been taken up.
+            (Err(_), _) if op.tried.is_some() => return self.fail(op.purpose, Error::Unknown),
             (Err(error), _) => return self.fail(op.purpose, error),
         };
         let found = self.found(&proposal.record);

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::change::{Answer, Exchange, ReplicaPending, Then};
 use crate::bugs::Bug;
-use crate::clock::Version;
 use crate::codec::Bytes;
 use crate::config::{KEY_MAX, KEYS_MAX};
-use crate::entry::{Ballot, Entry, Record};
+use crate::entry::{Ballot, Entry, Past, Record};
 use crate::id::{NodeId, Partition, RequestId};
 use crate::message::{Body, Origin, Refusal, Summary, WriteItem, Written};
 use crate::node::Node;
@@ -170,13 +169,13 @@ impl Node {
         key: Bytes,
         ballot: Ballot,
         record: Record,
-        floor: Version,
+        past: Past,
     ) {
         let partition = self.partition_of(&key);
         if let Err(reason) = self.may_ballot(partition, ballot) {
             return self.refuse(from, request, reason);
         }
-        let changes = vec![(key, Change::Accept(ballot, record, floor))];
+        let changes = vec![(key, Change::Accept(ballot, record, past))];
         self.replica_change(partition, changes, true, Then::Accept(from, request));
     }
 

@@ -17,13 +17,14 @@ struct Bound {
 /// Checks the history of one key. `wall_ms` gives the true wall clock at a time, `slack_ms` how far clocks may be off.
 pub fn check_plain(events: &[&Event], wall_ms: impl Fn(u64) -> u64, slack_ms: u64) -> Result<(), String> {
     let mut bounds = Vec::new();
+    let erasers: Vec<&Event> = events.iter().copied().filter(|event| may_erase(event)).collect();
     let mut values: BTreeMap<Version, Option<Bytes>> = BTreeMap::new();
     for event in events {
         values_agree(event, &mut values)?;
         bounds.extend(bound(event));
     }
     for event in events {
-        check_event(event, &bounds, &wall_ms, slack_ms)?;
+        check_event(event, &bounds, &erasers, &wall_ms, slack_ms)?;
     }
     Ok(())
 }
@@ -51,6 +52,12 @@ fn bound(event: &Event) -> Option<Bound> {
     }
 }
 
+/// Whether what a reader finds may be nothing because of this.
+fn may_erase(event: &Event) -> bool {
+    let done = matches!(event.outcome, Outcome::Unknown | Outcome::Written(_));
+    done && matches!(event.action, Action::Put(None, _) | Action::Put(_, Some(_)))
+}
+
 /// A version names one value, wherever it is read. (An expired one reads as nothing.)
 fn values_agree(event: &Event, values: &mut BTreeMap<Version, Option<Bytes>>) -> Result<(), String> {
     let Outcome::Found(Some(version), Some(value), _) = &event.outcome else {
@@ -67,6 +74,7 @@ fn values_agree(event: &Event, values: &mut BTreeMap<Version, Option<Bytes>>) ->
 fn check_event(
     event: &Event,
     bounds: &[Bound],
+    erasers: &[&Event],
     wall_ms: impl Fn(u64) -> u64,
     slack_ms: u64,
 ) -> Result<(), String> {
@@ -92,7 +100,12 @@ fn check_event(
             let gone = least
                 .gone_from_ms
                 .is_some_and(|from| wall_ms(event.end) + slack_ms >= from);
-            if gone {
+            // Or by one that nobody was told about, or that was not bound to be seen.
+            let erased = |eraser: &&Event| match eraser.outcome {
+                Outcome::Written(version) => version > least.version,
+                _ => eraser.start < event.end,
+            };
+            if gone || erasers.iter().any(erased) {
                 Ok(())
             } else {
                 Err(format!("{:?} is lost: {event:?}", least.version))
