@@ -73,6 +73,11 @@ pub enum StoreOp {
         /// Which.
         partition: Partition,
     },
+    /// Makes durable all that was done to a partition before.
+    Sync {
+        /// Which.
+        partition: Partition,
+    },
     /// Drops entries that are spent as of the mark, as [`Entry::is_spent`] says. Completes with what was dropped.
     DropSpent {
         /// Where.
@@ -95,6 +100,7 @@ impl StoreOp {
             | StoreOp::Read { partition, .. }
             | StoreOp::ScanPartition { partition, .. }
             | StoreOp::Clear { partition }
+            | StoreOp::Sync { partition }
             | StoreOp::DropSpent { partition, .. } => Space::Data(*partition),
             StoreOp::Meta { .. } => Space::Meta,
             StoreOp::ScanKeys { .. } => return None,

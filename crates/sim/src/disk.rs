@@ -74,6 +74,14 @@ impl Disk {
                 self.dirty.retain(|(other, _)| other != partition);
                 Completion::Done
             }
+            StoreOp::Sync { partition } => {
+                let place = |(other, _): &&(Partition, Bytes)| other == partition;
+                for place in self.dirty.iter().filter(place).cloned().collect::<Vec<_>>() {
+                    self.durable.insert(place.clone(), self.data[&place].clone());
+                    self.dirty.remove(&place);
+                }
+                Completion::Done
+            }
             StoreOp::DropSpent { partition, mark } => {
                 let spent: Vec<(Bytes, Rank)> = self
                     .partition(*partition)

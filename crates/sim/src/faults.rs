@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     next_at: u64,
     /// How often something goes wrong.
     pause_us: u64,
+    /// Layouts change all the time.
+    restless: bool,
     /// A copy of the disk of a machine, from before.
     copy: Option<(NodeId, u64, Disk)>,
     /// A copy was lost: no other is until the cluster is whole again.
@@ -38,11 +40,12 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(pause_us: u64) -> Faults {
+    pub(crate) fn new(pause_us: u64, restless: bool) -> Faults {
         Faults {
             undo: Vec::new(),
             next_at: 1_000_000,
             pause_us,
+            restless,
             copy: None,
             lost_at: 0,
             next_node: 20,
@@ -135,7 +138,12 @@ impl Faults {
         let Some(&id) = world.random.pick(&ids) else {
             return;
         };
-        match world.random.below(100) {
+        // Some runs are mostly about layouts.
+        if self.restless && world.random.chance(500) {
+            return self.change_layout(world, id);
+        }
+        match world.random.below(105) {
+            100.. => self.mute(world, id, &ids),
             0..10 => self.lossy(world),
             10..15 => self.slow(world),
             15..25 => self.one_way(world, &ids),
@@ -171,7 +179,7 @@ impl Faults {
     fn lossy(&mut self, world: &mut World) {
         world.network.drop = 20 + world.random.below(300);
         world.network.double = world.random.below(300);
-        world.network.late_us = world.random.below(3_000_000);
+        world.network.late_us = world.random.below(9_000_000);
         world.network.jitter_us = 1000 + world.random.below(50_000);
         world.count("lossy network");
         self.after(world, 300, 2500, Undo::Network);
@@ -195,6 +203,14 @@ impl Faults {
         };
         world.count("one-way partition");
         self.block(world, vec![(from, to)]);
+    }
+
+    /// A node hears everything, and nobody hears it, for so long that what it began fails.
+    fn mute(&mut self, world: &mut World, id: NodeId, ids: &[NodeId]) {
+        world.count("node muted");
+        let pairs: Vec<(NodeId, NodeId)> = ids.iter().map(|&to| (id, to)).collect();
+        world.network.blocked.extend(&pairs);
+        self.after(world, 1600, 3000, Undo::Unblock(pairs));
     }
 
     fn split(&mut self, world: &mut World, ids: &[NodeId]) {

@@ -430,13 +430,13 @@ impl World {
                 };
                 let machine = &self.machines[&from];
                 let owner = machine.node.as_ref().map(weald_cluster_proto::Node::owner);
-                let layout = machine.node.as_ref().and_then(|node| node.layout());
+                let layout = self.newest_layout();
                 for (index, _) in items.iter().filter(|(_, written)| *written == Written::Applied) {
                     let Some((_, partition, item)) = asked.iter().find(|(asked, ..)| asked == index) else {
                         continue;
                     };
                     let owns = owner
-                        .zip(layout)
+                        .zip(layout.as_ref())
                         .is_some_and(|(owner, layout)| layout.is_owner(owner, *partition));
                     let held = machine.disk.durable.get(&(*partition, item.key.clone()));
                     if owns && held.is_none_or(|held| held.rank() < item.entry.rank()) {

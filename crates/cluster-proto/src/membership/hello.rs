@@ -3,7 +3,7 @@
 //! A start is numbered, and no message carries a time beyond what is stored. So peers that remember a later start of the same files, or a later time, know that these files are an old copy;
 //! then the node begins again with an empty copy under a new name, which counts for nothing until a layout takes it in. Clocks are compared on the same occasion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::announcement::{Announcement, Status, Update};
 use super::table::Known;
@@ -26,6 +26,8 @@ pub(crate) struct Standing {
     /// It told the host that it is ready.
     told: bool,
     answers: BTreeSet<NodeId>,
+    /// By how much the wall clocks of others differ from this node's, and when that was heard.
+    offsets: BTreeMap<NodeId, (i64, u64)>,
     next_at: u64,
     /// The copy is being replaced by an empty one; so many partitions are still to be cleared.
     pub(crate) renewing: Option<usize>,
@@ -34,6 +36,7 @@ pub(crate) struct Standing {
 const KNOWN_MAX: usize = 8192;
 /// For how many probe intervals the clock of a peer is remembered.
 const OFFSET_LIFE: u64 = 20;
+const OFFSETS_MAX: usize = 1024;
 
 impl Node {
     /// Whether it serves requests for data.
@@ -100,7 +103,8 @@ impl Node {
         if !self.standing.stored || unknown {
             return;
         }
-        let members = self.members.all();
+        let mut members = self.members.all();
+        members.push(self.own_update());
         if before.is_some_and(|known| !known.admits(announcement, ceiling))
             && !self.has_bug(crate::bugs::Bug::OldCopyVotes)
         {
@@ -224,8 +228,8 @@ impl Node {
     /// Notes how far the clock of a peer is from this node's own.
     pub(crate) fn hear_wall(&mut self, from: NodeId, wall_ms: u64) {
         let offset = wall_ms as i64 - self.clock.physical_ms() as i64;
-        if let Some(peer) = self.members.peers.get_mut(&from) {
-            peer.offset = Some((offset, self.now.steady_ms));
+        if self.standing.offsets.len() < OFFSETS_MAX || self.standing.offsets.contains_key(&from) {
+            self.standing.offsets.insert(from, (offset, self.now.steady_ms));
         }
     }
 
@@ -235,16 +239,8 @@ impl Node {
             .now
             .steady_ms
             .saturating_sub(OFFSET_LIFE * self.config.probe_interval_ms);
-        let offsets: Vec<i64> = self
-            .members
-            .peers
-            .values()
-            .filter_map(|peer| {
-                peer.offset
-                    .filter(|&(_, at)| at >= oldest)
-                    .map(|(offset, _)| offset)
-            })
-            .collect();
+        let fresh = |(offset, at): &(i64, u64)| (*at >= oldest).then_some(*offset);
+        let offsets: Vec<i64> = self.standing.offsets.values().filter_map(fresh).collect();
         if offsets.is_empty() {
             return;
         }
@@ -258,8 +254,8 @@ impl Node {
         let moved = self.now.wall_ms as i64 - self.clock.physical_ms() as i64;
         if moved.abs() > bound / 2 && 2 * agree(moved, bound / 2) > offsets.len() {
             self.clock.follow(self.now);
-            for peer in self.members.peers.values_mut() {
-                peer.offset = peer.offset.map(|(offset, at)| (offset - moved, at));
+            for (offset, _) in self.standing.offsets.values_mut() {
+                *offset -= moved;
             }
             self.standing.clock_refused = false;
             return;

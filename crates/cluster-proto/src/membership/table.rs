@@ -35,8 +35,6 @@ pub(crate) struct Peer {
     /// Since when it is suspected, and by whom.
     pub(crate) suspected_at: u64,
     pub(crate) suspected_by: BTreeSet<NodeId>,
-    /// Its wall clock less this node's, and when that was heard.
-    pub(crate) offset: Option<(i64, u64)>,
 }
 
 /// An update that still has to be told.
@@ -99,7 +97,6 @@ impl Membership {
                 status,
                 suspected_at: now,
                 suspected_by,
-                offset: None,
             };
             self.peers.insert(node, peer);
             self.spread(update.clone());

@@ -1,6 +1,6 @@
 //! Rounds after which deletions may be forgotten: only when every owner has everything up to a mark.
 //!
-//! 1. *Seal*: every owner refuses, from now on, writes from outside that are as old as the mark, and has finished those that it had taken. What exists up to the mark exists at an owner.
+//! 1. *Seal*: every owner refuses, from now on, writes from outside that are as old as the mark, and has finished those that it had taken and made all of it durable. What exists up to the mark exists at an owner.
 //! 2. *Compare*: the primary compares with every other owner, and then once more with each but the last. Now all have what any one had.
 //! 3. *Settle*: every owner drops deletions and expired values up to the mark, and refuses from then on anything as old, wherever it comes from.
 //!
@@ -84,9 +84,8 @@ impl Node {
         let _ = self
             .replica
             .mark(partition, |marks| marks.sealed = marks.sealed.max(mark));
-        let keys = Vec::new();
         self.repair_store(
-            StoreOp::Read { partition, keys },
+            StoreOp::Sync { partition },
             RepairPending::Barrier(from, request, partition, mark),
         );
     }
