@@ -85,6 +85,7 @@ pub fn founding(nodes: impl IntoIterator<Item = u64>, partition_bits: u8, quorum
 pub fn run(options: &Options) -> Report {
     let mut world = World::new(options.seed, options.bugs.clone(), tune);
     world.transcript = options.trace.then(Vec::new);
+    world.detail = true;
     let count = 3 + options.seed % 3;
     let layout = founding(1..=count, 3, Quorums::balanced(3));
     for id in 1..=count {

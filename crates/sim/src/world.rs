@@ -62,6 +62,8 @@ pub struct World {
     pub violations: Vec<String>,
     /// Lines of a transcript, when one is wanted.
     pub transcript: Option<Vec<String>>,
+    /// Whether messages are written down in full.
+    pub detail: bool,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     bugs: Vec<Bug>,
@@ -82,6 +84,7 @@ impl World {
             counts: Counts::new(),
             violations: Vec::new(),
             transcript: None,
+            detail: false,
             queue: BTreeMap::new(),
             sequence: 0,
             bugs,
@@ -395,7 +398,8 @@ impl World {
             1 => {}
             _ => self.count("message doubled"),
         }
-        self.note(|| format!("{from} -> {to}: {}", summary(&message.body)));
+        let detail = self.detail;
+        self.note(|| format!("{from} -> {to}: {}", summary(&message.body, detail)));
         for after in times {
             self.schedule(after, Happening::Deliver(from, to, bytes.clone()));
         }
@@ -506,9 +510,13 @@ impl World {
     }
 }
 
-/// A message in a few words.
-fn summary(body: &Body) -> String {
+/// A message in a few words: what it is, or all of it, cut at some length.
+fn summary(body: &Body, detail: bool) -> String {
     let text = format!("{body:?}");
-    let cut = text.char_indices().nth(600).map_or(text.len(), |(at, _)| at);
-    text[..cut].to_owned()
+    let cut = if detail {
+        text.char_indices().nth(600).map(|(at, _)| at)
+    } else {
+        text.find(' ')
+    };
+    text[..cut.unwrap_or(text.len())].to_owned()
 }

@@ -129,7 +129,7 @@ impl Node {
             partitions: layout.all_partitions().filter(mine).collect(),
             start,
             end,
-            limit: (limit as usize).min(KEYS_MAX),
+            limit: (limit as usize).clamp(1, KEYS_MAX),
             bytes: self.config.page_bytes,
         };
         self.replica_store(op, ReplicaPending::Scanned(from, request));
