@@ -121,6 +121,8 @@ pub struct Node {
     pub(crate) prober: Prober,
     pub(crate) layout: Option<Arc<Layout>>,
     pub(crate) installing: Option<(Arc<Layout>, usize)>,
+    /// How often a layout began to be installed, so that what an attempt that failed had asked for is told apart.
+    pub(crate) installs: u64,
     pub(crate) vote: Vote,
     pub(crate) decision: Option<Decision>,
     pub(crate) movement: Movement,
@@ -233,6 +235,7 @@ impl Node {
             started_at: record.ceiling,
             layout: layout.map(Arc::new),
             installing: None,
+            installs: 0,
             vote: vote.unwrap_or_default(),
             decision: None,
             stats: Stats::default(),
@@ -425,8 +428,8 @@ impl Node {
             }
             Pending::RenewCleared => self.renew_cleared(done),
             Pending::RenewStored => self.renew_stored(done),
-            Pending::LayoutCleared(version) => self.layout_cleared(version, done),
-            Pending::LayoutStored(version) => self.layout_stored(version, done),
+            Pending::LayoutCleared(attempt) => self.layout_cleared(attempt, done),
+            Pending::LayoutStored(attempt) => self.layout_stored(attempt, done),
             Pending::CaughtUpStored(version) => self.caught_up_stored(version, done),
             Pending::Transferred(partition, version, owner) => {
                 self.transferred(partition, version, owner, &completion)

@@ -204,7 +204,8 @@ impl Change {
     }
 }
 
-/// An accepted value that comes from another replica is a late message of the proposer that sent it there, and is taken as one: not below what was promised since.
+/// What another replica has accepted is taken even where a greater ballot was promised: it is no vote for that ballot, only knowledge, and whoever was promised has
+/// seen it, or something greater, at a majority if it was ever decided. The promise itself stays.
 fn merge(
     entry: &Entry,
     before: Rank,
@@ -222,9 +223,6 @@ fn merge(
     let promised = register
         .as_ref()
         .map_or(Version::ZERO, |register| register.promised);
-    if promised > rank.accepted && rank.accepted > before.accepted {
-        return keep(Outcome::Outbid(promised));
-    }
     let mut merged = entry.clone();
     merged.register = match (entry.register.clone(), register.clone()) {
         (Some(theirs), _) if theirs.accepted > Version::ZERO => Some(Register {
@@ -343,9 +341,14 @@ mod tests {
         ])
         .0;
         let merge = Change::Merge(accepted.expect("accepted"));
-        let (entry, outcomes) = run(&[Change::Promise(version(9)), merge.clone()]);
-        assert_eq!(outcomes[1], Outcome::Outbid(version(9)));
-        assert_eq!(entry.map(|entry| entry.rank()), Some(Rank::ABSENT));
+        let late = Change::Accept(version(7), record(7), Past::default());
+        let (entry, outcomes) = run(&[Change::Promise(version(9)), merge.clone(), late]);
+        assert_eq!(outcomes[1..], [Outcome::Applied, Outcome::Outbid(version(9))]);
+        assert_eq!(
+            entry.map(|entry| entry.record),
+            Some(record(6)),
+            "what was decided elsewhere is not missed"
+        );
         let (entry, _) = run(&[Change::Put(record(50)), Change::Promise(version(4)), merge]);
         assert_eq!(
             entry.map(|entry| entry.record),

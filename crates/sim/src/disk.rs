@@ -17,6 +17,8 @@ pub struct Disk {
     pub durable: Data,
     /// Keys that differ between the two.
     pub(crate) dirty: BTreeSet<(Partition, Bytes)>,
+    /// The greatest that each key ever had durably, even if it is gone since, as when the partition moved away.
+    pub proved: BTreeMap<(Partition, Bytes), Rank>,
     /// What the node knows about itself.
     pub meta: Meta,
     /// A planted bug: the last to arrive wins.
@@ -77,7 +79,7 @@ impl Disk {
             StoreOp::Sync { partition } => {
                 let place = |(other, _): &&(Partition, Bytes)| other == partition;
                 for place in self.dirty.iter().filter(place).cloned().collect::<Vec<_>>() {
-                    self.durable.insert(place.clone(), self.data[&place].clone());
+                    self.keep(&place);
                     self.dirty.remove(&place);
                 }
                 Completion::Done
@@ -123,10 +125,16 @@ impl Disk {
         }
         // A sync takes along what was written to the key before.
         if durable && self.dirty.remove(&place) {
-            let entry = self.data[&place].clone();
-            self.durable.insert(place, entry);
+            self.keep(&place);
         }
         decision
+    }
+
+    fn keep(&mut self, place: &(Partition, Bytes)) {
+        let entry = self.data[place].clone();
+        let proved = self.proved.entry(place.clone()).or_default();
+        *proved = (*proved).max(entry.rank());
+        self.durable.insert(place.clone(), entry);
     }
 
     /// The entries of a partition in order.
@@ -144,7 +152,7 @@ impl Disk {
         let mut lost = 0;
         for place in std::mem::take(&mut self.dirty) {
             if random.chance(500) {
-                self.durable.insert(place.clone(), self.data[&place].clone());
+                self.keep(&place);
             } else {
                 lost += 1;
             }

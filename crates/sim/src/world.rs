@@ -442,8 +442,8 @@ impl World {
                     let owns = owner
                         .zip(layout.as_ref())
                         .is_some_and(|(owner, layout)| layout.is_owner(owner, *partition));
-                    let held = machine.disk.durable.get(&(*partition, item.key.clone()));
-                    if owns && held.is_none_or(|held| held.rank() < item.entry.rank()) {
+                    let held = machine.disk.proved.get(&(*partition, item.key.clone()));
+                    if owns && held.is_none_or(|held| *held < item.entry.rank()) {
                         self.violations.push(format!(
                             "node {from} acknowledged what is not on its disk: {item:?}"
                         ));

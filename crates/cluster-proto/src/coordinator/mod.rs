@@ -16,6 +16,7 @@ use crate::codec::Bytes;
 use crate::config::{KEY_MAX, KEYS_MAX, VALUE_MAX};
 use crate::entry::Record;
 use crate::id::{ClientToken, Owner, Partition, RequestId};
+use crate::layout::LayoutChange;
 use crate::message::Refusal;
 use crate::node::Node;
 use crate::register::{Action, BallotOp};
@@ -166,9 +167,27 @@ impl Node {
                 let quorum = resolve(read, quorums.read_quorum)?;
                 self.begin_scan(client, start, end, limit.clamp(1, KEYS_MAX), quorum);
             }
-            Request::ChangeLayout(change) => self.propose_change(&change, Some(client))?,
+            Request::ChangeLayout(change) => {
+                let change = self.with_known_copies(change);
+                self.propose_change(&change, Some(client))?;
+            }
         }
         Ok(())
+    }
+
+    /// An operator may know a node's weight, but the node itself knows best which copy it has.
+    fn with_known_copies(&self, mut change: LayoutChange) -> LayoutChange {
+        if let LayoutChange::Members { join, .. } = &mut change {
+            for (node, member) in join {
+                let announced = self.members.peers.get(node).map(|peer| &peer.announcement);
+                let announced = announced.or((*node == self.owner.node).then_some(&self.announcement));
+                if let Some(announcement) = announced {
+                    member.copy = announcement.copy;
+                    member.address = announcement.address.clone();
+                }
+            }
+        }
+        change
     }
 
     pub(crate) fn add_op(&mut self, op: Op) -> OpId {

@@ -341,26 +341,25 @@ impl Node {
             .all_partitions()
             .filter(|&partition| gained.contains(&partition) || lost(partition))
             .collect();
-        let version = layout.version;
+        self.installs += 1;
+        let attempt = self.installs;
         self.installing = Some((Arc::new(layout), clear.len()));
         self.replica.cleared(&clear);
         for &partition in &clear {
-            self.store(StoreOp::Clear { partition }, Pending::LayoutCleared(version));
+            self.store(StoreOp::Clear { partition }, Pending::LayoutCleared(attempt));
         }
         if clear.is_empty() {
             self.store_layout();
         }
     }
 
-    pub(crate) fn layout_cleared(&mut self, version: u64, done: bool) {
-        let Some((layout, left)) = self
-            .installing
-            .as_mut()
-            .filter(|(layout, _)| layout.version == version)
-        else {
+    pub(crate) fn layout_cleared(&mut self, attempt: u64, done: bool) {
+        if attempt != self.installs {
+            return;
+        }
+        let Some((_, left)) = self.installing.as_mut() else {
             return;
         };
-        debug_assert_eq!(layout.version, version);
         if !done {
             // It will be fetched and tried again.
             self.installing = None;
@@ -376,16 +375,17 @@ impl Node {
         let Some((layout, _)) = &self.installing else {
             return;
         };
-        let version = layout.version;
+        let attempt = self.installs;
         let mut changes = vec![(meta::LAYOUT.to_vec(), Some(layout.to_bytes()))];
         changes.extend(self.replica.forget_cleared_marks());
-        self.store(StoreOp::Meta { changes }, Pending::LayoutStored(version));
+        self.store(StoreOp::Meta { changes }, Pending::LayoutStored(attempt));
     }
 
-    pub(crate) fn layout_stored(&mut self, version: u64, done: bool) {
-        let Some((layout, _)) = self.installing.take_if(|(layout, _)| layout.version == version) else {
+    pub(crate) fn layout_stored(&mut self, attempt: u64, done: bool) {
+        let Some((layout, _)) = self.installing.take_if(|_| attempt == self.installs) else {
             return;
         };
+        let version = layout.version;
         if !done {
             return;
         }

@@ -21,11 +21,14 @@ pub(crate) struct Joining {
 impl Node {
     pub(crate) fn tick_join(&mut self) {
         let now = self.now.steady_ms;
-        let member = self
+        let named = self
             .layout
             .as_ref()
-            .is_some_and(|layout| layout.knows(self.owner));
-        if !self.joining.wanted || member || !self.standing.stored || now < self.joining.next_at {
+            .and_then(|layout| layout.current.members.get(&self.owner.node));
+        let member = named.is_some_and(|member| member.copy == self.owner.copy);
+        // A layout that waits for a copy that is gone has to hear of it, whether the node asked to be in it or not.
+        let wanted = self.joining.wanted || named.is_some();
+        if !wanted || member || !self.standing.stored || now < self.joining.next_at {
             return;
         }
         self.joining.next_at = now + 2 * self.config.resend_ms;
@@ -65,7 +68,8 @@ impl Node {
             },
         );
         let Some(layout) = self.layout.clone() else { return };
-        if layout.knows(announcement.owner()) {
+        let named = layout.current.members.get(&from);
+        if named.is_some_and(|member| member.copy == announcement.copy) {
             self.send(
                 from,
                 Body::LayoutIs {
@@ -81,7 +85,7 @@ impl Node {
             address: announcement.address.clone(),
         };
         // The copy that was moving in is gone: nothing would ever come of that move.
-        let lost = layout.phase == Phase::Moving && layout.current.members.contains_key(&from);
+        let lost = layout.phase == Phase::Moving && named.is_some();
         let members = LayoutChange::Members {
             join: BTreeMap::from([(from, member)]),
             leave: Vec::new(),

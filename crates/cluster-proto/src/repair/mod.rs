@@ -42,7 +42,7 @@ pub(crate) enum RepairPending {
     /// A page of this node's own, for the summaries of a session.
     Page(u64),
     /// Entries that were newer at the peer.
-    Merged(u64, Vec<Bytes>),
+    Merged(u64),
     /// Keys that the peer wants.
     Wanted(u64, Vec<Bytes>),
     /// All that was under way in a partition is done.
@@ -154,7 +154,7 @@ impl Node {
     pub(crate) fn repair_completed(&mut self, pending: RepairPending, completion: Completion) {
         match pending {
             RepairPending::Page(session) => self.session_page(session, completion),
-            RepairPending::Merged(session, keys) => self.session_merged(session, &keys, &completion),
+            RepairPending::Merged(session) => self.session_merged(session, &completion),
             RepairPending::Wanted(session, keys) => self.session_wanted(session, &keys, completion),
             RepairPending::Barrier(to, request, partition, mark) => {
                 self.sealed(to, request, partition, mark, completion != Completion::Failed);

@@ -6,12 +6,11 @@
 use super::RepairPending;
 use crate::clock::Version;
 use crate::codec::Bytes;
-use crate::coordinator::Purpose;
 use crate::entry::Entry;
 use crate::id::{NodeId, Owner, Partition, RequestId};
 use crate::message::{Body, Origin, Summary, WriteItem, Written};
 use crate::node::{Node, Pending};
-use crate::store::{Change, Completion, Outcome, StoreOp};
+use crate::store::{Change, Completion, StoreOp};
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -226,8 +225,7 @@ impl Node {
         session.open = usize::from(!changes.is_empty()) + usize::from(!wanted.is_empty());
         self.stats.repaired += changes.len() as u64;
         if !changes.is_empty() {
-            let keys = changes.iter().map(|(key, _)| key.clone()).collect();
-            let pending = RepairPending::Merged(id, keys);
+            let pending = RepairPending::Merged(id);
             self.replica_merge(partition, changes, Pending::Repair(pending));
         }
         if !wanted.is_empty() {
@@ -240,26 +238,12 @@ impl Node {
         self.go_on(id);
     }
 
-    pub(super) fn session_merged(&mut self, id: u64, keys: &[Bytes], completion: &Completion) {
-        let Completion::Changed(decisions) = completion else {
+    pub(super) fn session_merged(&mut self, id: u64, completion: &Completion) {
+        if *completion == Completion::Failed {
             return self.end_session(id, false);
-        };
-        let outbid = |(_, decision): &(&Bytes, &crate::store::Decision)| {
-            matches!(decision.outcome, Outcome::Outbid(_))
-        };
-        let stuck: Vec<Bytes> = keys
-            .iter()
-            .zip(decisions)
-            .filter(outbid)
-            .map(|(key, _)| key.clone())
-            .collect();
-        if let Some(session) = self.repair.sessions.get_mut(&id) {
-            session.open -= 1;
-            session.imperfect |= !stuck.is_empty();
         }
-        // A promise stands in the way, of a proposer that may be gone: a ballot above it brings all owners to one value.
-        for key in stuck {
-            self.begin_ballot(Purpose::Background, key, crate::register::Action::Read);
+        if let Some(session) = self.repair.sessions.get_mut(&id) {
+            session.open = session.open.saturating_sub(1);
         }
         self.go_on(id);
     }
