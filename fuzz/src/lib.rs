@@ -6,6 +6,7 @@
 
 mod hot;
 mod input;
+mod messages;
 mod operations;
 mod proofs;
 mod requests;
@@ -17,7 +18,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -33,6 +34,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("hot_operations", hot::operations),
     ("hot_scribbles", hot::scribbles),
     ("requests", requests::run),
+    ("messages", messages::run),
 ];
 
 /// Runs the target of that name.
