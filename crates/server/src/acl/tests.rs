@@ -1,3 +1,5 @@
+//! What users may do, by the rules they were given.
+
 use super::*;
 use crate::registry::registry;
 

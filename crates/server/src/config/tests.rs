@@ -1,3 +1,5 @@
+//! Settings from flags, the environment and a file.
+
 use std::ffi::OsString;
 
 use super::*;
