@@ -5,9 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod chunks;
+mod hot;
 mod input;
+mod messages;
 mod operations;
 mod proofs;
+mod requests;
 mod streams;
 
 use weald_engine::fuzz;
@@ -16,7 +19,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -30,6 +33,10 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("backup", streams::backup),
     ("proof", proofs::run),
     ("chunk", chunks::run),
+    ("hot_operations", hot::operations),
+    ("hot_scribbles", hot::scribbles),
+    ("requests", requests::run),
+    ("messages", messages::run),
 ];
 
 /// Runs the target of that name.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::engine::{Error, Result};
 use crate::engines;
+use crate::hot;
 use crate::rows;
 use crate::trees;
 
@@ -25,6 +26,11 @@ weald-bench tree [options]
   --stores A,B    stores to run: all that were built in, by default
   --rows A,B      rows to run: all by default
   --runs, --dir, --json, --markdown as above
+weald-bench hot [options]
+  --keys N        keys of the large map (4000000)
+  --rows A,B      rows whose names have one of these in them: all by default
+  --runs N        runs, of which the least figure counts (3)
+  --markdown PATH write the table there too
 ";
 
 /// What to do.
@@ -33,6 +39,7 @@ pub(crate) enum Command {
     Help,
     Engine(Asked),
     Tree(trees::Asked),
+    Hot(hot::Asked),
     Child(Task),
 }
 
@@ -63,6 +70,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     match args.next().as_deref() {
         Some("engine") => Ok(Command::Engine(asked(args)?)),
         Some("tree") => Ok(Command::Tree(trees::parse(args)?)),
+        Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),
@@ -180,6 +188,9 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         for line in [
             "engines",
+            "hot --keys",
+            "hot --runs 0",
+            "hot --fast yes",
             "engine --keys",
             "engine --keys 0",
             "engine --keys x",

@@ -1,4 +1,4 @@
-//! Benchmarks of Weald beside other engines and stores.
+//! Benchmarks of Weald's engine beside other engines, of its hot layer beside in-process maps and allocators, and of its trees.
 //!
 //! ```text
 //!  args        what was asked for
@@ -9,10 +9,12 @@
 //!  measure     wall time, CPU time, memory, bytes on disk
 //!  rows        what is measured, and what Weald is to reach
 //!  report      medians, ratios and the verdict, as markdown and as JSON
-//!  trees       the same for verifiable trees
+//!  hot         the hot layer
+//!  trees       verifiable trees
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
+//! `cargo run --release -p weald-bench --features hot-peers -- hot`
 //! `cargo run --release -p weald-bench -- tree --items 100000`
 
 #![deny(unsafe_code)]
@@ -20,6 +22,7 @@
 mod args;
 mod engine;
 mod engines;
+mod hot;
 mod measure;
 mod report;
 mod rows;
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         }
         Ok(args::Command::Engine(asked)) => session::run(&asked),
         Ok(args::Command::Tree(asked)) => trees::run(&asked),
+        Ok(args::Command::Hot(asked)) => hot::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };

@@ -50,6 +50,11 @@ impl PagePtr {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxId(pub u64);
 
+/// Which bucket is meant, without its name: it stays good while the bucket exists, whatever it is renamed to. Numbers are never given
+/// to another bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketId(pub(crate) TreeId);
+
 /// The number of a tree: each bucket has one of its own, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TreeId(pub(crate) u64);

@@ -34,7 +34,7 @@ pub use checkpoint::CheckpointInfo;
 pub use commit::Committed;
 pub use db::Database;
 pub use error::{Corruption, Error, IoError, Result, TooLarge};
-pub use ids::{Lsn, TxId};
+pub use ids::{BucketId, Lsn, TxId};
 pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
 pub use stats::{LogStats, StagingChunks, Stats};
 pub use transaction::{

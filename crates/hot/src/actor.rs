@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::class::Classes;
 use crate::error::Result;
 use crate::layout::{GROUPS, at};
 use crate::protocol::epoch::{self, Straggler};
@@ -19,7 +20,7 @@ const NUMBERS_AT_ONCE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Local {
     /// Free objects that are ours, for each class.
-    pub(crate) magazines: Vec<Vec<u64>>,
+    pub(crate) magazines: Vec<Magazine>,
     /// Superblocks that were seen to be empty since the last purge, for each class.
     pub(crate) empties: Vec<u32>,
     /// What waits until nobody can be reading it, oldest first.
@@ -32,6 +33,8 @@ pub(crate) struct Local {
     pub(crate) recovering: bool,
     /// Objects that were handed out and are neither shared nor freed.
     pub(crate) owned: u64,
+    /// Times that something was kept for a view.
+    pub(crate) kept: u32,
     /// Writes since the cache's budget was looked at.
     pub(crate) writes: u32,
 }
@@ -54,11 +57,23 @@ pub(crate) enum Remains {
     Run,
 }
 
+/// Free objects of a class that are a session's.
+#[derive(Clone, Debug)]
+pub(crate) struct Magazine {
+    pub(crate) objects: Vec<u64>,
+    /// How many it may hold.
+    pub(crate) room: usize,
+}
+
 impl Local {
-    pub(crate) fn new(classes: usize) -> Local {
+    pub(crate) fn new(classes: &Classes) -> Local {
+        let magazines = classes.iter().map(|class| Magazine {
+            objects: Vec::new(),
+            room: class.magazine,
+        });
         Local {
-            magazines: vec![Vec::new(); classes],
-            empties: vec![0; classes],
+            magazines: magazines.collect(),
+            empties: vec![0; classes.len()],
             limbo: VecDeque::new(),
             collect_at: COLLECT_AT,
             straggler: (usize::MAX, 0),
@@ -66,6 +81,7 @@ impl Local {
             numbers_end: 0,
             recovering: false,
             owned: 0,
+            kept: 0,
             writes: 0,
         }
     }
@@ -91,6 +107,20 @@ impl<'a> Actor<'a> {
             .map
             .word(self.slot + field)
             .expect("session slots lie in the region")
+    }
+
+    /// Does `work` pinned, whether the session is or not.
+    pub(crate) fn with_pin<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let pin = self.own(field::PIN);
+        let was = pin.load(Ordering::Relaxed);
+        if was == 0 {
+            pin.store(self.era(), Ordering::SeqCst);
+        }
+        let result = work(self);
+        if was == 0 {
+            pin.store(0, Ordering::Release);
+        }
+        result
     }
 
     pub(crate) fn group(&self) -> u64 {
@@ -204,7 +234,10 @@ impl<'a> Actor<'a> {
     pub(crate) fn leave(&mut self) -> Result<bool> {
         if self.local.owned > 0 {
             // The walk finds everything that bears our number, so that nothing is known to us twice.
-            self.local.magazines.iter_mut().for_each(Vec::clear);
+            self.local
+                .magazines
+                .iter_mut()
+                .for_each(|magazine| magazine.objects.clear());
             self.local.limbo.clear();
             self.sweep(&[self.me])?;
         }

@@ -66,6 +66,10 @@ impl Classes {
         classes
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Class> {
+        self.list.iter()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -74,6 +78,12 @@ impl Classes {
     #[inline]
     pub(crate) fn class(&self, number: u8) -> Option<&Class> {
         self.list.get(usize::from(number))
+    }
+
+    /// The same for those that one look finds.
+    #[inline]
+    pub(crate) fn for_small_payload(&self, payload: u64) -> Option<u8> {
+        self.small.get(payload.div_ceil(16) as usize).copied()
     }
 
     /// The smallest class whose objects hold `payload` bytes.

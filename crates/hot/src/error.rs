@@ -70,7 +70,9 @@ impl fmt::Display for Corruption {
     }
 }
 
-/// Shorthand for [`Error::Corrupt`].
+/// Shorthand for [`Error::Corrupt`]. Out of the way of those who find nothing wrong.
+#[cold]
+#[inline(never)]
 pub(crate) fn corrupt<T>(what: &'static str, offset: u64) -> Result<T> {
     Err(Error::Corrupt(Corruption { what, offset }))
 }

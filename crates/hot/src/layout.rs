@@ -15,7 +15,7 @@ use crate::error::{Error, Result, corrupt};
 use crate::protocol::header::Owner;
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"WEALDHOT");
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// Byte offsets of the words of the header page. Those that change often have a line to themselves.
 pub(crate) mod at {
@@ -29,7 +29,9 @@ pub(crate) mod at {
     pub(crate) const PID_NAMESPACE: u64 = 64;
     pub(crate) const FLAGS: u64 = 72;
     pub(crate) const CACHE_BYTES: u64 = 80;
-    pub(crate) const HEADER_CHECK: u64 = 88;
+    /// Which start of the machine it belongs to.
+    pub(crate) const BOOT_ID: u64 = 88;
+    pub(crate) const HEADER_CHECK: u64 = 104;
     pub(crate) const ERA: u64 = 1024;
     /// Session slots at and above this were never used.
     pub(crate) const SESSIONS_USED: u64 = 1088;
@@ -44,6 +46,13 @@ pub(crate) mod at {
     pub(crate) const TABLES: u64 = 2176;
     /// The queues of cache mode.
     pub(crate) const QUEUES: u64 = 2240;
+    /// The clock of views, and the queue of what is kept for them.
+    pub(crate) const CLOCK: u64 = 2368;
+    pub(crate) const KEPT: u64 = 2432;
+    /// Whether something is kept that the queue doesn't know of.
+    pub(crate) const KEPT_LOST: u64 = 2496;
+    /// A bit for each session that has views: 512 bytes.
+    pub(crate) const VIEWERS: u64 = 2560;
     /// The next line to look for entries that the queues have lost.
     pub(crate) const CLOCK_HAND: u64 = 2304;
     /// The first links of the ordered index, one for each of 16 levels.
@@ -131,6 +140,7 @@ impl Layout {
     }
 
     /// The place of a volume's word.
+    #[inline]
     pub(crate) fn volume_word(&self, volume: u64) -> u64 {
         self.volume_table + volume * 8
     }

@@ -36,6 +36,8 @@ mod class;
 mod error;
 #[cfg(not(loom))]
 mod heap;
+#[cfg(all(not(loom), feature = "persist"))]
+mod image;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(not(loom))]
@@ -47,13 +49,19 @@ mod process;
 #[cfg(not(loom))]
 mod raw;
 #[cfg(not(loom))]
+mod reader;
+#[cfg(not(loom))]
 mod recovery;
 #[cfg(not(loom))]
 mod region;
 #[cfg(not(loom))]
+mod ring;
+#[cfg(not(loom))]
 mod session;
 #[cfg(not(loom))]
 mod verify;
+#[cfg(not(loom))]
+mod view;
 
 #[cfg(not(loom))]
 pub use cache::CacheStats;
@@ -61,13 +69,19 @@ pub use cache::CacheStats;
 pub use error::{Corruption, Error, Result};
 #[cfg(not(loom))]
 pub use heap::Object;
+#[cfg(all(not(loom), feature = "persist"))]
+pub use image::{Opened, PersistPoint, Reason, Restored};
 #[cfg(not(loom))]
-pub use map::{Change, Expected, Swap, ValueRef};
+pub use map::{Change, Expected, Scan, Swap, ValueRef};
 #[cfg(not(loom))]
 pub use order::Range;
 #[cfg(not(loom))]
-pub use region::{Numa, PageSize, Region, RegionInfo, RegionOptions};
+pub use reader::Reader;
+#[cfg(not(loom))]
+pub use region::{Lifetime, Numa, PageSize, Region, RegionInfo, RegionOptions};
 #[cfg(not(loom))]
 pub use session::{Member, Session};
 #[cfg(not(loom))]
 pub use verify::Report;
+#[cfg(not(loom))]
+pub use view::View;

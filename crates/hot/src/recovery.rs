@@ -54,6 +54,9 @@ impl Actor<'_> {
         for &index in &dead {
             self.free_slot(index)?;
         }
+        if self.shared.has_views {
+            self.with_pin(|actor| actor.reap())?;
+        }
         self.shared
             .fixed(at::RECOVERIES)
             .fetch_add(dead.len() as u64, Ordering::Relaxed);
@@ -61,6 +64,7 @@ impl Actor<'_> {
     }
 
     fn free_slot(&self, index: u64) -> Result<()> {
+        self.shared.forget_views(index)?;
         let slot = self.shared.layout.session(index);
         for offset in (field::PIN..field::HAND + 8).step_by(8) {
             self.word(slot + offset)?.store(0, Ordering::Release);
@@ -95,6 +99,10 @@ impl Actor<'_> {
         for (old, hand) in left {
             self.sweep_old_entry(old)?;
             self.sweep_hand(hand)?;
+        }
+        if self.shared.has_views {
+            // Among what the dead took with them may be tickets.
+            self.shared.fixed(at::KEPT_LOST).store(1, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -140,15 +148,14 @@ impl Actor<'_> {
         let Found { offset, word, header } = found;
         let tag = self.tag(offset)?;
         let is_linked = match tag {
-            TAG_ENTRY => self.is_linked(offset, Entry::load(self.shared, offset)?.hash),
+            TAG_ENTRY => self.is_linked(offset, Entry::load(self.shared, offset)?.hash()),
             TAG_LINE | TAG_TABLE => self.is_part_of_map(offset, tag),
             TAG_NODE => self.is_listed_node(offset),
             _ => Ok(false),
         };
         if is_linked? {
             if tag == TAG_ENTRY && self.shared.ordered {
-                let mut key = Vec::new();
-                Entry::load(self.shared, offset)?.append_key(&mut key);
+                let key = Entry::load(self.shared, offset)?.key();
                 let node = self.ensure_node(&key)?;
                 self.renew(&key, node)?;
             }
@@ -253,7 +260,7 @@ impl Actor<'_> {
         match self.tag(offset)? {
             TAG_ENTRY => {
                 let entry = Entry::load(self.shared, offset)?;
-                if !self.is_linked(offset, entry.hash)? {
+                if !self.is_linked(offset, entry.hash())? {
                     self.bury(offset, header)?;
                 }
             }

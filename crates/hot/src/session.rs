@@ -11,6 +11,7 @@
 //!  160  old entry and its header: what the session is about to unlink
 //!  176  hand: the superblock that it is moving from one place to another
 //!  192  hits, misses and evictions of the cache
+//!  216  views, four
 //! ```
 //!
 //! Everything else that a session has (magazines, what waits for its era) is in its own memory: the objects' headers
@@ -43,6 +44,7 @@ pub(crate) mod field {
     pub(crate) const HITS: u64 = 192;
     pub(crate) const MISSES: u64 = 200;
     pub(crate) const EVICTIONS: u64 = 208;
+    pub(crate) const VIEWS: u64 = 216;
 }
 
 const NAME_LEN: usize = 32;
@@ -92,6 +94,8 @@ pub struct Session {
     pub(crate) owner: Owner,
     pub(crate) slot: u64,
     pins: Cell<u32>,
+    /// Which of its views are in use, a bit for each.
+    pub(crate) views: Cell<u8>,
     pub(crate) local: RefCell<Local>,
     /// Not `Sync`: the cells above and the slot are one thread's.
     _one_thread: PhantomData<Cell<()>>,
@@ -125,13 +129,14 @@ impl Session {
             .fetch_max(index + 1, Ordering::SeqCst);
         let slot = shared.layout.session(index);
         let owner = Owner(index as u16 + 1);
-        let local = RefCell::new(Local::new(shared.layout.classes.len()));
+        let local = RefCell::new(Local::new(&shared.layout.classes));
         let pins = Cell::new(0);
         let session = Session {
             shared,
             owner,
             slot,
             pins,
+            views: Cell::new(0),
             local,
             _one_thread: PhantomData,
         };
@@ -143,6 +148,7 @@ impl Session {
         session.introduce(name)?;
         session.act(|actor| actor.recover_dead())?;
         session.act(|actor| actor.ensure_queues())?;
+        session.act(|actor| actor.ensure_kept())?;
         Ok(session)
     }
 
@@ -152,6 +158,7 @@ impl Session {
         for offset in (field::INTENT..field::HAND + 8).step_by(8) {
             map.word(self.slot + offset)?.store(0, Ordering::Release);
         }
+        self.shared.forget_views(u64::from(self.owner.0) - 1)?;
         let mut padded = [0; NAME_LEN];
         padded[..name.len()].copy_from_slice(name.as_bytes());
         crate::raw::mapping::store_bytes(map.words(self.slot + field::NAME, 4)?, &padded);
@@ -193,7 +200,7 @@ impl Session {
     }
 
     /// Keeps everything that is linked now readable until the pin drops.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pin(&self) -> Pin<'_> {
         let depth = self.pins.get();
         if depth == 0 {
@@ -221,27 +228,7 @@ impl Session {
 
     /// Everyone who has joined.
     pub fn members(&self) -> Result<Vec<Member>> {
-        let mut members = Vec::new();
-        for index in 0..self.shared.layout.sessions {
-            let slot = self.shared.layout.session(index);
-            let status = self.shared.status(index)?;
-            if status.state() == SlotState::Free {
-                continue;
-            }
-            let mut name = Vec::new();
-            crate::raw::mapping::load_bytes(
-                self.shared.map.words(slot + field::NAME, 4)?,
-                NAME_LEN,
-                &mut name,
-            );
-            name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN));
-            members.push(Member {
-                name: String::from_utf8_lossy(&name).into_owned(),
-                pid: status.who().pid,
-                alive: (self.shared.liveness)(status.who()),
-            });
-        }
-        Ok(members)
+        self.shared.members()
     }
 
     /// Cleans up after every session whose process has died. Returns how many there were.
@@ -255,6 +242,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // Those that were leaked.
+        let _ = self.shared.forget_views(u64::from(self.owner.0) - 1);
         let clean = self.act_unpinned(|actor| actor.leave()).unwrap_or(false);
         let next = if clean {
             Status(0)
@@ -274,7 +263,7 @@ pub(crate) struct Pin<'a> {
 }
 
 impl Drop for Pin<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let depth = self.session.pins.get() - 1;
         self.session.pins.set(depth);
@@ -306,6 +295,26 @@ impl Shared {
         self.fixed(at::SESSIONS_USED)
             .load(Ordering::SeqCst)
             .min(self.layout.sessions)
+    }
+
+    pub(crate) fn members(&self) -> Result<Vec<Member>> {
+        let mut members = Vec::new();
+        for index in 0..self.layout.sessions {
+            let status = self.status(index)?;
+            if status.state() == SlotState::Free {
+                continue;
+            }
+            let words = self.map.words(self.layout.session(index) + field::NAME, 4)?;
+            let mut name = Vec::new();
+            crate::raw::mapping::load_bytes(words, NAME_LEN, &mut name);
+            name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN));
+            members.push(Member {
+                name: String::from_utf8_lossy(&name).into_owned(),
+                pid: status.who().pid,
+                alive: !self.is_orphan(status),
+            });
+        }
+        Ok(members)
     }
 
     pub(crate) fn count_sessions(&self) -> Result<u64> {

@@ -29,6 +29,8 @@ pub struct Report {
     pub objects: u64,
     /// Keys of the map.
     pub entries: u64,
+    /// What keys had before and a view still sees, and removals that are kept for the same reason.
+    pub versions: u64,
     /// Tables of the map and lines beside them.
     pub map_parts: u64,
     /// Nodes of the ordered index.
@@ -121,6 +123,7 @@ impl Verifier {
         if self.linked != self.report.entries {
             return corrupt("as many entries in lines as in superblocks", self.linked);
         }
+        self.report.entries -= self.report.versions.min(self.report.entries);
         Ok(self.report)
     }
 
@@ -184,14 +187,10 @@ impl Verifier {
             TAG_ENTRY => {
                 self.report.entries += 1;
                 let entry = Entry::load(actor.shared, offset)?;
-                if actor.shared.ordered {
-                    let mut key = Vec::new();
-                    entry.append_key(&mut key);
-                    if !self.nodes.contains(&key) {
-                        return corrupt("an entry whose key is in the index", offset);
-                    }
+                if actor.shared.ordered && !self.nodes.contains(&entry.key()) {
+                    return corrupt("an entry whose key is in the index", offset);
                 }
-                actor.is_linked(offset, entry.hash)?
+                actor.is_linked(offset, entry.hash())?
             }
             TAG_NODE => {
                 self.report.nodes += 1;
@@ -229,6 +228,33 @@ impl Verifier {
         Ok(())
     }
 
+    /// An entry that something leads to.
+    fn check_entry<'a>(&mut self, actor: &Actor<'a>, place: u64) -> Result<Entry<'a>> {
+        let entry = Entry::load(actor.shared, place)?;
+        let state = Header::load(entry.header()).state();
+        if !matches!(state, State::Live | State::Owned) || actor.tag(place)? != TAG_ENTRY {
+            return corrupt("a slot of an entry that is in use", place);
+        }
+        self.linked += 1;
+        Ok(entry)
+    }
+
+    /// What a key had before, and whether its newest entry is a value at all.
+    fn check_history<'a>(&mut self, actor: &Actor<'a>, newest: Entry<'a>, key: &[u8]) -> Result<()> {
+        self.report.versions += u64::from(newest.is_tombstone());
+        let mut above = newest;
+        while let Some(older) = actor.shared.before(&above)? {
+            self.check_entry(actor, older.offset)?;
+            self.report.versions += 1;
+            let in_order = actor.shared.date(&older) <= actor.shared.date(&above);
+            if older.key() != key || !in_order || self.report.versions > self.report.entries {
+                return corrupt("an older entry of the same key", older.offset);
+            }
+            above = older;
+        }
+        Ok(())
+    }
+
     fn check_table(&mut self, actor: &Actor<'_>, table: Table) -> Result<()> {
         for index in 0..table.lines() {
             let head = actor.shared.map.line(table.line(index))?;
@@ -250,24 +276,19 @@ impl Verifier {
             for word in &words[1..=SLOTS] {
                 let slot = word.load(Ordering::Acquire);
                 let Some(place) = slot::place(slot) else { continue };
-                let entry = Entry::load(actor.shared, place)?;
-                let state = Header::load(entry.header).state();
-                if !matches!(state, State::Live | State::Owned) || actor.tag(place)? != TAG_ENTRY {
-                    return corrupt("a slot of an entry that is in use", place);
-                }
-                let mut key = Vec::new();
-                entry.append_key(&mut key);
+                let entry = self.check_entry(actor, place)?;
+                let key = entry.key();
                 let hash = actor.shared.hash(&key);
-                if hash != entry.hash
+                if hash != entry.hash()
                     || table.head(hash) != table.line(index)
                     || !slot::fits(slot, slot::tag(hash))
                 {
                     return corrupt("an entry where its key belongs", place);
                 }
+                self.check_history(actor, entry, &key)?;
                 if !keys.insert(key) {
                     return corrupt("a key that stands in one slot only", place);
                 }
-                self.linked += 1;
             }
             match slot::place(words[LINK].load(Ordering::Acquire)) {
                 Some(next) => words = actor.shared.map.line(next)?,

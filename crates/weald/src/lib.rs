@@ -38,12 +38,20 @@
 //! | feature | default | what it brings | what it costs |
 //! | --- | --- | --- | --- |
 //! | `engine` | yes | [`Database`], the database in one file | a handful of small dependencies |
+//! | `hot` | yes | [`hot`](crate::hot), regions of memory that processes share | two small dependencies |
+//! | `server` | with `cli` | [`server`], a server for Redis clients | mio, toml, sha2 and what they need |
 //! | `cli` | yes | the program `weald` | clap and what it needs: a library should leave it out with `default-features = false` |
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "engine")]
 pub use weald_engine::*;
+/// Shared memory that survives its users.
+#[cfg(feature = "hot")]
+pub use weald_hot as hot;
+/// A server for Redis clients, in a program of your own.
+#[cfg(feature = "server")]
+pub use weald_server as server;
 /// The file systems that a database can live on, for [`DatabaseOptions::vfs`].
 #[cfg(feature = "engine")]
 pub use weald_vfs as vfs;

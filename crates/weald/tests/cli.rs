@@ -7,10 +7,14 @@ mod program;
 mod buckets;
 #[path = "cli/endings.rs"]
 mod endings;
+#[path = "cli/hot.rs"]
+mod hot;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/pairs.rs"]
 mod pairs;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/telling.rs"]
 mod telling;
 #[path = "cli/trees.rs"]

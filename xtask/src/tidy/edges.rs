@@ -11,7 +11,7 @@ const ALL_ABOVE: &[&str] = &["*"];
 /// The crates, lowest layer first, and what each may use. Tests and examples may use every crate that comes earlier in the list.
 const CRATES: &[(&str, &[&str])] = &[
     ("weald-vfs", &[]),
-    ("weald-hot", &[]),
+    ("weald-hot", &["weald-vfs"]),
     ("weald-engine", &["weald-vfs", "weald-hot"]),
     ("weald-proof", &[]),
     ("weald-tree", &["weald-engine", "weald-proof"]),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::{Core, now_ms};
 use crate::error::Result;
-use crate::ids::TreeId;
+use crate::ids::{BucketId, TreeId};
 use crate::merge::record;
 use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
@@ -73,6 +73,16 @@ impl<'t> Bucket<'t> {
             tree,
             record: record(&view.pages, view.roots, tree)?,
         })
+    }
+
+    /// What names the bucket for [`bucket_by_id`](crate::Readable::bucket_by_id), which is faster than by name.
+    pub fn id(&self) -> BucketId {
+        BucketId(self.tree)
+    }
+
+    /// The bucket of that id, wherever it is, found without its name. One that was deleted is empty.
+    pub fn bucket_by_id(&self, id: BucketId) -> Result<Bucket<'t>> {
+        Bucket::of(self.view, id.0)
     }
 
     /// A copy of the value of `key`.

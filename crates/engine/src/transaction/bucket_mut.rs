@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::ids::TreeId;
+use crate::ids::{BucketId, TreeId};
 use crate::transaction::bucket::Bucket;
 use crate::transaction::draft::{Draft, Savepoint};
 use crate::transaction::iter::KeyRange;
@@ -217,6 +217,13 @@ impl<'t, 'db> BucketMut<'t, 'db> {
             draft: self.draft,
             tree,
         })
+    }
+
+    pub(crate) fn into_id(self, id: BucketId) -> BucketMut<'t, 'db> {
+        BucketMut {
+            draft: self.draft,
+            tree: id.0,
+        }
     }
 
     pub(crate) fn savepoint(self) -> Savepoint {

@@ -5,6 +5,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::ids::BucketId;
 use crate::transaction::Pair;
 use crate::transaction::bucket::Bucket;
 use crate::transaction::bucket_mut::BucketMut;
@@ -110,6 +111,21 @@ pub trait Readable {
     /// See [`Bucket::bucket`].
     fn bucket(&self, name: &[u8]) -> Result<Bucket<'_>> {
         self.root().bucket(name)
+    }
+
+    /// See [`Bucket::bucket_by_id`].
+    ///
+    /// ```
+    /// # use weald_engine::{Database, Readable, Writable};
+    /// # let db = Database::in_memory()?;
+    /// let mut tx = db.write()?;
+    /// let id = tx.create_bucket(b"fruit")?.as_bucket()?.id();
+    /// tx.bucket_mut_by_id(id).put(b"apple", b"red")?;
+    /// assert_eq!(tx.bucket_by_id(id)?.get_ref(b"apple")?, Some(&b"red"[..]));
+    /// # Ok::<(), weald_engine::Error>(())
+    /// ```
+    fn bucket_by_id(&self, id: BucketId) -> Result<Bucket<'_>> {
+        self.root().bucket_by_id(id)
     }
 
     /// See [`Bucket::bucket_exists`].
@@ -230,6 +246,12 @@ pub trait Writable<'db> {
     /// See [`BucketMut::bucket_mut`].
     fn bucket_mut(&mut self, name: &[u8]) -> Result<BucketMut<'_, 'db>> {
         self.root_mut().into_bucket_mut(name)
+    }
+
+    /// The bucket of that id, found without its name, and without a look whether it still exists: what is written to one that was
+    /// deleted is found by nobody and takes room until the file is compacted.
+    fn bucket_mut_by_id(&mut self, id: BucketId) -> BucketMut<'_, 'db> {
+        self.root_mut().into_id(id)
     }
 
     /// See [`BucketMut::delete_bucket`].

@@ -2,15 +2,12 @@
 
 use crate::actor::Actor;
 use crate::cache::now_ms;
-use crate::cache::queue::{Line, Queues, Ticket};
+use crate::cache::queue::{Line, Queues};
 use crate::error::Result;
-use crate::heap::{TAG_ENTRY, VolumeState};
 use crate::layout::at;
 use crate::map::entry::Entry;
-use crate::map::slot;
-use crate::map::table::{CHAIN_MAX, LINK, SLOTS, Table};
-use crate::protocol::header::{Header, Owner, State};
-use crate::protocol::line::{Guard, LineState};
+use crate::map::table::Table;
+use crate::ring::Ticket;
 use crate::session::field;
 use crate::sync::Ordering;
 
@@ -29,17 +26,7 @@ impl<'a> Actor<'a> {
             return Ok(());
         }
         let len = Queues::len_for(Queues::log2_for(self.shared.cache_bytes));
-        let run = self.allocate_run(len + 64)?;
-        self.shared.map.zero(run, len + 64)?;
-        if root
-            .compare_exchange(0, run + 64, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-        {
-            self.step_run(run, VolumeState::OwnedRun, VolumeState::Run, Owner::NOBODY)?;
-            return Ok(());
-        }
-        // Nobody has seen it.
-        self.free_run(run)
+        self.allocate_rooted(root, len)
     }
 
     fn queues(&self) -> Result<Option<Queues<'a>>> {
@@ -55,16 +42,16 @@ impl<'a> Actor<'a> {
         let Some(queues) = self.queues()? else {
             return Ok(());
         };
-        let line = if is_new && queues.remembers(entry.hash) {
+        let line = if is_new && queues.remembers(entry.hash()) {
             Line::Main
         } else {
             Line::Small
         };
-        self.append(queues, line, Ticket::new(entry.offset, entry.version))
+        self.append(queues, line, Ticket::of(entry))
     }
 
     fn append(&mut self, queues: Queues<'a>, line: Line, ticket: Ticket) -> Result<()> {
-        match queues.push(line, ticket) {
+        match queues.ring(line).push(ticket) {
             Some(fallen) => self.evict_ticket(queues, fallen),
             None => Ok(()),
         }
@@ -91,14 +78,14 @@ impl<'a> Actor<'a> {
         let Some(queues) = self.queues()? else {
             return Ok(());
         };
-        let (small, main) = (queues.len(Line::Small), queues.len(Line::Main));
+        let (small, main) = (queues.ring(Line::Small).len(), queues.ring(Line::Main).len());
         let line = if small * SMALL_SHARE >= small + main {
             Line::Small
         } else {
             Line::Main
         };
         for _ in 0..EVICTIONS_MAX {
-            let Some(ticket) = queues.pop(line) else {
+            let Some(ticket) = queues.ring(line).pop() else {
                 return self.evict_unqueued();
             };
             let Some(entry) = self.entry_of(ticket)? else {
@@ -117,7 +104,7 @@ impl<'a> Actor<'a> {
                 }
                 _ => {
                     if line == Line::Small {
-                        queues.remember(entry.hash);
+                        queues.remember(entry.hash());
                     }
                     return self.evict_entry(&entry);
                 }
@@ -126,28 +113,18 @@ impl<'a> Actor<'a> {
         Ok(())
     }
 
-    /// The entry of a ticket, if it is still the one.
-    fn entry_of(&self, ticket: Ticket) -> Result<Option<Entry<'a>>> {
-        let Ok(entry) = Entry::load(self.shared, ticket.place()) else {
-            return Ok(None);
-        };
-        let is_live = matches!(Header::load(entry.header).state(), State::Live | State::Owned);
-        Ok((is_live && ticket.fits(entry.version) && self.tag(entry.offset)? == TAG_ENTRY).then_some(entry))
-    }
-
     fn evict_ticket(&mut self, queues: Queues<'a>, ticket: Ticket) -> Result<()> {
         let Some(entry) = self.entry_of(ticket)? else {
             return Ok(());
         };
-        queues.remember(entry.hash);
+        queues.remember(entry.hash());
         self.evict_entry(&entry)
     }
 
     fn evict_entry(&mut self, entry: &Entry<'_>) -> Result<()> {
-        let mut key = Vec::new();
-        entry.append_key(&mut key);
+        let key = entry.key();
         // Memory that was used again may look like an entry: its key is then not where this says, and nothing happens.
-        if self.shared.hash(&key) == entry.hash && self.remove_exactly(&key, entry.offset)? {
+        if self.shared.hash(&key) == entry.hash() && self.remove_exactly(&key, entry.offset)? {
             let word = self.own(field::EVICTIONS);
             word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
@@ -161,36 +138,16 @@ impl<'a> Actor<'a> {
         if !tables.contains(&Some(table)) {
             return Ok(0);
         }
-        for place in self.places_in(table.line(index))? {
+        let mut places = Vec::new();
+        self.shared.places_in(table.line(index), &mut places)?;
+        for place in places {
             let entry = Entry::load(self.shared, place)?;
             if entry.is_expired(now_ms) {
-                let mut key = Vec::new();
-                entry.append_key(&mut key);
+                let key = entry.key();
                 removed += u64::from(self.remove_exactly(&key, place)?);
             }
         }
         Ok(removed)
-    }
-
-    /// The entries of a line and those behind it; none if it was moved.
-    fn places_in(&self, head: u64) -> Result<Vec<u64>> {
-        let mut words = self.shared.map.line(head)?;
-        let mut places = Vec::new();
-        if Guard::load(&words[0]).state() == LineState::Moved {
-            return Ok(places);
-        }
-        for _ in 0..CHAIN_MAX {
-            places.extend(
-                words[1..=SLOTS]
-                    .iter()
-                    .filter_map(|word| slot::place(word.load(Ordering::Acquire))),
-            );
-            match slot::place(words[LINK].load(Ordering::Acquire)) {
-                Some(next) => words = self.shared.map.line(next)?,
-                None => break,
-            }
-        }
-        Ok(places)
     }
 
     /// Evicts what stands in the next lines of the table: the queues have lost it.
@@ -201,7 +158,8 @@ impl<'a> Actor<'a> {
         let hand = self.shared.fixed(at::CLOCK_HAND);
         for _ in 0..EVICTIONS_MAX {
             let index = hand.fetch_add(1, Ordering::Relaxed) & (table.lines() - 1);
-            let places = self.places_in(table.line(index))?;
+            let mut places = Vec::new();
+            self.shared.places_in(table.line(index), &mut places)?;
             for &place in &places {
                 let entry = Entry::load(self.shared, place)?;
                 self.evict_entry(&entry)?;

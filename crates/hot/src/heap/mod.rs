@@ -12,6 +12,7 @@ use crate::actor::{Actor, Remains};
 use crate::class::{Class, HEADER_LEN, SUPERBLOCK_LEN};
 use crate::error::{Error, Result, corrupt};
 use crate::protocol::header::{Header, Owner, State};
+use crate::raw::mapping::copy_bytes;
 use crate::session::Session;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -72,7 +73,7 @@ impl<'a> Actor<'a> {
             return Err(Error::Invalid("an object larger than a volume holds"));
         };
         loop {
-            let Some(offset) = self.local.magazines[usize::from(class)].pop() else {
+            let Some(offset) = self.local.magazines[usize::from(class)].objects.pop() else {
                 self.refill(class)?;
                 continue;
             };
@@ -103,12 +104,14 @@ impl<'a> Actor<'a> {
     #[inline]
     pub(crate) fn stow(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<()> {
         let class = header.class();
-        let room = self.class(class)?.magazine;
+        let Some(magazine) = self.local.magazines.get_mut(usize::from(class)) else {
+            return corrupt("a size class that exists", offset);
+        };
         header.set(word, State::Held, self.me);
-        let magazine = &mut self.local.magazines[usize::from(class)];
-        magazine.push(offset);
-        if magazine.len() > room {
-            self.spill(class, room / 2)
+        magazine.objects.push(offset);
+        if magazine.objects.len() > magazine.room {
+            let keep = magazine.room / 2;
+            self.spill(class, keep)
         } else {
             Ok(())
         }
@@ -139,6 +142,9 @@ impl<'a> Actor<'a> {
     /// Finds space where there seems to be none: from the dead, the retired, magazines of other classes and empty superblocks.
     pub(crate) fn relieve(&mut self) -> Result<()> {
         self.recover_dead()?;
+        if self.shared.has_views {
+            self.with_pin(|actor| actor.reap())?;
+        }
         self.trim()
     }
 
@@ -171,8 +177,8 @@ impl<'a> Actor<'a> {
     /// Moves objects from a magazine back to their superblocks until `keep` are left.
     #[cold]
     fn spill(&mut self, class: u8, keep: usize) -> Result<()> {
-        while self.local.magazines[usize::from(class)].len() > keep {
-            let Some(offset) = self.local.magazines[usize::from(class)].pop() else {
+        while self.local.magazines[usize::from(class)].objects.len() > keep {
+            let Some(offset) = self.local.magazines[usize::from(class)].objects.pop() else {
                 break;
             };
             let word = self.word(offset)?;
@@ -231,6 +237,67 @@ impl Session {
     /// ```
     #[inline]
     pub fn alloc(&self, size: u64, align: u64, tag: u16) -> Result<Object> {
+        if tag < SYSTEM_TAGS
+            && matches!(align, 0 | 1 | 2 | 4 | 8 | 16)
+            && let Some(object) = self.take_ready(size, tag)
+        {
+            return Ok(object);
+        }
+        self.alloc_slowly(size, align, tag)
+    }
+
+    /// An object from the magazine, if there is one and nothing is strange about it.
+    #[inline]
+    fn take_ready(&self, size: u64, tag: u16) -> Option<Object> {
+        let mut local = self.local.try_borrow_mut().ok()?;
+        let class = self.shared.layout.classes.for_small_payload(size)?;
+        let objects = &mut local.magazines.get_mut(usize::from(class))?.objects;
+        let offset = *objects.last()?;
+        let words = self.shared.map.words(offset, 2).ok()?;
+        let header = Header::load(&words[0]);
+        if !header.is(State::Held, self.owner) {
+            return None;
+        }
+        objects.pop();
+        words[1].store(pack_size(size, tag), Ordering::Relaxed);
+        header.set(&words[0], State::Owned, self.owner);
+        local.owned += 1;
+        Some(Object(offset + HEADER_LEN))
+    }
+
+    /// Puts an object into the magazine, if that has room and nothing is strange about the object.
+    #[inline]
+    fn put_ready(&self, object: Object) -> bool {
+        let offset = object.0.wrapping_sub(HEADER_LEN);
+        if self.shared.paranoid || !offset.is_multiple_of(16) || offset < self.shared.layout.data_start {
+            return false;
+        }
+        let Ok(word) = self.shared.map.word(offset) else {
+            return false;
+        };
+        let Ok(mut local) = self.local.try_borrow_mut() else {
+            return false;
+        };
+        let header = Header::load(word);
+        let is_ours = header.is(State::Owned, self.owner);
+        if !is_ours && header.state() != State::Live {
+            return false;
+        }
+        let Some(magazine) = local.magazines.get_mut(usize::from(header.class())) else {
+            return false;
+        };
+        if magazine.objects.len() >= magazine.room {
+            return false;
+        }
+        magazine.objects.push(offset);
+        header.set(word, State::Held, self.owner);
+        local.owned = local.owned.saturating_sub(u64::from(is_ours));
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slowly(&self, size: u64, align: u64, tag: u16) -> Result<Object> {
         if tag >= SYSTEM_TAGS {
             return Err(Error::Invalid("a tag that is reserved"));
         }
@@ -282,6 +349,15 @@ impl Session {
     /// two frees. (Two threads that free one object at the same instant can't both be told, except in paranoid mode.)
     #[inline]
     pub fn free(&self, object: Object) -> Result<()> {
+        if self.put_ready(object) {
+            return Ok(());
+        }
+        self.free_slowly(object)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_slowly(&self, object: Object) -> Result<()> {
         let (offset, header) = self.header_of(object)?;
         self.act_unpinned(|actor| {
             let word = actor.word(offset)?;
@@ -367,15 +443,7 @@ impl Session {
     /// Reads into `buffer` from an object, `at` bytes from its start.
     pub fn read(&self, object: Object, at: u64, buffer: &mut [u8]) -> Result<()> {
         let words = self.words_of(object, at, buffer.len() as u64)?;
-        let mut shift = (at % 8) as usize;
-        let mut done = 0;
-        for word in words {
-            let n = (buffer.len() - done).min(8 - shift);
-            let bytes = word.load(Ordering::Acquire).to_ne_bytes();
-            buffer[done..done + n].copy_from_slice(&bytes[shift..shift + n]);
-            done += n;
-            shift = 0;
-        }
+        copy_bytes(words, (at % 8) as usize, buffer);
         Ok(())
     }
 
@@ -394,6 +462,9 @@ impl Session {
     /// Gives free memory back: magazines to superblocks, empty superblocks to volumes, empty volumes to the system. What others have in their
     /// magazines, or may still be reading, stays.
     pub fn trim(&self) -> Result<()> {
+        if self.shared.has_views {
+            self.act(|actor| actor.reap())?;
+        }
         self.act_unpinned(|actor| actor.trim())
     }
 

@@ -135,16 +135,7 @@ impl<'a> Actor<'a> {
 
     /// Fills the magazine of a class with at least one object.
     pub(crate) fn refill(&mut self, class: u8) -> Result<()> {
-        let pin = self.own(field::PIN);
-        let was = pin.load(Ordering::Relaxed);
-        if was == 0 {
-            pin.store(self.era(), Ordering::SeqCst);
-        }
-        let result = self.refill_pinned(class);
-        if was == 0 {
-            pin.store(0, Ordering::Release);
-        }
-        result
+        self.with_pin(|actor| actor.refill_pinned(class))
     }
 
     fn refill_pinned(&mut self, class: u8) -> Result<()> {
@@ -176,7 +167,7 @@ impl<'a> Actor<'a> {
     /// Takes objects into the magazine.
     fn take_from(&mut self, block: Superblock<'a>, want: u32) -> Result<u32> {
         let map = &self.shared.map;
-        let magazine = &mut self.local.magazines[usize::from(block.class_number)];
+        let magazine = &mut self.local.magazines[usize::from(block.class_number)].objects;
         header::take(
             block.free(),
             want,
@@ -344,7 +335,7 @@ impl<'a> Actor<'a> {
         let (offset, header) = match class.parent {
             Parent::Class(parent) => {
                 let offset = loop {
-                    match self.local.magazines[usize::from(parent)].pop() {
+                    match self.local.magazines[usize::from(parent)].objects.pop() {
                         Some(offset) => break offset,
                         None => self.refill_pinned(parent)?,
                     }
@@ -377,19 +368,11 @@ impl<'a> Actor<'a> {
 
     /// Gives an object that is ours back to its superblock.
     pub(crate) fn release(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<()> {
-        let pin = self.own(field::PIN);
-        let was = pin.load(Ordering::Relaxed);
-        if was == 0 {
-            pin.store(self.era(), Ordering::SeqCst);
-        }
-        let result = self.release_pinned(offset, word, header);
-        if was == 0 {
-            pin.store(0, Ordering::Release);
-        }
-        if result? {
+        let was_pinned = self.own(field::PIN).load(Ordering::Relaxed) != 0;
+        if self.with_pin(|actor| actor.release_pinned(offset, word, header))? {
             let class = usize::from(header.class());
             self.local.empties[class] += 1;
-            if self.local.empties[class] >= PURGE_AT && was == 0 {
+            if self.local.empties[class] >= PURGE_AT && !was_pinned {
                 self.purge(header.class())?;
             }
         }
@@ -409,16 +392,7 @@ impl<'a> Actor<'a> {
     /// Gives the empty superblocks of a class back. Returns whether there were any.
     pub(crate) fn purge(&mut self, class: u8) -> Result<bool> {
         self.local.empties[usize::from(class)] = 0;
-        let pin = self.own(field::PIN);
-        let was = pin.load(Ordering::Relaxed);
-        if was == 0 {
-            pin.store(self.era(), Ordering::SeqCst);
-        }
-        let result = self.purge_pinned(class);
-        if was == 0 {
-            pin.store(0, Ordering::Release);
-        }
-        result
+        self.with_pin(|actor| actor.purge_pinned(class))
     }
 
     fn purge_pinned(&mut self, class: u8) -> Result<bool> {

@@ -32,8 +32,15 @@ pub(crate) enum VolumeState {
 pub(crate) struct VolumeWord(pub(crate) u64);
 
 impl VolumeWord {
+    #[inline]
     pub(crate) fn load(word: &AtomicU64) -> VolumeWord {
         VolumeWord(word.load(Ordering::Acquire))
+    }
+
+    /// Whether the state is [`Absent`](VolumeState::Absent), asked for every entry that is read.
+    #[inline]
+    fn is_absent(self) -> bool {
+        (self.0 & 15).wrapping_sub(1) >= VolumeState::OwnedRun as u64
     }
 
     pub(crate) fn state(self) -> VolumeState {
@@ -77,6 +84,7 @@ impl VolumeWord {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn volume_word(&self, volume: u64) -> Result<&AtomicU64> {
         self.map.word(self.layout.volume_word(volume))
     }
@@ -85,7 +93,19 @@ impl Shared {
     #[inline]
     pub(crate) fn is_backed(&self, offset: u64) -> Result<bool> {
         let volume = self.layout.volume_of(offset)?;
-        Ok(VolumeWord::load(self.volume_word(volume)?).state() != VolumeState::Absent)
+        Ok(!VolumeWord::load(self.volume_word(volume)?).is_absent())
+    }
+
+    /// `count` words from `offset` on, all in volumes with memory.
+    pub(crate) fn backed_words(&self, offset: u64, count: u64) -> Result<&[AtomicU64]> {
+        let words = self.map.words(offset, count)?;
+        let last = offset + count.saturating_sub(1) * 8;
+        for volume in self.layout.volume_of(offset)?..=self.layout.volume_of(last)? {
+            if VolumeWord::load(self.volume_word(volume)?).state() == VolumeState::Absent {
+                return corrupt("a range of volumes with memory", offset);
+            }
+        }
+        Ok(words)
     }
 
     /// Volumes with memory, and the empty ones among them.

@@ -5,8 +5,7 @@ use crate::class::VOLUME_PREFIX;
 use crate::error::{Error, Result};
 use crate::heap::{Superblock, VolumeState, VolumeWord};
 use crate::protocol::header::{Header, State};
-use crate::session::field;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 
 /// An object that a walk came across.
 #[derive(Clone, Copy)]
@@ -34,19 +33,8 @@ impl<'a> Actor<'a> {
         &mut self,
         visit: &mut dyn FnMut(&mut Actor<'_>, Visit<'_>) -> Result<()>,
     ) -> Result<()> {
-        let pin = self.own(field::PIN);
-        for volume in 0..self.shared.layout.volumes {
-            let was = pin.load(Ordering::Relaxed);
-            if was == 0 {
-                pin.store(self.era(), Ordering::SeqCst);
-            }
-            let result = self.walk_volume(volume, visit);
-            if was == 0 {
-                pin.store(0, Ordering::Release);
-            }
-            result?;
-        }
-        Ok(())
+        (0..self.shared.layout.volumes)
+            .try_for_each(|volume| self.with_pin(|actor| actor.walk_volume(volume, visit)))
     }
 
     pub(crate) fn walk_volume(

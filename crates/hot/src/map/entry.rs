@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   0  header   8  size and tag
-//!  16  value length (40 bits), key length (17 bits), uses in a cache (2 bits), whether it expires (1 bit)
+//!  16  shape: value length (40 bits), key length (17 bits), uses in a cache (2 bits), flags
 //!  24  version   32  hash
-//!  40  key, then value, each filled up to 8 bytes, then the time of expiry if it does
+//!  40  key, then value, each filled up to 8 bytes, then what the flags say:
+//!      the time of expiry; in a region with views, the stamp and the entry that this one came after
 //! ```
 
 use crate::actor::Actor;
@@ -18,106 +19,197 @@ use crate::sync::{AtomicU64, Ordering};
 /// The longest key.
 pub(crate) const KEY_LEN_MAX: usize = 1 << 16;
 const PREFIX: u64 = 40;
-const VALUE_LEN_BITS: u32 = 40;
-const KEY_LEN_BITS: u32 = 17;
-const USES_SHIFT: u32 = VALUE_LEN_BITS + KEY_LEN_BITS;
-const USES_MAX: u64 = 3;
-const EXPIRES: u64 = 1 << (USES_SHIFT + 2);
+const PREFIX_WORDS: usize = PREFIX as usize / 8;
+
+/// The third word of an entry: how long its parts are, and which it has.
+#[derive(Clone, Copy, Debug)]
+struct Shape(u64);
+
+impl Shape {
+    const VALUE_LEN_BITS: u32 = 40;
+    const KEY_LEN_BITS: u32 = 17;
+    const USES_SHIFT: u32 = Shape::VALUE_LEN_BITS + Shape::KEY_LEN_BITS;
+    const USES_MAX: u64 = 3;
+    /// It has a time of expiry.
+    const EXPIRES: u64 = 1 << (Shape::USES_SHIFT + 2);
+    /// It has a stamp, and perhaps a predecessor.
+    const DATED: u64 = 1 << (Shape::USES_SHIFT + 3);
+    /// It says that the key has no value.
+    const TOMBSTONE: u64 = 1 << (Shape::USES_SHIFT + 4);
+
+    #[inline]
+    fn value_len(self) -> u64 {
+        self.0 & ((1 << Shape::VALUE_LEN_BITS) - 1)
+    }
+
+    #[inline]
+    fn key_len(self) -> usize {
+        (self.0 >> Shape::VALUE_LEN_BITS) as usize & ((1 << Shape::KEY_LEN_BITS) - 1)
+    }
+
+    fn uses(self) -> u64 {
+        self.0 >> Shape::USES_SHIFT & Shape::USES_MAX
+    }
+
+    #[inline]
+    fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// Words of the key.
+    #[inline]
+    fn key_words(self) -> usize {
+        self.key_len().div_ceil(8)
+    }
+
+    /// Words of key and value.
+    #[inline]
+    fn body_words(self) -> u64 {
+        self.key_words() as u64 + self.value_len().div_ceil(8)
+    }
+
+    /// Words behind key and value.
+    #[inline]
+    fn tail_words(self) -> u64 {
+        u64::from(self.has(Shape::EXPIRES)) + 2 * u64::from(self.has(Shape::DATED))
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) offset: u64,
-    pub(crate) header: &'a AtomicU64,
-    pub(crate) version: u64,
-    pub(crate) hash: u64,
-    pub(crate) key_len: usize,
-    pub(crate) value_len: u64,
-    lengths: &'a AtomicU64,
-    /// Key and value.
-    body: &'a [AtomicU64],
-    expiry: Option<&'a AtomicU64>,
+    /// All of it.
+    words: &'a [AtomicU64],
+    /// As it was when it was checked: whatever becomes of the word, the parts lie where this says.
+    shape: Shape,
 }
 
 impl<'a> Entry<'a> {
     /// The entry at `offset`, its lengths read once and checked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn load(shared: &'a Shared, offset: u64) -> Result<Entry<'a>> {
         if !shared.is_backed(offset)? {
             return corrupt("an entry in a volume with memory", offset);
         }
-        let words = shared.map.words(offset, PREFIX / 8)?;
-        let lengths = words[2].load(Ordering::Relaxed);
-        let value_len = lengths & ((1 << VALUE_LEN_BITS) - 1);
-        let key_len = (lengths >> VALUE_LEN_BITS) as usize & ((1 << KEY_LEN_BITS) - 1);
-        if key_len > KEY_LEN_MAX || value_len > shared.layout.volume_size {
+        let shape = Shape(shared.map.word(offset + 16)?.load(Ordering::Relaxed));
+        if shape.key_len() > KEY_LEN_MAX || shape.value_len() > shared.layout.volume_size {
             return corrupt("an entry with possible lengths", offset);
         }
-        let expires = lengths & EXPIRES != 0;
-        let len = (key_len as u64).div_ceil(8) + value_len.div_ceil(8);
-        let all = shared.map.words(offset + PREFIX, len + u64::from(expires))?;
-        let (body, expiry) = all.split_at(len as usize);
+        let len = PREFIX / 8 + shape.body_words() + shape.tail_words();
         Ok(Entry {
             offset,
-            header: &words[0],
-            version: words[3].load(Ordering::Relaxed),
-            hash: words[4].load(Ordering::Relaxed),
-            key_len,
-            value_len,
-            lengths: &words[2],
-            body,
-            expiry: expiry.first(),
+            words: shared.map.words(offset, len)?,
+            shape,
         })
     }
 
     #[inline]
+    pub(crate) fn header(&self) -> &'a AtomicU64 {
+        &self.words[0]
+    }
+
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.words[3].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self) -> u64 {
+        self.words[4].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn value_len(&self) -> u64 {
+        self.shape.value_len()
+    }
+
+    #[inline]
     pub(crate) fn has_key(&self, hash: u64, key: &[u8]) -> bool {
-        self.hash == hash && self.key_len == key.len() && equal_bytes(self.body, key)
+        self.hash() == hash
+            && self.shape.key_len() == key.len()
+            && equal_bytes(&self.words[PREFIX_WORDS..], key)
     }
 
     #[inline]
     pub(crate) fn value_words(&self) -> &'a [AtomicU64] {
-        &self.body[self.key_len.div_ceil(8)..]
+        &self.words[PREFIX_WORDS + self.shape.key_words()..]
+    }
+
+    /// What follows key and value.
+    fn tail(&self) -> &'a [AtomicU64] {
+        &self.words[PREFIX_WORDS + self.shape.body_words() as usize..]
     }
 
     /// How often it was looked up lately, up to three times.
     pub(crate) fn uses(&self) -> u64 {
-        self.lengths.load(Ordering::Relaxed) >> USES_SHIFT & USES_MAX
+        Shape(self.words[2].load(Ordering::Relaxed)).uses()
     }
 
     /// Two who set it at once may count for one.
     pub(crate) fn set_uses(&self, uses: u64) {
-        let rest = self.lengths.load(Ordering::Relaxed) & !(USES_MAX << USES_SHIFT);
-        self.lengths.store(rest | uses << USES_SHIFT, Ordering::Relaxed);
+        let rest = self.words[2].load(Ordering::Relaxed) & !(Shape::USES_MAX << Shape::USES_SHIFT);
+        self.words[2].store(rest | uses << Shape::USES_SHIFT, Ordering::Relaxed);
     }
 
     /// Counts a look-up.
     #[inline]
     pub(crate) fn touch(&self) {
         let uses = self.uses();
-        if uses < USES_MAX {
+        if uses < Shape::USES_MAX {
             self.set_uses(uses + 1);
         }
+    }
+
+    /// Whether it is no more than a key and a value: neither dated nor with an end.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.shape.has(Shape::EXPIRES | Shape::DATED | Shape::TOMBSTONE)
+    }
+
+    /// Whether it says that the key was removed.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.shape.has(Shape::TOMBSTONE)
+    }
+
+    /// When it expires, if ever, in milliseconds since 1970.
+    pub(crate) fn expiry(&self) -> Option<u64> {
+        self.shape
+            .has(Shape::EXPIRES)
+            .then(|| self.tail()[0].load(Ordering::Relaxed))
     }
 
     /// Whether its time is over by the clock, which is asked only if it has one.
     #[inline]
     pub(crate) fn is_expired(&self, now: impl FnOnce() -> u64) -> bool {
-        self.expiry
-            .is_some_and(|expiry| expiry.load(Ordering::Relaxed) <= now())
+        self.expiry().is_some_and(|expiry| expiry <= now())
+    }
+
+    /// The words of its history: the stamp, and the place of the entry before it; `None` where the region has no views.
+    pub(crate) fn history(&self) -> Option<(&'a AtomicU64, &'a AtomicU64)> {
+        match self.tail() {
+            [.., stamp, before] if self.shape.has(Shape::DATED) => Some((stamp, before)),
+            _ => None,
+        }
     }
 
     /// The place of the value in the region.
     pub(crate) fn value_offset(&self) -> u64 {
-        self.offset + PREFIX + self.key_len.div_ceil(8) as u64 * 8
+        self.offset + PREFIX + self.shape.key_words() as u64 * 8
     }
 
     #[inline]
     pub(crate) fn append_value(&self, out: &mut Vec<u8>) {
-        load_bytes(self.value_words(), self.value_len as usize, out);
+        load_bytes(self.value_words(), self.value_len() as usize, out);
     }
 
     pub(crate) fn append_key(&self, out: &mut Vec<u8>) {
-        load_bytes(self.body, self.key_len, out);
+        load_bytes(&self.words[PREFIX_WORDS..], self.shape.key_len(), out);
+    }
+
+    pub(crate) fn key(&self) -> Vec<u8> {
+        let mut key = Vec::new();
+        self.append_key(&mut key);
+        key
     }
 
     pub(crate) fn value(&self) -> Vec<u8> {
@@ -127,35 +219,52 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// What an entry is to say of its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content<'v> {
+    /// `None` makes a tombstone.
+    pub(crate) value: Option<&'v [u8]>,
+    pub(crate) expiry: Option<u64>,
+    /// The place of the entry that it replaces, or 0; kept only in regions with views.
+    pub(crate) before: u64,
+}
+
 impl Actor<'_> {
     /// Makes an entry that is ours and not linked yet. Returns its place and header.
     pub(crate) fn create_entry(
         &mut self,
         hash: u64,
         key: &[u8],
-        value: &[u8],
-        expiry: Option<u64>,
+        content: Content<'_>,
     ) -> Result<(u64, Header)> {
         if key.len() > KEY_LEN_MAX {
             return Err(Error::Invalid("a key longer than 64 KiB"));
         }
-        let key_words = key.len().div_ceil(8);
-        let value_end = key_words + value.len().div_ceil(8);
-        let body = value_end + usize::from(expiry.is_some());
-        let offset = self.allocate(PREFIX - 16 + body as u64 * 8, TAG_ENTRY)?;
-        let words = self.shared.map.words(offset, PREFIX / 8 + body as u64)?;
-        let flags = if expiry.is_some() { EXPIRES } else { 0 };
-        words[2].store(
-            flags | (key.len() as u64) << VALUE_LEN_BITS | value.len() as u64,
-            Ordering::Relaxed,
+        let value = content.value.unwrap_or_default();
+        let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
+        let shape = Shape(
+            (key.len() as u64) << Shape::VALUE_LEN_BITS
+                | value.len() as u64
+                | flag(content.expiry.is_some(), Shape::EXPIRES)
+                | flag(self.shared.has_views, Shape::DATED)
+                | flag(content.value.is_none(), Shape::TOMBSTONE),
         );
-        if let Some(expiry) = expiry {
-            words[5 + value_end].store(expiry, Ordering::Relaxed);
-        }
+        let words = shape.body_words() + shape.tail_words();
+        let offset = self.allocate(PREFIX - 16 + words * 8, TAG_ENTRY)?;
+        let words = self.shared.map.words(offset, PREFIX / 8 + words)?;
+        words[2].store(shape.0, Ordering::Relaxed);
         words[3].store(self.number(), Ordering::Relaxed);
         words[4].store(hash, Ordering::Relaxed);
-        store_bytes(&words[5..], key);
-        store_bytes(&words[5 + key_words..], value);
+        store_bytes(&words[PREFIX_WORDS..], key);
+        store_bytes(&words[PREFIX_WORDS + shape.key_words()..], value);
+        let entry = Entry { offset, words, shape };
+        if let Some(expiry) = content.expiry {
+            entry.tail()[0].store(expiry, Ordering::Relaxed);
+        }
+        if let Some((stamp, before)) = entry.history() {
+            stamp.store(0, Ordering::Relaxed);
+            before.store(content.before, Ordering::Relaxed);
+        }
         Ok((offset, Header::load(&words[0])))
     }
 }

@@ -20,12 +20,11 @@ fn word(bytes: &[u8]) -> u64 {
 #[inline]
 pub(crate) fn hash(key: [u64; 2], bytes: &[u8]) -> u64 {
     let mut state = key[0] ^ (bytes.len() as u64).wrapping_mul(ODD);
-    let mut chunks = bytes.chunks_exact(16);
-    for chunk in &mut chunks {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    for chunk in chunks {
         state =
             fold(word(chunk) ^ state, word(&chunk[8..]) ^ key[1]).wrapping_add(state.rotate_left(29) ^ ODD);
     }
-    let rest = chunks.remainder();
     if !rest.is_empty() {
         let mut last = [0; 16];
         last[..rest.len()].copy_from_slice(rest);

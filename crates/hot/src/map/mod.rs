@@ -6,9 +6,13 @@
 pub(crate) mod entry;
 mod hash;
 mod read;
+mod scan;
 pub(crate) mod slot;
 pub(crate) mod table;
 mod write;
 
 pub use read::ValueRef;
+#[cfg(feature = "persist")]
+pub(crate) use scan::Item;
+pub use scan::Scan;
 pub use write::{Change, Expected, Swap};

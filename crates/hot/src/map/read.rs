@@ -12,7 +12,7 @@ use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
 use crate::protocol::RETRIES;
 use crate::protocol::line::{Guard, LineState};
-use crate::raw::mapping::load_bytes;
+use crate::raw::mapping::copy_bytes;
 use crate::region::Shared;
 use crate::session::{Pin, Session, field};
 use crate::sync::Ordering;
@@ -28,6 +28,7 @@ enum Search<'a> {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         hash(self.hash_key, key)
     }
@@ -35,14 +36,38 @@ impl Shared {
     /// The entry of a key, unless its time is over. The caller is pinned.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
-        Ok(self
-            .find_any(hash, key)?
-            .filter(|entry| !entry.is_expired(now_ms)))
+        match self.find_any(hash, key)? {
+            Some(entry) if entry.is_plain() => Ok(Some(entry)),
+            Some(entry) => Ok(self.visible(entry)),
+            None => Ok(None),
+        }
     }
 
-    /// The entry of a key, expired or not.
+    /// An entry that was found, unless it is a removal or its time is over.
+    #[cold]
+    pub(crate) fn visible<'a>(&self, entry: Entry<'a>) -> Option<Entry<'a>> {
+        // Whoever takes a view after this must find what we found.
+        self.date(&entry);
+        (!entry.is_tombstone() && !entry.is_expired(now_ms)).then_some(entry)
+    }
+
+    /// The newest entry of a key, expired or not, removed or not.
     #[inline]
     pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        if let Some(current) = self.table(at::TABLE)? {
+            match self.search(current.head(hash), hash, key)? {
+                Search::Hit(entry) => return Ok(Some(entry)),
+                Search::Miss => return Ok(None),
+                Search::Elsewhere => {}
+            }
+        }
+        self.find_in_growing(hash, key)
+    }
+
+    /// The newest entry of a key while the table grows.
+    #[cold]
+    #[inline(never)]
+    fn find_in_growing(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
         for _ in 0..RETRIES {
             let Some(current) = self.table(at::TABLE)? else {
                 return Ok(None);
@@ -65,11 +90,11 @@ impl Shared {
         Err(Error::Again("a table that grows faster than it is read"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Search<'_>> {
         let line = self.map.line(head)?;
         // Looked at first as well: what a line that has been moved leads to may be gone since.
-        if Guard::load(&line[0]).state() == LineState::Moved {
+        if Guard::load(&line[0]).is_elsewhere() {
             return Ok(Search::Elsewhere);
         }
         let tag = slot::tag(hash);
@@ -96,12 +121,10 @@ impl Shared {
             }
         }
         // Looked at last: what was read from a line that had not been moved by now was so at some instant since the start.
-        match Guard::load(&line[0]).state() {
-            LineState::Moved | LineState::Raw => Ok(Search::Elsewhere),
-            LineState::Idle | LineState::Pending | LineState::Frozen => {
-                Ok(found.map_or(Search::Miss, Search::Hit))
-            }
+        if Guard::load(&line[0]).is_elsewhere() {
+            return Ok(Search::Elsewhere);
         }
+        Ok(found.map_or(Search::Miss, Search::Hit))
     }
 }
 
@@ -128,11 +151,18 @@ impl Actor<'_> {
             }
             let mut words = head;
             for _ in 0..CHAIN_MAX {
-                if words[1..=SLOTS]
-                    .iter()
-                    .any(|word| slot::place(word.load(Ordering::Acquire)) == Some(place))
-                {
-                    return Ok(true);
+                for word in &words[1..=SLOTS] {
+                    let slot = word.load(Ordering::Acquire);
+                    let Some(newest) = slot::place(slot) else { continue };
+                    let is_before = || {
+                        let entry = Entry::load(self.shared, newest)?;
+                        self.is_in_history(entry, place)
+                    };
+                    if newest == place
+                        || (self.shared.has_views && slot::fits(slot, slot::tag(hash)) && is_before()?)
+                    {
+                        return Ok(true);
+                    }
                 }
                 match slot::place(words[LINK].load(Ordering::Acquire)) {
                     Some(next) => words = self.shared.map.line(next)?,
@@ -163,7 +193,7 @@ impl Session {
         self.looked_up(found.as_ref());
         let Some(entry) = found else { return Ok(None) };
         entry.append_value(value);
-        Ok(Some(entry.version))
+        Ok(Some(entry.version()))
     }
 
     /// The value of a key where it lies, without a copy, kept from being freed while the reference lives.
@@ -268,7 +298,7 @@ pub struct ValueRef<'a> {
 impl ValueRef<'_> {
     /// The length in bytes.
     pub fn len(&self) -> u64 {
-        self.entry.value_len
+        self.entry.value_len()
     }
 
     /// Whether the value has no bytes.
@@ -278,7 +308,7 @@ impl ValueRef<'_> {
 
     /// The version, for [`compare_and_swap`](Session::compare_and_swap).
     pub fn version(&self) -> u64 {
-        self.entry.version
+        self.entry.version()
     }
 
     /// A copy.
@@ -293,10 +323,7 @@ impl ValueRef<'_> {
             return 0;
         }
         let words = &self.entry.value_words()[(at / 8) as usize..];
-        let lead = (at % 8) as usize;
-        let mut bytes = Vec::new();
-        load_bytes(words, lead + len, &mut bytes);
-        buffer[..len].copy_from_slice(&bytes[lead..]);
+        copy_bytes(words, (at % 8) as usize, &mut buffer[..len]);
         len
     }
 
@@ -314,7 +341,7 @@ impl ValueRef<'_> {
             unsafe {
                 self.shared
                     .map
-                    .bytes(self.entry.value_offset(), self.entry.value_len)
+                    .bytes(self.entry.value_offset(), self.entry.value_len())
             }
         };
         bytes.expect("the bounds were checked when the entry was found")

@@ -337,7 +337,7 @@ impl<'a> Actor<'a> {
             for word in &words[1..=SLOTS] {
                 let value = line::freeze(word);
                 if let Some(place) = slot::place(value) {
-                    entries.push((Entry::load(self.shared, place)?.hash, value));
+                    entries.push((Entry::load(self.shared, place)?.hash(), value));
                 }
             }
             match slot::place(line::freeze(&words[LINK])) {
@@ -493,8 +493,10 @@ impl<'a> Actor<'a> {
         let next = self.shared.table(at::TABLE_NEXT)?;
         let tables = [self.shared.table(at::TABLE)?, next];
         if tag != TAG_LINE {
-            let queues = self.shared.fixed(at::QUEUES).load(Ordering::Acquire);
-            return Ok(queues == base || tables.iter().flatten().any(|table| table.base == base));
+            let is_ring = |root| self.shared.fixed(root).load(Ordering::Acquire) == base;
+            return Ok(is_ring(at::QUEUES)
+                || is_ring(at::KEPT)
+                || tables.iter().flatten().any(|table| table.base == base));
         }
         let mark = self.shared.map.line(base)?[0].load(Ordering::Acquire);
         let index = (mark & ((1 << 38) - 1)) >> 1;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::actor::Actor;
 use crate::cache::now_ms;
 use crate::error::{Error, Result, corrupt};
-use crate::map::entry::Entry;
+use crate::map::entry::{Content, Entry};
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
 use crate::protocol::RETRIES;
@@ -49,9 +49,10 @@ pub enum Swap {
 }
 
 /// What there is in a chain of lines for a key.
-struct Survey<'a> {
+pub(crate) struct Survey<'a> {
     guard: Guard,
-    found: Option<(&'a AtomicU64, u64, Entry<'a>)>,
+    /// The slot of the key, what it holds, and its newest entry.
+    pub(crate) found: Option<(&'a AtomicU64, u64, Entry<'a>)>,
     /// Place and contents of an empty slot.
     vacancy: Option<(u64, u64)>,
     /// Place and contents of the last link.
@@ -75,7 +76,7 @@ struct Before {
 
 impl<'a> Actor<'a> {
     /// Looks for a key in the chain from `head`. `None` if the chain has to be looked for anew.
-    fn survey(&self, head: u64, hash: u64, key: &[u8]) -> Result<Option<Survey<'a>>> {
+    pub(crate) fn survey(&self, head: u64, hash: u64, key: &[u8]) -> Result<Option<Survey<'a>>> {
         let line = self.shared.map.line(head)?;
         // First of all: an insertion is decided only if the guard is still this when everything else has been read.
         let guard = Guard::load(&line[0]);
@@ -139,10 +140,19 @@ impl<'a> Actor<'a> {
             let Some(survey) = self.survey(head, hash, key)? else {
                 continue;
             };
-            let valid = |entry: &&Entry<'_>| terms.sees_expired || !entry.is_expired(now_ms);
+            let valid = |entry: &&Entry<'_>| {
+                !entry.is_tombstone() && (terms.sees_expired || !entry.is_expired(now_ms))
+            };
+            if let Some((_, _, newest)) = &survey.found {
+                self.shared.date(newest);
+            }
             let found = survey.found.as_ref().map(|(_, _, entry)| entry).filter(valid);
             let existed = found.is_some();
-            let done = match (decide(found)?, &survey.found) {
+            let there = survey
+                .found
+                .as_ref()
+                .filter(|(_, _, entry)| !entry.is_tombstone());
+            let done = match (decide(found)?, there) {
                 (Change::Keep, _) | (Change::Remove, None) => {
                     return Ok(Before {
                         existed,
@@ -150,15 +160,19 @@ impl<'a> Actor<'a> {
                     });
                 }
                 (Change::Remove, Some((word, slot, entry))) => {
-                    let empty = slot::empty(self.number());
-                    let removed = self.replace(word, *slot, entry, empty)?;
+                    let removed = if self.shared.has_views {
+                        self.put_at(head, &survey, (hash, key, None), None)?
+                    } else {
+                        let empty = slot::empty(self.number());
+                        self.replace(word, *slot, entry, empty, false)?
+                    };
                     if removed && self.shared.ordered {
                         self.kill_node(key)?;
                     }
                     removed
                 }
                 (Change::Put(value), _) => {
-                    let put = self.put_at(head, &survey, (hash, key, &value), terms.expiry)?;
+                    let put = self.put_at(head, &survey, (hash, key, Some(&value)), terms.expiry)?;
                     if put && self.shared.cache_bytes != 0 {
                         self.keep_budget()?;
                     }
@@ -201,18 +215,23 @@ impl<'a> Actor<'a> {
         Ok(before.changed)
     }
 
-    /// Puts a new entry where the survey says. `false` if the place has changed since.
+    /// Puts a new entry where the survey says, a tombstone if there is no value. `false` if the place has changed since.
     fn put_at(
         &mut self,
         head: u64,
         survey: &Survey<'a>,
-        (hash, key, value): (u64, &[u8], &[u8]),
+        (hash, key, value): (u64, &[u8], Option<&[u8]>),
         expiry: Option<u64>,
     ) -> Result<bool> {
+        let content = Content {
+            value,
+            expiry,
+            before: survey.found.as_ref().map_or(0, |(_, _, entry)| entry.offset),
+        };
         if let Some((word, slot, entry)) = survey.found {
-            let replaced = Header::load(entry.header);
-            let (offset, header) = self.create_entry(hash, key, value, expiry)?;
-            let done = match self.replace(word, slot, &entry, slot::pack(hash, offset)) {
+            let replaced = Header::load(entry.header());
+            let (offset, header) = self.create_entry(hash, key, content)?;
+            let done = match self.replace(word, slot, &entry, slot::pack(hash, offset), value.is_some()) {
                 Ok(done) => done,
                 Err(error) => {
                     self.discard(offset)?;
@@ -243,7 +262,7 @@ impl<'a> Actor<'a> {
         } else {
             None
         };
-        let (offset, header) = self.create_entry(hash, key, value, expiry)?;
+        let (offset, header) = self.create_entry(hash, key, content)?;
         let new = slot::pack(hash, offset);
         let guard = &self.shared.map.line(head)?[0];
         let decided = line::decide(
@@ -258,6 +277,9 @@ impl<'a> Actor<'a> {
         if let Some(pending) = decided {
             line::finish(guard, pending, self.word(place)?, vacant, new);
             self.count(1);
+            if self.shared.has_views {
+                self.shared.date(&Entry::load(self.shared, offset)?);
+            }
         }
         // What goes wrong from here on must not keep the entry from being settled.
         let renewed = match node {
@@ -279,7 +301,7 @@ impl<'a> Actor<'a> {
             return Ok(());
         }
         let entry = Entry::load(self.shared, offset)?;
-        let class = self.class(Header::load(entry.header).class())?;
+        let class = self.class(Header::load(entry.header()).class())?;
         self.count_bytes(class.footprint as i64);
         if let Some(old) = old {
             entry.set_uses(old.uses());
@@ -299,12 +321,20 @@ impl<'a> Actor<'a> {
         Ok(linked)
     }
 
-    /// Changes the slot of an entry, and retires the entry. `false` if the slot has changed since.
-    fn replace(&mut self, word: &AtomicU64, slot: u64, entry: &Entry<'_>, new: u64) -> Result<bool> {
+    /// Changes the slot of an entry, and retires the entry unless a view sees it. `has_value` says whether the key has one with the new slot.
+    /// `false` if the slot has changed since.
+    pub(crate) fn replace(
+        &mut self,
+        word: &AtomicU64,
+        slot: u64,
+        entry: &Entry<'_>,
+        new: u64,
+        has_value: bool,
+    ) -> Result<bool> {
         if slot & FROZEN != 0 {
             return Ok(false);
         }
-        let header = Header::load(entry.header);
+        let header = Header::load(entry.header());
         // For whoever finds us dead between the next two steps: this may be unlinked and not retired.
         self.own(field::OLD_HEADER).store(header.0, Ordering::Relaxed);
         self.own(field::OLD).store(entry.offset, Ordering::Release);
@@ -314,8 +344,10 @@ impl<'a> Actor<'a> {
         {
             return Ok(false);
         }
-        if slot::place(new).is_none() {
-            self.count(-1);
+        match (entry.is_tombstone(), has_value) {
+            (true, true) => self.count(1),
+            (false, false) => self.count(-1),
+            _ => {}
         }
         if self.shared.cache_bytes != 0
             && let Some(class) = self.shared.layout.classes.class(header.class())
@@ -323,7 +355,13 @@ impl<'a> Actor<'a> {
             self.count_bytes(-(class.footprint as i64));
         }
         // The change is made. Retiring may come upon others' trouble, which is theirs: whoever needs the memory meets it again.
-        let _ = self.bury(entry.offset, header);
+        match slot::place(new) {
+            Some(place) if self.shared.has_views => {
+                let _ = Entry::load(self.shared, place)
+                    .and_then(|top| self.prune_replaced(word, new, &top, entry));
+            }
+            _ => drop(self.bury(entry.offset, header)),
+        }
         Ok(true)
     }
 
@@ -398,11 +436,11 @@ impl Session {
                 let fits = match (expected, found) {
                     (Expected::Absent, None) => true,
                     (Expected::Value(value), Some(entry)) => entry.value() == value,
-                    (Expected::Version(version), Some(entry)) => entry.version == version,
+                    (Expected::Version(version), Some(entry)) => entry.version() == version,
                     _ => false,
                 };
                 if !fits {
-                    result = Swap::Differs(found.map(|entry| (entry.value(), entry.version)));
+                    result = Swap::Differs(found.map(|entry| (entry.value(), entry.version())));
                     return Ok(Change::Keep);
                 }
                 result = Swap::Done;

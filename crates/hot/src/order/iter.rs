@@ -9,6 +9,7 @@ use crate::order::index::Until;
 use crate::order::node::{HEAD, MARK, Node};
 use crate::session::Session;
 use crate::sync::Ordering;
+use crate::view::Moment;
 
 /// Entries fetched at once when going forward.
 const BATCH: usize = 64;
@@ -17,6 +18,7 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub struct Range<'a> {
     session: &'a Session,
+    moment: Option<Moment>,
     front: Bound<Vec<u8>>,
     back: Bound<Vec<u8>>,
     ahead: VecDeque<(Vec<u8>, Vec<u8>)>,
@@ -41,7 +43,17 @@ impl Session {
     /// # Ok::<(), weald_hot::Error>(())
     /// ```
     pub fn range<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Result<Range<'_>> {
-        if !self.shared.ordered {
+        Range::new(self, range, None)
+    }
+}
+
+impl<'a> Range<'a> {
+    pub(crate) fn new<'k>(
+        session: &'a Session,
+        range: impl RangeBounds<&'k [u8]>,
+        moment: Option<Moment>,
+    ) -> Result<Range<'a>> {
+        if !session.shared.ordered {
             return Err(Error::Invalid("a region that was not created ordered"));
         }
         let own = |bound: Bound<&&[u8]>| match bound {
@@ -50,16 +62,15 @@ impl Session {
             Bound::Unbounded => Bound::Unbounded,
         };
         Ok(Range {
-            session: self,
+            session,
+            moment,
             front: own(range.start_bound()),
             back: own(range.end_bound()),
             ahead: VecDeque::new(),
             done: false,
         })
     }
-}
 
-impl Range<'_> {
     fn is_before_back(&self, key: &[u8]) -> bool {
         match &self.back {
             Bound::Included(back) => key <= back.as_slice(),
@@ -102,9 +113,10 @@ impl Range<'_> {
             if !self.is_after_front(&key) {
                 continue;
             }
-            match shared.find(shared.hash(&key), &key)? {
+            match shared.find_at(shared.hash(&key), &key, self.moment)? {
                 Some(entry) => self.ahead.push_back((key.clone(), entry.value())),
-                None => ghosts.push(key.clone()),
+                None if self.moment.is_none() => ghosts.push(key.clone()),
+                None => {}
             }
             self.front = Bound::Excluded(key);
         }
@@ -138,12 +150,15 @@ impl Range<'_> {
                 self.done = true;
                 break;
             };
-            let value = shared.find(shared.hash(&key), &key)?.map(|entry| entry.value());
+            let value = shared
+                .find_at(shared.hash(&key), &key, self.moment)?
+                .map(|entry| entry.value());
             drop(pin);
             self.back = Bound::Excluded(key.clone());
             match value {
                 Some(value) => return Ok(Some((key, value))),
-                None => self.session.act(|actor| actor.kill_node(&key))?,
+                None if self.moment.is_none() => self.session.act(|actor| actor.kill_node(&key))?,
+                None => {}
             }
         }
         Ok(self.ahead.pop_back())

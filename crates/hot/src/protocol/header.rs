@@ -70,6 +70,7 @@ impl Header {
         )
     }
 
+    #[inline]
     pub(crate) fn load(word: &AtomicU64) -> Header {
         // Pairs with the release of whoever wrote it: what the header says about the object is there.
         Header(word.load(Ordering::Acquire))

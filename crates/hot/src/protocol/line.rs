@@ -50,6 +50,7 @@ pub(crate) struct Guard(pub(crate) u64);
 impl Guard {
     pub(crate) const FIRST: Guard = Guard(1 << 15 | 1);
 
+    #[inline]
     pub(crate) fn load(word: &AtomicU64) -> Guard {
         Guard(word.load(Ordering::Acquire))
     }
@@ -63,6 +64,12 @@ impl Guard {
             3 => LineState::Frozen,
             _ => LineState::Moved,
         }
+    }
+
+    /// Whether the line's keys are looked for in another table.
+    #[inline]
+    pub(crate) fn is_elsewhere(self) -> bool {
+        (self.0 & 7).wrapping_sub(1) >= 3
     }
 
     pub(crate) fn owner(self) -> Owner {

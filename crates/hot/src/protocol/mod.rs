@@ -5,6 +5,7 @@
 //! say where to look. So every change of truth is one compare-and-swap, a process that dies between two of them leaves
 //! at worst a hint that is wrong, and a process that is stopped holds up nobody.
 
+pub(crate) mod dating;
 pub(crate) mod epoch;
 pub(crate) mod header;
 pub(crate) mod line;

@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::header::{self, Header, Owner, State};
 use super::line::{self, EMPTY, Guard, Intent, LineState};
-use super::{epoch, stack};
+use super::{dating, epoch, stack};
 use crate::sync::mortal::live;
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -366,4 +366,131 @@ fn what_a_reader_sees_is_not_freed_under_it() {
         }
         reader.join().unwrap();
     });
+}
+
+/// Two keys with a value each, of which `head` says whether it was replaced, and when, by one who then looks whether anybody wants the
+/// old one.
+struct Dated {
+    clock: AtomicU64,
+    view: AtomicU64,
+    keys: [[AtomicU64; 3]; 2],
+}
+
+impl Dated {
+    const HEAD: usize = 0;
+    const STAMP: usize = 1;
+    const FREED: usize = 2;
+
+    fn new() -> Dated {
+        Dated {
+            clock: AtomicU64::new(2),
+            view: AtomicU64::new(0),
+            keys: [(); 2].map(|()| [(); 3].map(|()| AtomicU64::new(0))),
+        }
+    }
+
+    fn replace(&self, key: usize) {
+        let words = &self.keys[key];
+        words[Dated::HEAD].store(1, Ordering::Release);
+        let died = dating::date(&words[Dated::STAMP], &self.clock);
+        dating::before_looking();
+        if !dating::wants(self.view.load(Ordering::Acquire), 1, died) {
+            words[Dated::FREED].store(1, Ordering::Release);
+        }
+    }
+
+    /// Whether one who took a view at `time` sees the later value.
+    fn is_replaced(&self, key: usize, time: u64) -> bool {
+        let words = &self.keys[key];
+        let is_later = words[Dated::HEAD].load(Ordering::Acquire) == 1
+            && dating::date(&words[Dated::STAMP], &self.clock) <= time;
+        if !is_later {
+            assert_eq!(
+                words[Dated::FREED].load(Ordering::Acquire),
+                0,
+                "freed while a view wants it"
+            );
+        }
+        is_later
+    }
+}
+
+#[test]
+fn a_view_sees_no_effect_without_its_cause_and_nothing_is_freed_under_it() {
+    for order in [[0, 1], [1, 0]] {
+        check(3, 14, move |steps| {
+            let dated = Arc::new(Dated::new());
+            let writer = {
+                let dated = Arc::clone(&dated);
+                thread::spawn(move || {
+                    live(steps, || {
+                        dated.replace(0);
+                        dated.replace(1);
+                    })
+                })
+            };
+            let time = dating::take(&dated.view, &dated.clock);
+            let mut seen = [false; 2];
+            for key in order {
+                seen[key] = dated.is_replaced(key, time);
+            }
+            for key in 0..2 {
+                assert_eq!(seen[key], dated.is_replaced(key, time), "a view stays as it is");
+            }
+            assert!(seen[0] || !seen[1], "what was written first is there");
+            writer.join().unwrap();
+        });
+    }
+}
+
+/// A session takes an object, makes it its own by a plain store, as an owner may, and is stalled wherever loom likes. Another cleans up after it
+/// if `takes_over`, hearing whether it has ended, says so, and takes the object itself.
+fn take_over(takes_over: impl Fn(bool) -> bool + Clone + Send + Sync + 'static) {
+    check(3, 6, move |steps| {
+        let free = Header::new(State::Free, 1, 0, Owner::NOBODY, 0);
+        let shared = Arc::new((AtomicU64::new(free.0), AtomicU64::new(1), AtomicU64::new(0)));
+        let take = |shared: &(AtomicU64, AtomicU64, AtomicU64), owner| {
+            let taken = header::take(&shared.1, 1, owner, |_| Ok::<_, ()>(&shared.0), |_| {});
+            taken.unwrap() == 1
+        };
+        let stalled = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                live(steps, || {
+                    if take(&shared, Owner(1)) {
+                        Header::load(&shared.0).set(&shared.0, State::Owned, Owner(1));
+                    }
+                });
+                // What the kernel says of it from here on.
+                shared.2.store(1, Ordering::Release);
+            })
+        };
+        let has_ended = shared.2.load(Ordering::Acquire) == 1;
+        if takes_over(has_ended) {
+            let seen = Header::load(&shared.0);
+            let is_theirs = seen.owner() == Owner(1);
+            if is_theirs && seen.step(&shared.0, State::Free, Owner::NOBODY).is_some() {
+                header::offer(&shared.1, 0);
+            }
+        }
+        let mine = take(&shared, Owner(2));
+        stalled.join().unwrap();
+        if mine {
+            assert!(
+                Header::load(&shared.0).is(State::Held, Owner(2)),
+                "one who woke late wrote over it"
+            );
+        }
+    });
+}
+
+#[test]
+fn nobody_cleans_up_after_one_that_may_wake() {
+    take_over(|has_ended| has_ended);
+}
+
+#[test]
+#[should_panic(expected = "one who woke late wrote over it")]
+fn cleaning_up_after_one_that_is_merely_late_is_found_to_be_wrong() {
+    take_over(|_| true);
 }

@@ -191,32 +191,58 @@ pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
+/// Up to this many words, looking for room at each is cheaper than making it first.
+const SHORT_WORDS: usize = 8;
+
 /// Appends the first `len` bytes of `words` to `out`.
 #[inline]
 pub(crate) fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
-    out.reserve(len.next_multiple_of(8));
-    let end = out.len() + len;
-    for word in &words[..len.div_ceil(8)] {
-        out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    let start = out.len();
+    let words = &words[..len.div_ceil(8)];
+    // Whole words first, then without what is too much.
+    if words.len() <= SHORT_WORDS {
+        out.reserve(words.len() * 8);
+        for word in words {
+            out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+    } else {
+        out.resize(start + words.len() * 8, 0);
+        for (chunk, word) in out[start..].chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
     }
-    out.truncate(end);
+    out.truncate(start + len);
+}
+
+/// Fills `buffer` with the bytes of `words` from the one at `skip`, which lies in the first word, on.
+pub(crate) fn copy_bytes(words: &[AtomicU64], skip: usize, buffer: &mut [u8]) {
+    let mut rest = buffer;
+    let mut skip = skip;
+    for word in words {
+        let n = rest.len().min(8 - skip);
+        let (part, behind) = rest.split_at_mut(n);
+        part.copy_from_slice(&word.load(Ordering::Acquire).to_ne_bytes()[skip..skip + n]);
+        rest = behind;
+        skip = 0;
+    }
 }
 
 /// Whether the first `bytes.len()` bytes of `words` are `bytes`. The rest of the last word counts as zeros.
 #[inline]
 pub(crate) fn equal_bytes(words: &[AtomicU64], bytes: &[u8]) -> bool {
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder();
-    let whole = bytes.len() / 8;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let Some((whole, behind)) = words.split_at_checked(chunks.len()) else {
+        return false;
+    };
     let mut difference = 0;
-    for (word, chunk) in words.iter().zip(chunks) {
-        difference |=
-            word.load(Ordering::Relaxed) ^ u64::from_ne_bytes(chunk.try_into().expect("chunks of eight"));
+    for (word, chunk) in whole.iter().zip(chunks) {
+        difference |= word.load(Ordering::Relaxed) ^ u64::from_ne_bytes(*chunk);
     }
-    if !rest.is_empty() {
-        difference |= words[whole].load(Ordering::Relaxed) ^ partial_word(rest);
+    match behind.first() {
+        _ if rest.is_empty() => difference == 0,
+        Some(last) => difference | (last.load(Ordering::Relaxed) ^ partial_word(rest)) == 0,
+        None => false,
     }
-    difference == 0
 }
 
 /// Up to seven bytes as a word, zeros behind them.

@@ -96,11 +96,24 @@ pub(crate) fn punch_hole(file: &File, offset: u64, len: u64) -> bool {
     unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as i64, len as i64) == 0 }
 }
 
-/// Takes the file's advisory lock without waiting; the kernel releases it when the descriptor closes or its process dies.
-/// `Ok(false)` means that another has it.
-pub(crate) fn try_lock(file: &File) -> Result<bool> {
+/// How a file is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// With nobody else.
+    Sole,
+    /// With others that share it.
+    Shared,
+}
+
+/// Takes the file's advisory lock without waiting, or changes the one that we have; the kernel releases it when the last descriptor closes or its
+/// process dies. `Ok(false)` means that another has it.
+pub(crate) fn try_lock(file: &File, lock: Lock) -> Result<bool> {
+    let operation = match lock {
+        Lock::Sole => libc::LOCK_EX,
+        Lock::Shared => libc::LOCK_SH,
+    };
     // SAFETY: takes integers only.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+    if unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } == 0 {
         return Ok(true);
     }
     let error = io::Error::last_os_error();

@@ -6,9 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::bucket::BucketPath;
 use crate::cli::commands::{
-    backup, bench, bucket, check, compact, del, dump, get, repair, scan, set, shell, stats,
+    backup, bench, bucket, check, compact, del, dump, get, repair, scan, serve, set, shell, stats,
 };
 use crate::cli::tree::Tree;
+use crate::cli::hot;
 
 /// What the exit code says, in the help of the program.
 const EXIT_CODES: &str = "\
@@ -16,14 +17,16 @@ Exit codes:
   0  it was done
   1  the answer is no: not found, there already, problems found
   2  the command line is wrong, or asks for more than a database takes
-  3  another process has the database open
+  3  another process has the database or region open
   4  a file is damaged, or is none that this version reads
   5  the disk, a file, or standard input or output failed
+
+Without a command it is 'weald serve': a server for Redis clients, with the data in ./weald-data.
 
 Keys and values are bytes. As arguments they are taken as they are, or as hexadecimal digits with --hex.
 'get' gives raw bytes to a pipe or file; whatever else shows bytes escapes those that can't be read (\\n, \\\\, \\xff).";
 
-/// A durable, transactional, ordered key-value database in one file.
+/// A durable, transactional, ordered key-value database in one file, and a server for Redis clients.
 #[derive(Debug, Parser)]
 #[command(name = "weald", version, after_help = EXIT_CODES, arg_required_else_help = false)]
 #[command(
@@ -50,6 +53,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Serve(serve::Serve),
     Get(get::Get),
     Set(set::Set),
     Del(del::Del),
@@ -65,6 +69,7 @@ pub(crate) enum Command {
     Dump(dump::Dump),
     Load(dump::Load),
     Bench(bench::Bench),
+    Hot(hot::Hot),
     Completions(shell::Completions),
     Man(shell::Man),
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weald::Error;
+use weald::{Error, hot};
 
 /// The result of a command or a part of one.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Database(PathBuf, Box<Error>),
     /// What is stored in the database can't be right.
     Damaged(String),
+    /// Something went wrong with the region at this path.
+    Region(PathBuf, Box<hot::Error>),
     /// A file, or standard input or output, failed.
     Io(String, io::Error),
     /// A value could not be read to its end.
@@ -35,6 +37,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::Database(_, e) => of_engine(e),
             Failure::Damaged(_) => 4,
+            Failure::Region(_, e) => of_region(e),
             // The engine gives damage within a value as invalid data.
             Failure::Value(e) if e.kind() == io::ErrorKind::InvalidData => 4,
             Failure::Value(_) | Failure::Io(..) | Failure::Closed => 5,
@@ -78,11 +81,22 @@ fn of_engine(e: &Error) -> u8 {
     }
 }
 
+fn of_region(e: &hot::Error) -> u8 {
+    match e {
+        hot::Error::Empty(_) => 1,
+        hot::Error::Invalid("the file is not a region") | hot::Error::Corrupt(_) => 4,
+        hot::Error::Invalid(_) => 2,
+        hot::Error::Again(_) => 3,
+        _ => 5,
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Usage(why) | Failure::Refused(why) | Failure::Damaged(why) => f.write_str(why),
             Failure::Io(what, e) => write!(f, "can't {what}: {e}"),
+            Failure::Region(path, e) => write!(f, "{}: {e}", path.display()),
             Failure::Value(e) => write!(f, "can't read the value to its end: {e}"),
             Failure::Closed => f.write_str("the output was closed"),
             Failure::Database(path, e) => {

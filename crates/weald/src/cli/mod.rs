@@ -8,6 +8,8 @@
 //!               │    ──► output    where the answer goes: text, json
 //!               │    ──► stream    where dumps and backups come from and go to; replace: files that appear whole or not at all
 //!               │    ──► progress  how far long work is, and interrupt: what Ctrl-C means to it
+//!               ├──► hot           regions of shared memory, which are no databases
+//!               │    ──► journal   messages of a server; readiness: telling systemd of it
 //!               └──► failure       one line, and an exit code
 //! ```
 
@@ -15,12 +17,15 @@ mod args;
 mod bucket;
 mod commands;
 mod failure;
+mod hot;
 mod input;
 mod interrupt;
+mod journal;
 mod json;
 mod output;
 mod place;
 mod progress;
+mod readiness;
 mod replace;
 mod stream;
 mod text;

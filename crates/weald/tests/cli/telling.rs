@@ -1,11 +1,12 @@
-//! Commands that tell something: stats, bench, help, completions, the manual, and no command at all.
+//! Commands that tell something: stats, bench, help, completions and the manual.
 
 use serde_json::json;
 
-use crate::program::{Place, feed, lines, program};
+use crate::program::{Place, lines};
 
 /// Every command, as it is called.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
+    &["serve"],
     &["get"],
     &["set"],
     &["del"],
@@ -109,12 +110,4 @@ fn every_command_has_help_and_a_manual_page() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(place.text(&["completions", shell]).contains("bucket"), "{shell}");
     }
-}
-
-#[test]
-fn without_a_command_it_says_what_to_try() {
-    let answer = feed(program(), b"");
-    assert_eq!(answer.code, Some(0));
-    let text = String::from_utf8(answer.out).unwrap();
-    assert!(text.contains("weald set") && text.contains("--help"), "{text}");
 }

@@ -8,9 +8,9 @@ pub(crate) mod compact;
 pub(crate) mod del;
 pub(crate) mod dump;
 pub(crate) mod get;
-mod overview;
 pub(crate) mod repair;
 pub(crate) mod scan;
+pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod shell;
 pub(crate) mod stats;
@@ -23,9 +23,10 @@ use crate::cli::failure::Result;
 pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
     let db = cli.db.as_deref();
     let Some(command) = &cli.command else {
-        return overview::run();
+        return serve::Serve::default().run();
     };
     match command {
+        Command::Serve(serve) => serve.run(),
         Command::Get(get) => get.run(db),
         Command::Set(set) => set.run(db),
         Command::Del(del) => del.run(db),
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Dump(dump) => dump.run(db),
         Command::Load(load) => load.run(db),
         Command::Bench(bench) => bench.run(db),
+        Command::Hot(hot) => hot.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }

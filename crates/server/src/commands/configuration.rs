@@ -1,0 +1,161 @@
+//! `CONFIG`: settings of a server that runs.
+
+use crate::call::Call;
+use crate::commands::text;
+use crate::config::{Config, settings};
+use crate::error::{CommandError, CommandResult};
+use crate::glob;
+use crate::registry::{Command, Flags, Group};
+use crate::stats::CommandStats;
+
+const FLAGS: Flags = Flags::ADMIN
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE);
+
+pub(crate) const COMMANDS: &[Command] = &[Command::container(
+    "config",
+    Group::Server,
+    "2.0.0",
+    "A container for server configuration commands.",
+    &[
+        sub(
+            "config|get",
+            -3,
+            "2.0.0",
+            "Returns the effective values of configuration parameters.",
+            get,
+        ),
+        sub(
+            "config|set",
+            -4,
+            "2.0.0",
+            "Sets configuration parameters in-flight.",
+            set,
+        ),
+        sub(
+            "config|resetstat",
+            2,
+            "2.0.0",
+            "Resets the server's statistics.",
+            resetstat,
+        ),
+        sub(
+            "config|rewrite",
+            2,
+            "2.8.0",
+            "Persists the effective configuration to file.",
+            rewrite,
+        ),
+        sub(
+            "config|help",
+            2,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            super::command::help,
+        ),
+    ],
+)];
+
+const fn sub(
+    name: &'static str,
+    arity: i32,
+    since: &'static str,
+    summary: &'static str,
+    handler: crate::registry::Handler,
+) -> Command {
+    Command::new(name, arity, Group::Server, since, summary, handler).flags(FLAGS)
+}
+
+fn get(call: &mut Call<'_, '_>) -> CommandResult {
+    let patterns = &call.args[2..];
+    let wanted = |name: &str| {
+        patterns
+            .iter()
+            .any(|pattern| glob::matches_any_case(pattern, name.as_bytes()))
+    };
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for setting in settings().iter().filter(|setting| wanted(setting.name)) {
+        // Who may ask may not know: the secret itself is told to nobody.
+        let hidden = setting.secret && !call.state.config.text(setting.name).is_empty();
+        let value = if hidden {
+            "(redacted)"
+        } else {
+            call.state.config.text(setting.name)
+        };
+        found.push((setting.name, value));
+    }
+    for (other, name) in crate::config::other_names()
+        .iter()
+        .filter(|(other, _)| wanted(other))
+    {
+        found.push((other, call.state.config.text(name)));
+    }
+    call.reply.map(found.len());
+    for (name, value) in found {
+        call.reply.bulk(name.as_bytes());
+        call.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+fn set(call: &mut Call<'_, '_>) -> CommandResult {
+    let pairs = &call.args[2..];
+    if !pairs.len().is_multiple_of(2) {
+        return Err(CommandError::arity("config|set"));
+    }
+    let mut config: Config = call.state.config.clone();
+    let mut seen = Vec::new();
+    for pair in pairs.chunks_exact(2) {
+        let (name, value) = (text(pair[0]), text(pair[1]));
+        let Some(setting) = crate::config::find(&name) else {
+            return Err(CommandError::new(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            )));
+        };
+        let failed = |why: &str| {
+            CommandError::new(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+            ))
+        };
+        if seen.contains(&setting.name) {
+            return Err(failed("duplicate parameter"));
+        }
+        seen.push(setting.name);
+        if !setting.live {
+            return Err(failed("can't set immutable config"));
+        }
+        config.set(&name, &value).map_err(|e| match e {
+            crate::config::ConfigError::Invalid { why, .. } => failed(&why),
+            e => failed(&e.to_string()),
+        })?;
+    }
+    let settings = config
+        .settings()
+        .map_err(|e| CommandError::new(format!("ERR CONFIG SET failed - {e}")))?;
+    call.state.config = config;
+    call.keyspace.encodings = settings.encodings.clone();
+    call.state.settings = settings;
+    call.state.users.all_channels = call.state.config.text("acl-pubsub-default") == "allchannels";
+    if seen.contains(&"requirepass") {
+        let password = call.state.config.text("requirepass").to_owned();
+        let user = call.state.users.set_default_password(&password);
+        call.state.user_changed(Some(&user), b"default", call.session);
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn resetstat(call: &mut Call<'_, '_>) -> CommandResult {
+    call.state.stats.reset();
+    call.state.command_stats.fill(CommandStats::default());
+    call.state.error_codes.clear();
+    call.reply.ok();
+    Ok(())
+}
+
+fn rewrite(_: &mut Call<'_, '_>) -> CommandResult {
+    Err(CommandError::new(
+        "ERR The server is running without a config file",
+    ))
+}

@@ -1,0 +1,164 @@
+//! The commands, a module for each family, and the list of their tables.
+
+mod access;
+mod args;
+mod bitfield;
+mod bitmaps;
+mod buckets;
+mod client;
+mod command;
+mod configuration;
+mod connection;
+mod debug;
+mod decimal;
+mod docs;
+mod dump;
+mod expiry;
+mod hashes;
+mod info;
+mod keys;
+mod lcs;
+mod lists;
+mod maintenance;
+mod memory;
+mod observe;
+mod pubsub;
+mod scan;
+mod sets;
+mod sort;
+mod strings;
+mod tracking;
+mod transactions;
+mod trees;
+mod zcombine;
+mod zpops;
+mod zranges;
+mod zsets;
+
+use crate::error::CommandError;
+use crate::registry::Command;
+
+pub use docs::compatibility;
+
+/// The tables of all families.
+pub(crate) const FAMILIES: &[&[Command]] = &[
+    strings::COMMANDS,
+    keys::COMMANDS,
+    expiry::COMMANDS,
+    hashes::COMMANDS,
+    sets::COMMANDS,
+    zsets::COMMANDS,
+    lists::COMMANDS,
+    bitmaps::COMMANDS,
+    connection::COMMANDS,
+    client::COMMANDS,
+    command::COMMANDS,
+    configuration::COMMANDS,
+    info::COMMANDS,
+    maintenance::COMMANDS,
+    memory::COMMANDS,
+    observe::COMMANDS,
+    debug::COMMANDS,
+    transactions::COMMANDS,
+    pubsub::COMMANDS,
+    access::COMMANDS,
+    buckets::COMMANDS,
+    trees::COMMANDS,
+];
+
+/// Families of Redis that Weald does not have, with what their commands' names begin with.
+const ABSENT: &[(&str, &[&str])] = &[
+    (
+        "streams",
+        &[
+            "xadd",
+            "xack",
+            "xautoclaim",
+            "xclaim",
+            "xdel",
+            "xgroup",
+            "xinfo",
+            "xlen",
+            "xpending",
+            "xrange",
+            "xread",
+            "xreadgroup",
+            "xrevrange",
+            "xsetid",
+            "xtrim",
+        ],
+    ),
+    (
+        "scripting",
+        &[
+            "eval",
+            "evalsha",
+            "eval_ro",
+            "evalsha_ro",
+            "script",
+            "fcall",
+            "fcall_ro",
+        ],
+    ),
+    (
+        "HyperLogLog",
+        &["pfadd", "pfcount", "pfmerge", "pfdebug", "pfselftest"],
+    ),
+    (
+        "geo commands",
+        &[
+            "geoadd",
+            "geodist",
+            "geohash",
+            "geopos",
+            "georadius",
+            "georadius_ro",
+            "georadiusbymember",
+            "georadiusbymember_ro",
+            "geosearch",
+            "geosearchstore",
+        ],
+    ),
+    (
+        "cluster",
+        &["cluster", "asking", "readonly", "readwrite", "migrate"],
+    ),
+    (
+        "replication",
+        &["replicaof", "slaveof", "psync", "sync", "failover"],
+    ),
+    (
+        "modules to load",
+        &[
+            "bf.add",
+            "json.get",
+            "json.set",
+            "ft.search",
+            "ft.create",
+            "ts.add",
+        ],
+    ),
+];
+
+/// The family of a command that Weald does not have, by its name in small letters.
+pub(crate) fn absent_family(name: &[u8]) -> Option<&'static str> {
+    ABSENT
+        .iter()
+        .find(|(_, names)| names.iter().any(|known| known.as_bytes() == name))
+        .map(|(family, _)| *family)
+}
+
+/// A number among the arguments.
+fn integer(arg: &[u8]) -> Result<i64, CommandError> {
+    weald_resp::parse_i64(arg).ok_or_else(CommandError::not_an_integer)
+}
+
+/// Whether an argument is this word, in whatever letters.
+fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// An argument as a text.
+fn text(arg: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(arg)
+}

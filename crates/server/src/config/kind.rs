@@ -1,0 +1,93 @@
+//! What a value may be.
+
+use crate::config::memory::parse_bytes;
+use crate::config::settings::OutputLimit;
+use crate::notify::Notified;
+
+/// A text as TOML has it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    /// A number of bytes, perhaps with a unit.
+    Bytes {
+        min: u64,
+        max: u64,
+    },
+    Bool,
+    OneOf(&'static [&'static str]),
+    Text,
+    /// Letters for kinds of events.
+    Events,
+    /// Classes of clients with limits.
+    OutputLimits,
+    /// A number in octal, as permissions are written.
+    Octal,
+}
+
+impl Kind {
+    /// The value as it is kept, or what is wrong with it, in the words of Redis.
+    pub(crate) fn check(self, value: &str) -> Result<String, String> {
+        match self {
+            Kind::Integer { min, max } => {
+                let number: i64 = value
+                    .parse()
+                    .map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+                if !(min..=max).contains(&number) {
+                    return Err(format!("argument must be between {min} and {max} inclusive"));
+                }
+                Ok(number.to_string())
+            }
+            Kind::Bytes { min, max } => {
+                let bytes = parse_bytes(value).ok_or("argument must be a memory value")?;
+                if !(min..=max).contains(&bytes) {
+                    return Err(format!("argument must be between {min} and {max} inclusive"));
+                }
+                Ok(bytes.to_string())
+            }
+            Kind::Bool => match value.to_ascii_lowercase().as_str() {
+                "yes" | "true" => Ok("yes".to_owned()),
+                "no" | "false" => Ok("no".to_owned()),
+                _ => Err("argument must be 'yes' or 'no'".to_owned()),
+            },
+            Kind::OneOf(words) => words
+                .iter()
+                .find(|word| word.eq_ignore_ascii_case(value))
+                .map(|word| (*word).to_owned())
+                .ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", "))),
+            Kind::Text => Ok(value.to_owned()),
+            Kind::Events => Notified::parse(value)
+                .map(|notified| notified.to_string())
+                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
+            Kind::OutputLimits => OutputLimit::parse_all(value).map(|limits| OutputLimit::show_all(&limits)),
+            Kind::Octal => match u32::from_str_radix(value, 8) {
+                Ok(mode) if mode <= 0o777 => Ok(format!("{mode:o}")),
+                _ => Err("argument couldn't be parsed into an integer".to_owned()),
+            },
+        }
+    }
+
+    /// A checked value as it stands in a file.
+    pub(crate) fn toml(self, value: &str) -> String {
+        match self {
+            Kind::Integer { .. } | Kind::Bytes { .. } => value.to_owned(),
+            Kind::Bool => (value == "yes").to_string(),
+            _ => quoted(value),
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The table of settings.
+
+use crate::config::kind::Kind;
+
+/// What a value of one setting means for others.
+type Translation = fn(&str) -> Vec<(&'static str, &'static str)>;
+
+/// What can be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name: `--name` as a flag, `WEALD_NAME` in the environment, `name =` in the file, `CONFIG GET name`.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub help: &'static str,
+    /// What it is unless set.
+    pub default: &'static str,
+    /// Whether `CONFIG SET` can change it in a server that runs.
+    pub live: bool,
+    /// Whether its value is a secret.
+    pub secret: bool,
+    /// Whether it is only kept for clients that ask for it, because Weald has nothing that it could mean.
+    pub inert: bool,
+    pub(crate) kind: Kind,
+    /// Where it is another way to say something: what.
+    pub(crate) alias_of: Option<Translation>,
+}
+
+/// All settings.
+pub fn settings() -> &'static [Setting] {
+    SETTINGS
+}
+
+/// The setting of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    let wanted = OTHER_NAMES
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map_or(name, |(_, name)| name);
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name.eq_ignore_ascii_case(wanted))
+}
+
+/// Names of older versions of Redis.
+pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
+    ("hash-max-ziplist-entries", "hash-max-listpack-entries"),
+    ("hash-max-ziplist-value", "hash-max-listpack-value"),
+    ("list-max-ziplist-size", "list-max-listpack-size"),
+    ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
+    ("zset-max-ziplist-value", "zset-max-listpack-value"),
+    ("slave-read-only", "replica-read-only"),
+];
+
+const fn fixed(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting {
+        name,
+        help,
+        default,
+        live: false,
+        secret: false,
+        inert: false,
+        kind,
+        alias_of: None,
+    }
+}
+
+const fn live(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting {
+        live: true,
+        ..fixed(name, kind, default, help)
+    }
+}
+
+const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Setting {
+    Setting {
+        inert: true,
+        ..live(
+            name,
+            kind,
+            default,
+            "kept for clients that ask; it changes nothing",
+        )
+    }
+}
+
+const fn int(min: i64, max: i64) -> Kind {
+    Kind::Integer { min, max }
+}
+
+const fn bytes(min: u64, max: u64) -> Kind {
+    Kind::Bytes { min, max }
+}
+
+const MAX: i64 = i64::MAX;
+const DURABILITIES: &[&str] = &["immediate", "batched", "none"];
+const POLICIES: &[&str] = &[
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+];
+
+fn of_appendfsync(value: &str) -> Vec<(&'static str, &'static str)> {
+    match value {
+        "always" => vec![("durability", "immediate")],
+        "everysec" => vec![("durability", "batched"), ("durability-interval-ms", "1000")],
+        _ => vec![("durability", "none")],
+    }
+}
+
+const SETTINGS: &[Setting] = &[
+    // Where it listens and where the data are.
+    fixed(
+        "bind",
+        Kind::Text,
+        "127.0.0.1 -::1",
+        "Addresses to listen on, with blanks between; one with a minus before it may be missing",
+    ),
+    fixed("port", int(0, 65535), "6379", "Port to listen on; 0 for none"),
+    fixed(
+        "unixsocket",
+        Kind::Text,
+        "",
+        "Path of a Unix socket to listen on as well",
+    ),
+    fixed(
+        "unixsocketperm",
+        Kind::Octal,
+        "700",
+        "Permissions of the Unix socket, in octal",
+    ),
+    fixed(
+        "tcp-backlog",
+        int(1, 65535),
+        "511",
+        "Connections that may wait to be accepted",
+    ),
+    live(
+        "tcp-keepalive",
+        int(0, 86400),
+        "300",
+        "Seconds after which a silent connection is probed; 0 for never",
+    ),
+    fixed("dir", Kind::Text, "./weald-data", "Directory of the data"),
+    fixed(
+        "logfile",
+        Kind::Text,
+        "",
+        "File that messages go to; standard error without",
+    ),
+    live(
+        "loglevel",
+        Kind::OneOf(&["debug", "verbose", "notice", "warning", "nothing"]),
+        "notice",
+        "Which messages are written",
+    ),
+    // Durability.
+    live(
+        "durability",
+        Kind::OneOf(DURABILITIES),
+        "immediate",
+        "When a write is answered: immediate: once it is on the disk; batched: at once, and on the disk a moment later; none: at once, and on the disk with the next checkpoint",
+    ),
+    fixed(
+        "durability-interval-ms",
+        int(1, 60_000),
+        "10",
+        "The moment of batched, in milliseconds",
+    ),
+    Setting {
+        alias_of: Some(of_appendfsync),
+        ..live(
+            "appendfsync",
+            Kind::OneOf(&["always", "everysec", "no"]),
+            "always",
+            "Durability in the words of Redis: always is immediate, everysec is batched each second, no is none",
+        )
+    },
+    fixed(
+        "dirty-memory",
+        bytes(1 << 20, 1 << 40),
+        "268435456",
+        "Memory for changed pages that wait for a checkpoint",
+    ),
+    fixed(
+        "checkpoint-log",
+        bytes(1 << 20, 1 << 40),
+        "67108864",
+        "Length of the log that causes a checkpoint: it bounds the time of a restart after a crash",
+    ),
+    fixed(
+        "page-size",
+        Kind::OneOf(&["auto", "4096", "8192", "16384", "32768", "65536"]),
+        "auto",
+        "Bytes of a page of a database that is created",
+    ),
+    // Who may do what.
+    Setting {
+        secret: true,
+        ..live("requirepass", Kind::Text, "", "Password of the user default")
+    },
+    fixed(
+        "requirepass-file",
+        Kind::Text,
+        "",
+        "File that has the password of the user default",
+    ),
+    fixed(
+        "aclfile",
+        Kind::Text,
+        "",
+        "File that has the users, for ACL LOAD and ACL SAVE",
+    ),
+    live(
+        "acllog-max-len",
+        int(0, 1_000_000),
+        "128",
+        "Refusals that ACL LOG remembers",
+    ),
+    live(
+        "acl-pubsub-default",
+        Kind::OneOf(&["resetchannels", "allchannels"]),
+        "resetchannels",
+        "Channels of users that are made",
+    ),
+    live(
+        "protected-mode",
+        Kind::Bool,
+        "yes",
+        "Whether clients from other machines are refused while the user default has no password",
+    ),
+    fixed(
+        "insecure",
+        Kind::Bool,
+        "no",
+        "Whether it may listen on other than loopback addresses without a password or without TLS",
+    ),
+    fixed(
+        "enable-debug-command",
+        Kind::OneOf(&["no", "yes", "local"]),
+        "local",
+        "Who may use DEBUG",
+    ),
+    // Limits.
+    live(
+        "maxclients",
+        int(1, 1_000_000),
+        "10000",
+        "The most clients at a time",
+    ),
+    live(
+        "timeout",
+        int(0, MAX),
+        "0",
+        "Seconds after which a silent client is disconnected; 0 for never",
+    ),
+    live(
+        "proto-max-bulk-len",
+        bytes(1 << 20, 512 << 20),
+        "536870912",
+        "The longest argument, in bytes",
+    ),
+    live(
+        "client-query-buffer-limit",
+        bytes(1 << 20, 4 << 30),
+        "1073741824",
+        "The longest request, in bytes",
+    ),
+    live(
+        "client-output-buffer-limit",
+        Kind::OutputLimits,
+        "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        "For each class of clients: bytes of replies at which one that does not read them is disconnected, and bytes at which it is after some seconds",
+    ),
+    live(
+        "maxmemory-clients",
+        bytes(0, 1 << 40),
+        "1073741824",
+        "Memory for buffers of all clients; those with most are disconnected beyond it; 0 for no bound",
+    ),
+    live(
+        "auth-timeout",
+        int(0, 86400),
+        "60",
+        "Seconds after which a client is disconnected that has not said who it is; 0 for never",
+    ),
+    live(
+        "request-timeout",
+        int(0, 86400),
+        "300",
+        "Seconds after which a client is disconnected that has begun a request and not ended it; 0 for never",
+    ),
+    fixed(
+        "databases",
+        int(1, 16),
+        "16",
+        "How many databases SELECT chooses among",
+    ),
+    // What it tells.
+    live(
+        "notify-keyspace-events",
+        Kind::Events,
+        "",
+        "Kinds of events of keys that are published",
+    ),
+    live(
+        "slowlog-log-slower-than",
+        int(-1, MAX),
+        "10000",
+        "Microseconds from which on a command is in SLOWLOG; -1 for none",
+    ),
+    live(
+        "slowlog-max-len",
+        int(0, 1_000_000),
+        "128",
+        "Commands that SLOWLOG remembers",
+    ),
+    live(
+        "latency-monitor-threshold",
+        int(0, MAX),
+        "0",
+        "Milliseconds from which on LATENCY has an event; 0 for none",
+    ),
+    live(
+        "latency-tracking",
+        Kind::Bool,
+        "yes",
+        "Whether LATENCY HISTOGRAM counts",
+    ),
+    live(
+        "tracking-table-max-keys",
+        int(0, MAX),
+        "1000000",
+        "Keys that are remembered for client tracking",
+    ),
+    live(
+        "hz",
+        int(1, 500),
+        "10",
+        "How often a second the server looks after its clients",
+    ),
+    // What OBJECT ENCODING tells.
+    live(
+        "hash-max-listpack-entries",
+        int(0, MAX),
+        "128",
+        "Fields up to which OBJECT ENCODING calls a hash a listpack",
+    ),
+    live(
+        "hash-max-listpack-value",
+        int(0, MAX),
+        "64",
+        "Bytes of a field up to which it does",
+    ),
+    live(
+        "list-max-listpack-size",
+        int(i32::MIN as i64, i32::MAX as i64),
+        "-2",
+        "Elements, or the class of size, up to which OBJECT ENCODING calls a list a listpack",
+    ),
+    live(
+        "set-max-intset-entries",
+        int(0, MAX),
+        "512",
+        "Integers up to which OBJECT ENCODING calls a set an intset",
+    ),
+    live(
+        "set-max-listpack-entries",
+        int(0, MAX),
+        "128",
+        "Members up to which it calls a set a listpack",
+    ),
+    live(
+        "set-max-listpack-value",
+        int(0, MAX),
+        "64",
+        "Bytes of a member up to which it does",
+    ),
+    live(
+        "zset-max-listpack-entries",
+        int(0, MAX),
+        "128",
+        "Members up to which OBJECT ENCODING calls a sorted set a listpack",
+    ),
+    live(
+        "zset-max-listpack-value",
+        int(0, MAX),
+        "64",
+        "Bytes of a member up to which it does",
+    ),
+    // What clients ask for, and what Weald has nothing for.
+    inert("save", Kind::Text, ""),
+    inert("appendonly", Kind::Bool, "yes"),
+    inert("dbfilename", Kind::Text, "data.weald"),
+    inert("daemonize", Kind::OneOf(&["no"]), "no"),
+    inert("supervised", Kind::Text, "auto"),
+    inert("pidfile", Kind::Text, ""),
+    inert("maxmemory", bytes(0, u64::MAX), "0"),
+    inert("maxmemory-policy", Kind::OneOf(POLICIES), "noeviction"),
+    inert("maxmemory-samples", int(1, 64), "5"),
+    inert("lfu-log-factor", int(0, MAX), "10"),
+    inert("lfu-decay-time", int(0, MAX), "1"),
+    inert("activedefrag", Kind::Bool, "no"),
+    inert("active-expire-effort", int(1, 10), "1"),
+    inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
+    inert("lazyfree-lazy-user-flush", Kind::Bool, "no"),
+    inert("lazyfree-lazy-expire", Kind::Bool, "no"),
+    inert("lazyfree-lazy-eviction", Kind::Bool, "no"),
+    inert("lazyfree-lazy-server-del", Kind::Bool, "no"),
+    inert("replica-read-only", Kind::Bool, "yes"),
+    inert("replica-serve-stale-data", Kind::Bool, "yes"),
+    inert("repl-diskless-sync", Kind::Bool, "yes"),
+    inert("repl-diskless-sync-delay", int(0, MAX), "5"),
+    inert("repl-backlog-size", bytes(1, u64::MAX), "1048576"),
+    inert("repl-ping-replica-period", int(1, MAX), "10"),
+    inert("min-replicas-to-write", int(0, MAX), "0"),
+    inert("min-replicas-max-lag", int(0, MAX), "10"),
+    inert("cluster-enabled", Kind::OneOf(&["no"]), "no"),
+    inert("auto-aof-rewrite-percentage", int(0, MAX), "100"),
+    inert("auto-aof-rewrite-min-size", bytes(0, u64::MAX), "67108864"),
+    inert("aof-use-rdb-preamble", Kind::Bool, "yes"),
+    inert("no-appendfsync-on-rewrite", Kind::Bool, "no"),
+    inert("rdbcompression", Kind::Bool, "yes"),
+    inert("rdbchecksum", Kind::Bool, "yes"),
+    inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
+    inert("rdb-key-save-delay", int(i64::MIN, MAX), "0"),
+    inert("key-load-delay", int(i64::MIN, MAX), "0"),
+    inert("list-compress-depth", int(0, MAX), "0"),
+    inert("stream-node-max-bytes", bytes(0, u64::MAX), "4096"),
+    inert("stream-node-max-entries", int(0, MAX), "100"),
+    inert("hll-sparse-max-bytes", bytes(0, u64::MAX), "3000"),
+    inert("activerehashing", Kind::Bool, "yes"),
+    inert("dynamic-hz", Kind::Bool, "yes"),
+    inert("io-threads", int(1, 128), "1"),
+    inert("lua-time-limit", int(0, MAX), "5000"),
+    inert("busy-reply-threshold", int(0, MAX), "5000"),
+    inert("close-on-oom", Kind::Bool, "no"),
+    inert("always-show-logo", Kind::Bool, "no"),
+    inert(
+        "enable-protected-configs",
+        Kind::OneOf(&["no", "yes", "local"]),
+        "no",
+    ),
+    inert(
+        "enable-module-command",
+        Kind::OneOf(&["no", "yes", "local"]),
+        "no",
+    ),
+    inert("loadmodule", Kind::Text, ""),
+    inert("syslog-enabled", Kind::Bool, "no"),
+    inert("crash-log-enabled", Kind::Bool, "yes"),
+    inert("locale-collate", Kind::Text, ""),
+];

@@ -1,0 +1,585 @@
+//! From the arguments of a request to its reply.
+//!
+//! ```text
+//!  run ─► found? right number? known? allowed? ─► MULTI? queued
+//!                                                    └► invoke ─► handler ─► counted, told to monitors and trackers
+//!                                                                               └► wake who waits for a key
+//! ```
+
+use std::time::Instant;
+
+use weald_engine::Database;
+use weald_resp::Reply;
+
+use crate::acl::{Denied, LogEntry, Reason};
+use crate::call::Call;
+use crate::clients::Client;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keyspace;
+use crate::registry::{Action, Command, Flags, Found, registry};
+use crate::session::{Queued, ReplyMode, Session};
+use crate::slowlog::redacted;
+use crate::state::State;
+use crate::tick::{Tick, failure};
+
+/// Arguments of a request, lent.
+pub(crate) type Args<'a> = smallvec::SmallVec<[&'a [u8]; 8]>;
+
+/// A queued command has at most these bytes together with those before it.
+const MULTI_BYTES_MAX: usize = 256 << 20;
+
+/// Runs commands, one after the other.
+pub(crate) struct Executor<'db> {
+    pub(crate) keyspace: Keyspace<'db>,
+    pub(crate) state: State,
+    /// The time of the tick.
+    pub(crate) now_ms: u64,
+    /// When the last command ended, which is when the next one begins.
+    pub(crate) clock: Instant,
+}
+
+impl<'db> Executor<'db> {
+    pub(crate) fn new(db: &'db Database, state: State, now_ms: u64) -> Result<Executor<'db>, CommandError> {
+        let mut keyspace = Keyspace::open(Tick::new(db), state.settings.databases)?;
+        keyspace.encodings = state.settings.encodings.clone();
+        Ok(Executor {
+            keyspace,
+            state,
+            now_ms,
+            clock: Instant::now(),
+        })
+    }
+
+    /// A tick begins.
+    pub(crate) fn begin_tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.keyspace.now_ms = now_ms;
+        self.clock = Instant::now();
+    }
+
+    /// Runs the command of a client that was taken out of the list of clients. Its reply is at the end of `client.out` then.
+    pub(crate) fn run(&mut self, client: &mut Client, args: &[&[u8]]) {
+        if args.is_empty() {
+            return;
+        }
+        let start = client.out.len();
+        client.session.active_ms = self.now_ms;
+        let found = match self.admit(&client.session, args) {
+            Ok(found) => found,
+            Err(e) => return self.refuse(client, args, &e),
+        };
+        client.session.last_command = found.command.name;
+        if client.session.multi.is_some() && !found.command.flags.has(Flags::NOT_QUEUED) {
+            if let Err(e) = queue(&mut client.session, found, args) {
+                return self.refuse(client, args, &e);
+            }
+            client.out.extend_from_slice(b"+QUEUED\r\n");
+            return skip(client, start);
+        }
+        if found.command.flags.has(Flags::ALONE) {
+            self.end_tick(Some(client));
+        }
+        if !self.state.monitors.is_empty() {
+            self.tell_monitors(&client.session, found, args);
+        }
+        let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
+        let mut call = Call {
+            args,
+            reply: &mut reply,
+            session: &mut client.session,
+            keyspace: &mut self.keyspace,
+            state: &mut self.state,
+            found,
+            now_ms: self.now_ms,
+            in_exec: false,
+            retry: false,
+        };
+        self.clock = invoke(&mut call, self.clock);
+        client.out = reply.into_bytes();
+        if let Some(mut blocked) = client.session.blocked.take() {
+            blocked.db = client.session.db;
+            self.state.waiting.add(client.session.id, &blocked);
+            client.session.blocked = Some(blocked);
+        }
+        self.finish(client, start, found);
+        self.wake_waiting();
+    }
+
+    /// What is to be done after a reply: with who else got something, and with whether the reply is sure.
+    fn finish(&mut self, client: &mut Client, start: usize, found: Found) {
+        let id = client.session.id;
+        let before = self.state.clients.take_aside(id);
+        if !before.is_empty() {
+            client.out.splice(start..start, before);
+        }
+        if self.keyspace.tick().is_writing() && found.command.flags.touches_data() && client.out.len() > start
+        {
+            client.uncertain.push((start, client.out.len()));
+        }
+        if !self.state.tracking.is_empty() {
+            self.state.tracking.tell_own(&mut self.state.clients);
+            client.out.extend_from_slice(&self.state.clients.take_aside(id));
+        }
+        skip(client, start);
+    }
+
+    /// Whether a command is known, complete and allowed.
+    fn admit(&mut self, session: &Session, args: &[&[u8]]) -> Result<Found, CommandError> {
+        let found = find(args)?;
+        let command = found.command;
+        if !command.takes(args.len()) {
+            return Err(CommandError::arity(command.name));
+        }
+        let flags = command.flags;
+        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
+            return Err(CommandError::new("NOAUTH Authentication required."));
+        }
+        if let Err(denied) = session.user.check(found, args) {
+            return Err(self.denied(session, found, denied));
+        }
+        if session.only_listens() && !flags.has(Flags::WHILE_LISTENING) {
+            return Err(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                command.name
+            )));
+        }
+        if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
+            return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+        }
+        Ok(found)
+    }
+
+    fn denied(&mut self, session: &Session, found: Found, denied: Denied) -> CommandError {
+        let name = found.command.name;
+        let (reason, object, text) = match denied {
+            Denied::Command => (
+                Reason::Command,
+                name.as_bytes().to_vec(),
+                format!(
+                    "NOPERM User {} has no permissions to run the '{name}' command",
+                    session.user.name()
+                ),
+            ),
+            Denied::Key(key) => (
+                Reason::Key,
+                key,
+                "NOPERM No permissions to access a key".to_owned(),
+            ),
+            Denied::Channel(channel) => (
+                Reason::Channel,
+                channel,
+                "NOPERM No permissions to access a channel".to_owned(),
+            ),
+        };
+        let entry = LogEntry {
+            count: 1,
+            reason,
+            in_multi: session.multi.is_some(),
+            object,
+            user: session.user.name_bytes().to_vec(),
+            client: session.describe(self.now_ms),
+            id: 0,
+            created_ms: self.now_ms,
+            updated_ms: self.now_ms,
+        };
+        self.state.acl_log.add(entry, self.state.settings.acl_log_len);
+        self.state.stats.acl_denied.add(1);
+        CommandError::new(text)
+    }
+
+    /// Answers a command that is not run with an error.
+    fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
+        let start = client.out.len();
+        if let Some(multi) = &mut client.session.multi {
+            multi.failed = true;
+        }
+        if let Ok(found) = find(args) {
+            self.state.stats_of(found.id).rejected += 1;
+        }
+        let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
+        write_error(&mut reply, &mut self.state, e);
+        client.out = reply.into_bytes();
+        skip(client, start);
+    }
+
+    /// Shows a command to those who watch all of them.
+    fn tell_monitors(&mut self, session: &Session, found: Found, args: &[&[u8]]) {
+        if found.command.flags.has(Flags::SKIP_MONITOR) || found.command.flags.has(Flags::ADMIN) {
+            return;
+        }
+        let line = monitor_line(session, args, self.now_ms);
+        for monitor in self.state.monitors.clone() {
+            self.state.clients.write(monitor, |reply| reply.simple(&line));
+        }
+    }
+
+    /// Runs the commands again of clients that wait for keys that were touched.
+    pub(crate) fn wake_waiting(&mut self) {
+        while let Some(key) = self.state.waiting.next_ready() {
+            for id in self.state.waiting.queue(&key) {
+                let there = self.keyspace.tick().prepare_read().is_ok()
+                    && self
+                        .keyspace
+                        .find(key.0, &key.1)
+                        .is_ok_and(|found| found.is_some());
+                if !there {
+                    break;
+                }
+                let Some(mut client) = self.state.clients.take(id) else {
+                    continue;
+                };
+                self.run_again(&mut client);
+                self.state.clients.put_back(client);
+            }
+        }
+    }
+
+    fn run_again(&mut self, client: &mut Client) {
+        let Some(blocked) = client.session.blocked.take() else {
+            return;
+        };
+        let args: Args<'_> = blocked.args.iter().map(Vec::as_slice).collect();
+        let start = client.out.len();
+        let selected = std::mem::replace(&mut client.session.db, blocked.db);
+        self.state.stays_blocked = false;
+        let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
+        let mut call = Call {
+            args: &args,
+            reply: &mut reply,
+            session: &mut client.session,
+            keyspace: &mut self.keyspace,
+            state: &mut self.state,
+            found: blocked.found,
+            now_ms: self.now_ms,
+            in_exec: false,
+            retry: true,
+        };
+        self.clock = invoke(&mut call, self.clock);
+        drop(args);
+        client.out = reply.into_bytes();
+        client.session.db = selected;
+        if self.state.stays_blocked {
+            self.state.stays_blocked = false;
+            client.session.blocked = Some(blocked);
+        } else {
+            self.state.waiting.remove(client.session.id, &blocked);
+            self.finish(client, start, blocked.found);
+        }
+    }
+
+    /// Ends the wait of clients whose time is up.
+    pub(crate) fn end_waits(&mut self) {
+        while let Some(id) = self.state.waiting.next_late(self.now_ms) {
+            let Some(client) = self.state.clients.get_mut(id) else {
+                return;
+            };
+            let Some(blocked) = client.session.blocked.take() else {
+                return;
+            };
+            self.state.waiting.remove(id, &blocked);
+            self.state
+                .clients
+                .write(id, |reply| blocked.on_timeout.write(reply));
+        }
+    }
+
+    /// Commits what the tick wrote. If that fails, errors take the place of all replies that stand on it.
+    pub(crate) fn end_tick(&mut self, running: Option<&mut Client>) {
+        self.state.tracking.tell_prefixes(&mut self.state.clients);
+        if !self.keyspace.tick().is_writing() {
+            // A snapshot is not kept: it would hold old pages back.
+            let _ = self
+                .keyspace
+                .tick()
+                .finish(self.state.settings.durability_interval);
+            return;
+        }
+        let began = Instant::now();
+        let committed = self
+            .keyspace
+            .tick()
+            .finish(self.state.settings.durability_interval);
+        let us = began.elapsed().as_micros() as u64;
+        let stats = &self.state.stats;
+        stats.commit_us.add(us);
+        let threshold = self.state.settings.latency_threshold_ms;
+        if threshold > 0 && us / 1000 >= threshold {
+            self.state.latency.add("commit", us / 1000, self.now_ms / 1000);
+        }
+        match committed {
+            Ok(_) => stats.commits.add(1),
+            Err(_) => stats.failed_commits.add(1),
+        }
+        let why = committed.err();
+        if let Some(why) = &why {
+            log::error!("{why}");
+            self.keyspace.forget();
+        }
+        for id in self.state.clients.due_ids() {
+            if let Some(client) = self.state.clients.get_mut(id) {
+                settle(client, why.as_deref());
+            }
+        }
+        if let Some(client) = running {
+            settle(client, why.as_deref());
+        }
+    }
+}
+
+/// The replies of a client are sure now, or errors.
+fn settle(client: &mut Client, why: Option<&str>) {
+    if let Some(why) = why {
+        replace(&mut client.out, &client.uncertain, why);
+    }
+    client.uncertain.clear();
+}
+
+/// Puts an error in the place of each of some ranges.
+fn replace(out: &mut Vec<u8>, ranges: &[(usize, usize)], why: &str) {
+    for (start, end) in ranges.iter().rev() {
+        let mut reply = Reply::new(weald_resp::Protocol::Resp2);
+        reply.error(why);
+        out.splice(*start..*end, reply.into_bytes());
+    }
+}
+
+/// The command that arguments name.
+pub(crate) fn find(args: &[&[u8]]) -> Result<Found, CommandError> {
+    let found = registry()
+        .find(args[0])
+        .filter(|found| !found.command.name.contains('|'));
+    let Some(found) = found else {
+        return Err(unknown(args));
+    };
+    let Action::Container(_, alone) = found.command.action else {
+        return Ok(found);
+    };
+    let Some(word) = args.get(1) else {
+        return alone
+            .map(|_| found)
+            .ok_or_else(|| CommandError::arity(found.command.name));
+    };
+    registry().find_sub(found.command, word).ok_or_else(|| {
+        let word = String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
+        let name = found.command.name.to_ascii_uppercase();
+        CommandError::new(format!("ERR unknown subcommand '{word}'. Try {name} HELP."))
+    })
+}
+
+fn unknown(args: &[&[u8]]) -> CommandError {
+    let shown = |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
+    let name = args[0].to_ascii_lowercase();
+    if let Some(family) = crate::commands::absent_family(&name) {
+        return CommandError::new(format!(
+            "ERR unknown command '{}': Weald has no {family} yet",
+            shown(args[0], 128)
+        ));
+    }
+    let mut rest = String::new();
+    for arg in &args[1..] {
+        let Some(room) = 128_usize.checked_sub(rest.len()).filter(|room| *room > 0) else {
+            break;
+        };
+        rest.push_str(&format!("'{}' ", shown(arg, room)));
+    }
+    CommandError::new(format!(
+        "ERR unknown command '{}', with args beginning with: {rest}",
+        shown(args[0], 128)
+    ))
+}
+
+/// Keeps a command for `EXEC`.
+fn queue(session: &mut Session, found: Found, args: &[&[u8]]) -> CommandResult {
+    let multi = session.multi.as_mut().expect("the caller has looked");
+    multi.bytes += args
+        .iter()
+        .map(|arg| arg.len() + size_of::<Vec<u8>>())
+        .sum::<usize>();
+    if multi.bytes > MULTI_BYTES_MAX {
+        return Err(CommandError::new("ERR the transaction is too large"));
+    }
+    let args = args.iter().map(|arg| arg.to_vec()).collect();
+    multi.queued.push(Queued { args, found });
+    Ok(())
+}
+
+/// Takes a reply back where the client wants none.
+fn skip(client: &mut Client, start: usize) {
+    let session = &mut client.session;
+    match session.reply_mode {
+        ReplyMode::On => return,
+        ReplyMode::Off => {}
+        ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
+        ReplyMode::Skip => session.reply_mode = ReplyMode::On,
+    }
+    client.out.truncate(start);
+    client.uncertain.retain(|(from, _)| *from < start);
+}
+
+/// Runs a handler: in a transaction that does for it, with its errors written, and counted. `clock` is when it begins; the time when it ended.
+pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
+    let command = call.found.command;
+    let mark = call.reply.len();
+    let result = prepare(call, command).and_then(|()| match command.action {
+        Action::Run(handler) | Action::Container(_, Some(handler)) => handler(call),
+        Action::Container(_, None) => Err(CommandError::arity(command.name)),
+    });
+    let failed = result.is_err();
+    if let Err(e) = result {
+        call.reply.truncate(mark);
+        if let CommandError::Engine(engine) = &e
+            && command.flags.has(Flags::WRITE)
+        {
+            call.keyspace.tick().fail(failure(engine));
+        }
+        write_error(call.reply, call.state, &e);
+    } else if !call.state.tracking.is_empty() {
+        remember(call);
+    }
+    let now = Instant::now();
+    count(
+        call,
+        command,
+        now.duration_since(clock).as_micros() as u64,
+        failed,
+    );
+    now
+}
+
+#[inline]
+fn prepare(call: &mut Call<'_, '_>, command: &Command) -> CommandResult {
+    if command.flags.has(Flags::WRITE) {
+        let durability = call.session.durability.unwrap_or(call.state.settings.durability);
+        call.keyspace.tick().begin_write(durability)
+    } else if command.flags.touches_data() {
+        Ok(call.keyspace.tick().prepare_read()?)
+    } else {
+        Ok(())
+    }
+}
+
+fn count(call: &mut Call<'_, '_>, command: &Command, us: u64, failed: bool) {
+    let stats = &mut call.state.command_stats[call.found.id.0 as usize];
+    stats.calls += 1;
+    stats.us += us;
+    stats.failed += u64::from(failed);
+    if call.state.settings.latency_tracking {
+        let bucket = crate::stats::bucket(us);
+        stats.latency[bucket] = stats.latency[bucket].saturating_add(1);
+    }
+    call.state.stats.commands.add(1);
+    call.state.stats.took(us);
+    let settings = &call.state.settings;
+    let slow = settings.slowlog_slower_us >= 0 && us as i64 >= settings.slowlog_slower_us;
+    if slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
+        let (args, max) = (redacted(call.args), settings.slowlog_len);
+        let session = &call.session;
+        call.state
+            .slowlog
+            .add(&args, us, call.now_ms / 1000, &session.peer, &session.name, max);
+    }
+    let threshold = call.state.settings.latency_threshold_ms;
+    if threshold > 0 && us / 1000 >= threshold {
+        let event = if command.flags.has(Flags::FAST) {
+            "fast-command"
+        } else {
+            "command"
+        };
+        call.state.latency.add(event, us / 1000, call.now_ms / 1000);
+    }
+}
+
+/// Remembers which keys a client has read that keeps copies of them.
+fn remember(call: &mut Call<'_, '_>) {
+    let Some(tracking) = &call.session.tracking else {
+        return;
+    };
+    let caching = call.session.caching;
+    let wanted = match (tracking.optin, tracking.optout) {
+        _ if tracking.bcast => false,
+        (true, _) => caching == Some(true),
+        (_, true) => caching != Some(false),
+        _ => true,
+    };
+    let command = call.found.command;
+    if command.flags.has(Flags::READONLY) && wanted {
+        for spec in command.keys {
+            for at in spec.positions(call.args).unwrap_or_default() {
+                call.state.tracking.remember(call.session.id, call.args[at]);
+            }
+        }
+        call.state
+            .tracking
+            .shrink(&mut call.state.clients, call.state.settings.tracking_keys_max);
+    }
+    // CLIENT CACHING speaks of the one command after it, or of the transaction.
+    if command.name != "client|caching" && !call.in_exec && call.session.multi.is_none() {
+        call.session.caching = None;
+    }
+}
+
+/// Writes an error and counts it.
+pub(crate) fn write_error(reply: &mut Reply, state: &mut State, e: &CommandError) {
+    state.stats.errors.add(1);
+    let text = match e {
+        CommandError::Refused(text) => text.as_ref().to_owned(),
+        CommandError::Engine(e) => match **e {
+            weald_engine::Error::TooLarge(_) => format!("ERR {e}"),
+            _ => failure(e),
+        },
+    };
+    let code = text.split(' ').next().unwrap_or("ERR");
+    if let Some(count) = state.error_codes.get_mut(code) {
+        *count += 1;
+    } else if state.error_codes.len() < 128 {
+        // As many as Redis keeps: a bound, should texts be made of what clients send.
+        state.error_codes.insert(code.to_owned(), 1);
+    }
+    reply.error(&text);
+}
+
+fn monitor_line(session: &Session, args: &[&[u8]], now_ms: u64) -> String {
+    let micros = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(u128::from(now_ms) * 1000, |since| since.as_micros());
+    let peer = match session.link {
+        crate::session::Link::Unix => "unix:",
+        _ => &session.peer,
+    };
+    let mut line = format!(
+        "{}.{:06} [{} {peer}]",
+        micros / 1_000_000,
+        micros % 1_000_000,
+        session.db
+    );
+    for arg in redacted(args) {
+        line.push(' ');
+        line.push_str(&quoted(arg));
+    }
+    line
+}
+
+/// Bytes in quotes, as `MONITOR` and `DEBUG` show them.
+pub(crate) fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' => {
+                text.push('\\');
+                text.push(*byte as char);
+            }
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            7 => text.push_str("\\a"),
+            8 => text.push_str("\\b"),
+            0x20..=0x7e => text.push(*byte as char),
+            other => text.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! What clients are told when the disk fails.
+
+use std::sync::Arc;
+
+use weald_engine::{Database, DatabaseOptions};
+use weald_vfs::{Call as Syscall, Fault, FaultKind, SimDisk, SimOptions};
+
+use super::*;
+use crate::config::Config;
+use crate::net::Connection;
+use crate::session::{Link, Session};
+
+struct Setup {
+    disk: SimDisk,
+    db: Arc<Database>,
+}
+
+impl Setup {
+    fn new() -> Setup {
+        let disk = SimDisk::new(1, SimOptions::default());
+        let options = DatabaseOptions::new()
+            .vfs(Arc::new(disk.clone()))
+            .background(false);
+        let db = Arc::new(Database::open_with_options("data.weald", options).expect("it opens"));
+        Setup { disk, db }
+    }
+
+    fn executor(&self) -> Executor<'_> {
+        let config = Config::default();
+        let settings = config.settings().expect("the defaults hold together");
+        let state = State::new(self.db.clone(), config, settings, 1);
+        Executor::new(&self.db, state, 1).expect("the keyspace opens")
+    }
+}
+
+fn client(executor: &mut Executor<'_>) -> Box<Client> {
+    let id = executor.state.clients.new_id();
+    let user = executor.state.users.default_user().clone();
+    Client::new(Session::new(id, Link::Unix, user, 1), Connection::default())
+}
+
+/// Runs commands in one tick; the replies.
+fn tick(executor: &mut Executor<'_>, client: &mut Client, lines: &[&str]) -> String {
+    executor.begin_tick(2);
+    for line in lines {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        executor.run(client, &args);
+    }
+    executor.end_tick(Some(client));
+    String::from_utf8(std::mem::take(&mut client.out)).expect("texts")
+}
+
+#[test]
+fn a_failed_commit_takes_back_every_reply_that_stood_on_it() {
+    let setup = Setup::new();
+    let mut executor = setup.executor();
+    let mut client = client(&mut executor);
+    assert_eq!(
+        tick(&mut executor, &mut client, &["SET a 1", "GET a"]),
+        "+OK\r\n$1\r\n1\r\n"
+    );
+    setup
+        .disk
+        .inject(Fault::new(Syscall::Sync, FaultKind::Io).forever());
+    let replies = tick(
+        &mut executor,
+        &mut client,
+        &["GET a", "PING", "SET a 2", "GET a", "PING"],
+    );
+    let lines: Vec<&str> = replies.split("\r\n").collect();
+    // What was read before the write stands on what is durable.
+    assert_eq!(lines[..3], ["$1", "1", "+PONG"]);
+    assert!(
+        lines[3].starts_with("-MISCONF Weald can't write to the disk"),
+        "{replies}"
+    );
+    assert!(lines[4].starts_with("-MISCONF"), "{replies}");
+    assert_eq!(lines[5], "+PONG");
+}
+
+#[test]
+fn reads_go_on_after_the_disk_has_failed() {
+    let setup = Setup::new();
+    let mut executor = setup.executor();
+    let mut client = client(&mut executor);
+    tick(&mut executor, &mut client, &["SET a 1"]);
+    setup
+        .disk
+        .inject(Fault::new(Syscall::Sync, FaultKind::Io).forever());
+    assert!(tick(&mut executor, &mut client, &["SET a 2"]).starts_with("-MISCONF"));
+    assert_eq!(tick(&mut executor, &mut client, &["GET a"]), "$1\r\n1\r\n");
+    assert!(tick(&mut executor, &mut client, &["SET a 3"]).starts_with("-MISCONF"));
+    let exec = tick(&mut executor, &mut client, &["MULTI", "SET a 4", "GET a", "EXEC"]);
+    assert!(exec.starts_with("+OK\r\n+QUEUED\r\n+QUEUED\r\n"), "{exec}");
+    assert!(exec.contains("-MISCONF"), "{exec}");
+    assert_eq!(tick(&mut executor, &mut client, &["GET a"]), "$1\r\n1\r\n");
+}
+
+#[test]
+fn writes_are_taken_again_once_there_is_room() {
+    let setup = Setup::new();
+    let mut executor = setup.executor();
+    let mut client = client(&mut executor);
+    tick(&mut executor, &mut client, &["SET a 1"]);
+    setup.disk.set_space(Some(setup.disk.used()));
+    let large = format!("SET b {}", "x".repeat(1 << 20));
+    let refused = tick(&mut executor, &mut client, &[&large, "GET a"]);
+    assert!(refused.starts_with("-MISCONF"), "{}", &refused[..80]);
+    assert_eq!(
+        tick(&mut executor, &mut client, &["GET a", "EXISTS b"]),
+        "$1\r\n1\r\n:0\r\n"
+    );
+    setup.disk.set_space(None);
+    assert_eq!(
+        tick(&mut executor, &mut client, &[&large, "EXISTS b"]),
+        "+OK\r\n:1\r\n"
+    );
+}

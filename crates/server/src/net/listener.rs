@@ -1,0 +1,141 @@
+//! Sockets that clients connect to.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::stream::Stream;
+
+/// A socket that clients connect to.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Where somebody listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bound::Tcp(address) => write!(f, "{address}"),
+            Bound::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A client that has connected.
+pub(crate) struct Accepted {
+    pub(crate) stream: Stream,
+    pub(crate) peer: String,
+    pub(crate) local: String,
+    pub(crate) is_unix: bool,
+    pub(crate) is_local: bool,
+}
+
+impl Listener {
+    /// Listens on an address.
+    pub(crate) fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+    }
+
+    /// Listens on a path. A socket that nobody listens on any more is taken away first.
+    pub(crate) fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
+        let is_socket = std::fs::symlink_metadata(path)
+            .is_ok_and(|meta| std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type()));
+        if is_socket {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        Ok(Listener::Unix(listener, path.to_owned()))
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listener::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    pub(crate) fn bound(&self) -> io::Result<Bound> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(Bound::Tcp),
+            Listener::Unix(_, path) => Ok(Bound::Unix(path.clone())),
+        }
+    }
+
+    /// The next client that has connected; `None` where there is none.
+    pub(crate) fn accept(&self) -> io::Result<Option<Accepted>> {
+        let accepted = match self {
+            Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| {
+                let _ = stream.set_nodelay(true);
+                let local = stream
+                    .local_addr()
+                    .map(|address| address.to_string())
+                    .unwrap_or_default();
+                let is_local = peer.ip().to_canonical().is_loopback();
+                Accepted {
+                    stream: Stream::Tcp(stream),
+                    peer: peer.to_string(),
+                    local,
+                    is_unix: false,
+                    is_local,
+                }
+            }),
+            Listener::Unix(listener, path) => listener.accept().map(|(stream, _)| {
+                let local = format!("{}:0", path.display());
+                let stream = Stream::Unix(stream);
+                Accepted {
+                    stream,
+                    peer: local.clone(),
+                    local,
+                    is_unix: true,
+                    is_local: true,
+                }
+            }),
+        };
+        match accepted {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// The addresses that a name and a port mean.
+pub(crate) fn resolve(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match name {
+        "*" | "0.0.0.0" => Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
+        "::*" | "::" => Ok(vec![SocketAddr::from(([0; 16], port))]),
+        name => Ok((name, port).to_socket_addrs()?.collect()),
+    }
+}

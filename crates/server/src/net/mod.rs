@@ -1,0 +1,11 @@
+//! Sockets, and the loop that owns them.
+
+mod connection;
+mod event_loop;
+mod listener;
+mod stream;
+mod upkeep;
+
+pub(crate) use connection::Connection;
+pub(crate) use event_loop::{EventLoop, Message, WAKER, now_ms};
+pub(crate) use listener::{Bound, Listener, resolve};

@@ -1,0 +1,316 @@
+//! A server from its configuration to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use mio::{Poll, Waker};
+use weald_engine::{Database, DatabaseOptions, SyncPolicy};
+
+use crate::acl::Users;
+use crate::config::{Config, ConfigError, Settings};
+use crate::handle::Handle;
+use crate::net::{Bound, EventLoop, Listener, Message, WAKER, now_ms, resolve};
+use crate::state::{Ending, State};
+
+/// The file in the directory of the data.
+const DATABASE: &str = "data.weald";
+
+/// The most sockets that it listens on.
+const LISTENERS_MAX: usize = 15;
+
+/// A server that has its data and its sockets, and does not serve yet.
+///
+/// Everything that can fail at a start has happened: what it prints as its addresses is where clients reach it, and the first `PING` is answered after recovery.
+pub struct Server {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    messages: Receiver<Message>,
+    handle: Handle,
+    state: State,
+    db: Arc<Database>,
+    bound: Vec<Bound>,
+}
+
+/// Why a server does not start, or has ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its data can't be opened.
+    #[error("{}: {source}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What the engine says.
+        source: Box<weald_engine::Error>,
+    },
+    /// It can't listen.
+    #[error("can't listen on {place}: {source}")]
+    Listen {
+        /// Where.
+        place: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system failed otherwise.
+    #[error("can't {what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Server {
+    /// Opens the data, which recovers them after a crash, and listens.
+    pub fn bind(mut config: Config) -> Result<Server, StartError> {
+        config.read_secrets()?;
+        let settings = config.settings()?;
+        let places = Places::of(&config)?;
+        places.refuse_public(&config)?;
+        let users = users(&config)?;
+        let dir = PathBuf::from(config.text("dir"));
+        let db = Arc::new(open(&dir, &config, &settings)?);
+        raise_file_limit(settings.maxclients);
+        let listeners = places.listen(&config)?;
+        let system = |what: &str| {
+            let what = what.to_owned();
+            move |source| StartError::System { what, source }
+        };
+        let bound = listeners
+            .iter()
+            .map(Listener::bound)
+            .collect::<io::Result<Vec<_>>>();
+        let bound = bound.map_err(system("find out where it listens"))?;
+        let poll = Poll::new().map_err(system("watch sockets"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(system("watch sockets"))?;
+        let mut state = State::new(db.clone(), config, settings, now_ms());
+        state.users = users;
+        state.dir = std::path::absolute(&dir).unwrap_or(dir);
+        state.port = bound
+            .iter()
+            .find_map(|bound| match bound {
+                Bound::Tcp(address) => Some(address.port()),
+                Bound::Unix(_) => None,
+            })
+            .unwrap_or(0);
+        let (sender, messages) = channel();
+        let handle = Handle::new(sender, Arc::new(waker), state.stats.clone());
+        Ok(Server {
+            poll,
+            listeners,
+            messages,
+            handle,
+            state,
+            db,
+            bound,
+        })
+    }
+
+    /// Where clients reach it: addresses with ports, and paths.
+    pub fn places(&self) -> Vec<String> {
+        self.bound.iter().map(Bound::to_string).collect()
+    }
+
+    /// The address of its first TCP socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.bound.iter().find_map(|bound| match bound {
+            Bound::Tcp(address) => Some(*address),
+            Bound::Unix(_) => None,
+        })
+    }
+
+    /// For other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// What its data tell of themselves; how many commits were replayed, for one.
+    pub fn data(&self) -> weald_engine::Stats {
+        self.db.stats()
+    }
+
+    /// Serves until it is asked to end, by its [`Handle`] or by `SHUTDOWN`. Then all data are in the one file.
+    pub fn run(self) -> Result<(), StartError> {
+        let Server {
+            poll,
+            listeners,
+            messages,
+            handle,
+            state,
+            db,
+            ..
+        } = self;
+        let system = |source| StartError::System {
+            what: "serve".to_owned(),
+            source,
+        };
+        let mut event_loop = EventLoop::new(poll, listeners, messages, &db, state)
+            .map_err(|e| ConfigError::Refused(format!("the data can't be served: {e}")))?;
+        let ending = event_loop.run().map_err(system)?;
+        drop(event_loop);
+        drop(handle);
+        match Arc::try_unwrap(db) {
+            Ok(db) if ending == Ending::Clean => {
+                let path = db.path();
+                db.close().map_err(|e| StartError::Data {
+                    path,
+                    source: Box::new(e),
+                })
+            }
+            // Its drop closes it as well; what can't be written to the file is in the log.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn users(config: &Config) -> Result<Users, StartError> {
+    let all_channels = config.text("acl-pubsub-default") == "allchannels";
+    let path = config.text("aclfile");
+    let mut users = Users::new(all_channels);
+    if !path.is_empty() && Path::new(path).exists() {
+        users = Users::load(Path::new(path), all_channels).map_err(ConfigError::Refused)?;
+    }
+    let password = config.text("requirepass");
+    if !password.is_empty() {
+        users.set_default_password(password);
+    }
+    Ok(users)
+}
+
+fn open(dir: &Path, config: &Config, settings: &Settings) -> Result<Database, StartError> {
+    std::fs::create_dir_all(dir).map_err(|source| StartError::System {
+        what: format!("make the directory {}", dir.display()),
+        source,
+    })?;
+    let path = dir.join(DATABASE);
+    let mut options = DatabaseOptions::new()
+        // Single commits say for themselves how durable they are; this is what those get that are flushed in batches.
+        .sync(SyncPolicy::Batched(settings.durability_interval))
+        .dirty_bytes_max(config.number("dirty-memory") as u64)
+        .checkpoint_wal_bytes(config.number("checkpoint-log") as u64);
+    if let Some(size) = config.page_size().filter(|_| !path.exists()) {
+        options = options.page_size(size);
+    }
+    Database::open_with_options(&path, options).map_err(|e| StartError::Data {
+        path,
+        source: Box::new(e),
+    })
+}
+
+/// Where to listen.
+struct Places {
+    addresses: Vec<(SocketAddr, bool)>,
+    unix: Option<PathBuf>,
+}
+
+impl Places {
+    fn of(config: &Config) -> Result<Places, StartError> {
+        let port = config.number("port") as u16;
+        let unix = Some(config.text("unixsocket"))
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
+        let mut addresses = Vec::new();
+        let names = config.text("bind").split_whitespace();
+        // Port 0 is how Redis is told not to listen; where there is no other place, the system chooses a port.
+        for name in names.filter(|_| port != 0 || unix.is_none()) {
+            let (name, optional) = match name.strip_prefix('-') {
+                Some(name) => (name, true),
+                None => (name, false),
+            };
+            match resolve(name, port) {
+                Ok(found) => addresses.extend(found.into_iter().map(|address| (address, optional))),
+                Err(_) if optional => {}
+                Err(source) => {
+                    return Err(StartError::Listen {
+                        place: format!("{name}:{port}"),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(Places { addresses, unix })
+    }
+
+    /// Refuses to be open to the world without a password and encryption, unless that is insisted on.
+    fn refuse_public(&self, config: &Config) -> Result<(), ConfigError> {
+        let public = self
+            .addresses
+            .iter()
+            .find(|(address, _)| !address.ip().is_loopback());
+        let Some((address, _)) = public.filter(|_| !config.yes("insecure")) else {
+            return Ok(());
+        };
+        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
+        let missing = if password {
+            "is not encrypted"
+        } else {
+            "has no password and is not encrypted"
+        };
+        Err(ConfigError::Refused(format!(
+            "{} can be reached from other machines, and the connection {missing}: bind a loopback address, or insist with --insecure yes",
+            address.ip()
+        )))
+    }
+
+    fn listen(&self, config: &Config) -> Result<Vec<Listener>, StartError> {
+        let backlog = config.number("tcp-backlog") as i32;
+        let mut listeners = Vec::new();
+        for (address, optional) in &self.addresses {
+            match Listener::tcp(*address, backlog) {
+                Ok(listener) => listeners.push(listener),
+                Err(e) if *optional && e.kind() != io::ErrorKind::AddrInUse => {}
+                Err(source) => {
+                    return Err(StartError::Listen {
+                        place: address.to_string(),
+                        source,
+                    });
+                }
+            }
+        }
+        if let Some(path) = &self.unix {
+            let mode = u32::from_str_radix(config.text("unixsocketperm"), 8).unwrap_or(0o700);
+            let listener = Listener::unix(path, mode);
+            listeners.push(listener.map_err(|source| StartError::Listen {
+                place: path.display().to_string(),
+                source,
+            })?);
+        }
+        if listeners.is_empty() || listeners.len() > LISTENERS_MAX {
+            let why = format!(
+                "there must be 1 to {LISTENERS_MAX} places to listen on, not {}",
+                listeners.len()
+            );
+            return Err(ConfigError::Refused(why).into());
+        }
+        Ok(listeners)
+    }
+}
+
+/// As many files may be open as there may be clients, where the system lets us.
+fn raise_file_limit(maxclients: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = maxclients as u64 + 64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        if setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(current),
+                maximum: limit.maximum,
+            },
+        )
+        .is_err()
+            || current < wanted
+        {
+            log::warn!("the system lets us have {current} files open, too few for {maxclients} clients");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What the server remembers beside the data: clients, watched keys, subscriptions, users, statistics.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use weald_engine::Database;
+use weald_tree::TreeStore;
+
+use crate::acl::{AclLog, User, Users};
+use crate::blocking::Waiting;
+use crate::clients::Clients;
+use crate::config::{Config, Settings};
+use crate::notify::Event;
+use crate::pubsub::{PubSub, Topic};
+use crate::registry::{CommandId, registry};
+use crate::session::{ClientId, Session};
+use crate::slowlog::Slowlog;
+use crate::stats::{CommandStats, LatencyEvents, Stats};
+use crate::tracking::TrackingTable;
+use crate::watch::Watches;
+
+/// The server is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With a checkpoint, so that the next start has nothing to replay.
+    Clean,
+    /// Without one.
+    Fast,
+}
+
+/// Clients are not served for a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    pub(crate) until_ms: u64,
+    /// Only commands that write wait.
+    pub(crate) writes_only: bool,
+}
+
+/// What the server remembers beside the data.
+pub(crate) struct State {
+    pub(crate) db: Arc<Database>,
+    /// Opened when it is first needed.
+    pub(crate) trees: Option<TreeStore>,
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    pub(crate) clients: Clients,
+    pub(crate) users: Users,
+    pub(crate) acl_log: AclLog,
+    pub(crate) waiting: Waiting,
+    pub(crate) watches: Watches,
+    pub(crate) pubsub: PubSub,
+    pub(crate) tracking: TrackingTable,
+    pub(crate) monitors: Vec<ClientId>,
+    pub(crate) slowlog: Slowlog,
+    pub(crate) latency: LatencyEvents,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) command_stats: Vec<CommandStats>,
+    /// How many errors of each code were given.
+    pub(crate) error_codes: BTreeMap<String, u64>,
+    /// Set by a handler whose client has to wait.
+    pub(crate) stays_blocked: bool,
+    pub(crate) pause: Option<Pause>,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) started_ms: u64,
+    pub(crate) last_save_s: u64,
+    pub(crate) run_id: String,
+    pub(crate) port: u16,
+    /// Where the data are.
+    pub(crate) dir: PathBuf,
+    /// Whether `DEBUG SET-ACTIVE-EXPIRE 0` was said.
+    pub(crate) no_active_expiry: bool,
+    /// The user of the process's own threads, which may do everything whatever `default` may.
+    pub(crate) internal_user: Arc<User>,
+}
+
+impl State {
+    pub(crate) fn new(db: Arc<Database>, config: Config, settings: Settings, now_ms: u64) -> State {
+        let run_id = crate::random::hex(40);
+        State {
+            db,
+            trees: None,
+            users: Users::new(config.text("acl-pubsub-default") == "allchannels"),
+            config,
+            settings,
+            clients: Clients::default(),
+            acl_log: AclLog::default(),
+            waiting: Waiting::default(),
+            watches: Watches::default(),
+            pubsub: PubSub::default(),
+            tracking: TrackingTable::default(),
+            monitors: Vec::new(),
+            slowlog: Slowlog::default(),
+            latency: LatencyEvents::default(),
+            stats: Arc::default(),
+            command_stats: vec![CommandStats::default(); registry().all().len()],
+            error_codes: BTreeMap::new(),
+            stays_blocked: false,
+            pause: None,
+            ending: None,
+            started_ms: now_ms,
+            last_save_s: now_ms / 1000,
+            run_id,
+            port: 0,
+            dir: PathBuf::new(),
+            no_active_expiry: false,
+            internal_user: Arc::new(User::default_user()),
+        }
+    }
+
+    /// What is counted of a command.
+    pub(crate) fn stats_of(&mut self, id: CommandId) -> &mut CommandStats {
+        &mut self.command_stats[id.0 as usize]
+    }
+
+    /// A key was changed by a client.
+    #[inline]
+    pub(crate) fn touched(&mut self, db: usize, key: &[u8], by: ClientId) {
+        self.waiting.touched(db, key);
+        self.watches.touched(db, key);
+        if !self.tracking.is_empty() {
+            self.tracking.touched(&mut self.clients, key, by);
+        }
+    }
+
+    /// A key was deleted because its time was up.
+    pub(crate) fn expired(&mut self, db: usize, key: &[u8]) {
+        self.stats.expired_keys.add(1);
+        self.touched(db, key, ClientId(0));
+        self.notify(Event::EXPIRED, "expired", key, db);
+    }
+
+    /// All keys of a database are gone.
+    pub(crate) fn flushed(&mut self, db: usize) {
+        self.watches.flushed(db);
+        self.tracking.touched_all(&mut self.clients);
+    }
+
+    /// Two databases changed places.
+    pub(crate) fn swapped(&mut self, a: usize, b: usize) {
+        for db in [a, b] {
+            self.watches.touched_all(db);
+            self.waiting.touched_all(db);
+        }
+        self.tracking.touched_all(&mut self.clients);
+    }
+
+    /// An event of a key.
+    #[inline]
+    pub(crate) fn notify(&mut self, event: Event, name: &str, key: &[u8], db: usize) {
+        if self.settings.notified.wants(event) {
+            self.publish_event(name, key, db);
+        }
+    }
+
+    fn publish_event(&mut self, name: &str, key: &[u8], db: usize) {
+        let notified = self.settings.notified;
+        if notified.keyspace {
+            let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
+            self.pubsub.publish(&mut self.clients, &channel, name.as_bytes());
+        }
+        if notified.keyevent {
+            let channel = format!("__keyevent@{db}__:{name}");
+            self.pubsub.publish(&mut self.clients, channel.as_bytes(), key);
+        }
+    }
+
+    /// Takes a client out of everything that it is in but the list of clients: it is gone, or begins anew.
+    pub(crate) fn forget_client(&mut self, session: &mut Session) {
+        let id = session.id;
+        self.unwatch(session);
+        if let Some(blocked) = session.blocked.take() {
+            self.waiting.remove(id, &blocked);
+        }
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        subscriptions
+            .channels
+            .iter()
+            .for_each(|name| self.pubsub.remove(Topic::Channel, name, id));
+        subscriptions
+            .patterns
+            .iter()
+            .for_each(|name| self.pubsub.remove(Topic::Pattern, name, id));
+        subscriptions
+            .shards
+            .iter()
+            .for_each(|name| self.pubsub.remove(Topic::Shard, name, id));
+        if session.tracking.take().is_some() {
+            self.tracking.disable(id);
+        }
+        if session.monitor {
+            session.monitor = false;
+            self.monitors.retain(|monitor| *monitor != id);
+        }
+        session.multi = None;
+    }
+
+    /// A client watches nothing any more.
+    pub(crate) fn unwatch(&mut self, session: &mut Session) {
+        if !session.watched.is_empty() {
+            let watched = std::mem::take(&mut session.watched);
+            self.watches.remove(
+                session.id,
+                watched.iter().map(|watched| (watched.db, watched.key.as_slice())),
+            );
+        }
+    }
+
+    /// A user was changed: clients who are that user are the changed one from now on; those who are nobody any more are disconnected.
+    pub(crate) fn user_changed(&mut self, user: Option<&Arc<User>>, name: &[u8], own: &mut Session) {
+        if own.user.name_bytes() == name
+            && let Some(user) = user
+        {
+            own.user = user.clone();
+        }
+        let mut gone = Vec::new();
+        for client in self
+            .clients
+            .iter_mut()
+            .filter(|client| client.session.user.name_bytes() == name)
+        {
+            match user {
+                Some(user) => client.session.user = user.clone(),
+                None => gone.push(client.session.id),
+            }
+        }
+        for id in gone {
+            self.clients.doomed.push((id, "its user was deleted"));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Clients that ask for too much, or do too little.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::client::Served;
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let served = Served::with(&[("maxclients", "3")]);
+    let mut clients: Vec<_> = (0..3).map(|_| served.client()).collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.check("PING", "+PONG"));
+    let mut client = served.client();
+    client.expect("-ERR max number of clients reached");
+    assert_eq!(client.next(), None);
+    drop(clients.pop());
+    let begin = Instant::now();
+    loop {
+        let mut client = served.client();
+        client.send("PING");
+        match client.next() {
+            Some(weald_server::Frame::Simple(_)) => break,
+            _ => assert!(begin.elapsed() < Duration::from_secs(20), "a place became free"),
+        }
+    }
+}
+
+#[test]
+fn a_silent_client_is_dismissed_and_a_listener_is_not() {
+    let served = Served::with(&[("timeout", "1"), ("hz", "50")]);
+    let (mut silent, mut listener) = (served.client(), served.client());
+    silent.check("PING", "+PONG");
+    listener.check("SUBSCRIBE a", "[subscribe a :1]");
+    assert_eq!(silent.next(), None);
+    served.client().check("PUBLISH a x", ":1");
+    listener.expect("[message a x]");
+}
+
+#[test]
+fn half_a_request_is_not_waited_for_without_end() {
+    let served = Served::with(&[("request-timeout", "1"), ("hz", "50")]);
+    let mut slow = served.client();
+    slow.send_bytes(b"*2\r\n$4\r\nECHO\r\n$100\r\nab");
+    assert_eq!(slow.next(), None);
+}
+
+#[test]
+fn one_that_does_not_say_who_it_is_is_dismissed() {
+    let served = Served::with(&[("requirepass", "x"), ("auth-timeout", "1"), ("hz", "50")]);
+    let mut client = served.client();
+    assert_eq!(client.next(), None);
+}
+
+#[test]
+fn one_that_never_reads_takes_bounded_memory_and_harms_nobody() {
+    let served = Served::new();
+    let (mut deaf, mut other) = (served.client(), served.client());
+    other.send_args(&[b"SET", b"large", &vec![b'x'; 1 << 20]]);
+    other.expect("+OK");
+    deaf.stream.set_nonblocking(true).expect("it can");
+    // Each of these few bytes asks for a megabyte.
+    let requests = b"GET large\r\n".repeat(2000);
+    let _ = deaf.stream.write(&requests);
+    for _ in 0..20 {
+        other.check("PING", "+PONG");
+    }
+    let id = crate::client::show(&other.run("CLIENT LIST"));
+    let unsent: Vec<u64> = id
+        .lines()
+        .filter_map(|line| line.split(" omem=").nth(1)?.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(unsent.iter().all(|bytes| *bytes < 8 << 20), "{unsent:?}");
+}
+
+#[test]
+fn a_listener_that_never_reads_is_dismissed() {
+    let served = Served::with(&[("client-output-buffer-limit", "pubsub 4mb 0 0")]);
+    let (mut deaf, mut sender) = (served.client(), served.client());
+    deaf.check("SUBSCRIBE a", "[subscribe a :1]");
+    let message = vec![b'x'; 1 << 20];
+    let begin = Instant::now();
+    loop {
+        sender.send_args(&[b"PUBLISH", b"a", &message]);
+        if sender.read() == weald_server::Frame::Integer(0) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "it is dismissed");
+    }
+}
+
+#[test]
+fn many_idle_connections_are_borne() {
+    let served = Served::new();
+    let mut clients: Vec<_> = (0..400).map(|_| served.client()).collect();
+    clients.iter_mut().for_each(|client| client.send("PING"));
+    clients.iter_mut().for_each(|client| client.expect("+PONG"));
+    let mut one = served.client();
+    one.check("SET a 1", "+OK");
+}
+
+#[test]
+fn a_public_address_is_refused_unless_insisted_on() {
+    let mut config = weald_server::Config::default();
+    config.set("bind", "0.0.0.0").expect("an address");
+    config.set("port", "0").expect("a port");
+    let dir = tempfile::tempdir().expect("a directory");
+    config
+        .set("dir", dir.path().to_str().expect("letters"))
+        .expect("a directory");
+    let refused = weald_server::Server::bind(config.clone())
+        .err()
+        .expect("it is refused")
+        .to_string();
+    assert!(refused.contains("insist with --insecure yes"), "{refused}");
+    config.set("insecure", "yes").expect("a word");
+    assert!(weald_server::Server::bind(config).is_ok());
+}

@@ -1,0 +1,94 @@
+//! `MULTI`, `EXEC` and `WATCH`.
+
+use crate::client::Served;
+
+#[test]
+fn commands_are_queued_and_run_together() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("MULTI", "+OK");
+    client.check("SET a 1", "+QUEUED");
+    client.check("LPUSH a 1", "+QUEUED");
+    client.check("INCR a", "+QUEUED");
+    client.check(
+        "EXEC",
+        "[+OK -WRONGTYPE Operation against a key holding the wrong kind of value :2]",
+    );
+    client.check("EXEC", "-ERR EXEC without MULTI");
+    client.check("DISCARD", "-ERR DISCARD without MULTI");
+}
+
+#[test]
+fn a_command_that_is_refused_spoils_the_transaction() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("MULTI", "+OK");
+    client.check("MULTI", "-ERR MULTI calls can not be nested");
+    client.check("SET a", "-ERR wrong number of arguments for 'set' command");
+    client.check("SET a 1", "+QUEUED");
+    client.check(
+        "EXEC",
+        "-EXECABORT Transaction discarded because of previous errors.",
+    );
+    client.check("EXISTS a", ":0");
+}
+
+#[test]
+fn a_watched_key_that_was_changed_ends_it() {
+    let served = Served::new();
+    let (mut one, mut other) = (served.client(), served.client());
+    one.check("SET a 1", "+OK");
+    one.check("WATCH a b", "+OK");
+    other.check("SET b 1", "+OK");
+    one.check("MULTI", "+OK");
+    one.check("SET a 2", "+QUEUED");
+    one.check("EXEC", "null");
+    one.check("GET a", "1");
+    // EXEC has ended the watch.
+    one.check("MULTI", "+OK");
+    one.check("SET a 2", "+QUEUED");
+    one.check("EXEC", "[+OK]");
+}
+
+#[test]
+fn a_watched_key_that_expires_or_is_flushed_ends_it() {
+    let served = Served::new();
+    let (mut one, mut other) = (served.client(), served.client());
+    one.check("SET a 1 PX 30", "+OK");
+    one.check("WATCH a", "+OK");
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    one.check("MULTI", "+OK");
+    one.check("PING", "+QUEUED");
+    one.check("EXEC", "null");
+    one.check("WATCH nothing", "+OK");
+    other.check("FLUSHALL", "+OK");
+    one.check("MULTI", "+OK");
+    one.check("PING", "+QUEUED");
+    one.check("EXEC", "[+PONG]");
+    one.check("SET a 1", "+OK");
+    one.check("WATCH a", "+OK");
+    other.check("FLUSHALL", "+OK");
+    one.check("MULTI", "+OK");
+    one.check("PING", "+QUEUED");
+    one.check("EXEC", "null");
+}
+
+#[test]
+fn nobody_sees_half_of_a_transaction() {
+    let served = Served::new();
+    let mut writer = served.client();
+    let mut reader = served.client();
+    let mut bytes = Vec::new();
+    for i in 0..300 {
+        bytes.extend_from_slice(format!("MULTI\r\nSET a {i}\r\nSET b {i}\r\nEXEC\r\n").as_bytes());
+    }
+    writer.send_bytes(&bytes);
+    for _ in 0..300 {
+        let frame = reader.run("MGET a b");
+        let weald_server::Frame::Array(pair) = &frame else {
+            panic!("{frame:?}")
+        };
+        assert_eq!(pair[0], pair[1]);
+    }
+    (0..1200).for_each(|_| drop(writer.read()));
+}
