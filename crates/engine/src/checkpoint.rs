@@ -121,6 +121,7 @@ impl Core {
         closing: bool,
     ) -> Result<CheckpointInfo> {
         self.check_writable()?;
+        self.catch_up()?;
         let began = Instant::now();
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta, closing) else {

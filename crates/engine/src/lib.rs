@@ -20,6 +20,7 @@ mod meta;
 mod op;
 mod options;
 mod recovery;
+mod replayed;
 mod roots;
 mod stage;
 mod stats;

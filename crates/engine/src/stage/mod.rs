@@ -293,7 +293,7 @@ impl Stage {
     }
 
     /// Everything that is staged, in order. Sorts, if nothing has needed the order before.
-    pub(crate) fn finish(&mut self) -> Sorted<'_> {
+    pub(crate) fn finish(&self) -> Sorted<'_> {
         Sorted::new(self, (!self.is_empty()).then(|| self.index()))
     }
 
