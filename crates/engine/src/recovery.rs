@@ -112,7 +112,8 @@ fn lock(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Result<Option<
     }
 }
 
-fn held(e: &std::io::Error) -> Error {
+/// The error that names who holds a lock.
+pub(crate) fn held(e: &std::io::Error) -> Error {
     let pid = e
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<LockHeld>())
@@ -130,6 +131,14 @@ fn open_or_create(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Resu
         if !file.is_empty().map_err(failed("measure"))? {
             return Ok(file);
         }
+    }
+    // The commits in such a log go on from a file that is not there: they fit no new one, and are not this program's to delete.
+    let log = log_dir(path);
+    if vfs.exists(&log).map_err(failed("look for"))?
+        && !vfs.list(&log).map_err(failed("look for"))?.is_empty()
+    {
+        let what = "it is the log of a database whose file is not there: put the file back, or remove this directory";
+        return Err(Error::corrupt(&log, None, what));
     }
     // Made under another name first, so that a file of this name is a database from its first moment on.
     let nascent = with_suffix(path, "-new");

@@ -294,7 +294,7 @@ impl<'db> Draft<'db> {
             .map_or(max, |threshold| threshold.min(max))
     }
 
-    fn expires(&self, ttl: Option<Duration>) -> Option<u64> {
+    pub(crate) fn expires(&self, ttl: Option<Duration>) -> Option<u64> {
         let ms = u64::try_from(ttl?.as_millis()).unwrap_or(u64::MAX);
         Some(self.now_ms.get_or_init(now_ms).saturating_add(ms))
     }
