@@ -240,7 +240,8 @@ impl DatabaseOptions {
         self
     }
 
-    /// How much memory pages read from the file may take where they can't be mapped.
+    /// How much memory pages read from the file may take where they can't be mapped. Pages that were evicted stay until the readers have gone that
+    /// began before that, so beside a reader that stays for long it can become more.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
