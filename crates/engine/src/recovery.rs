@@ -1,6 +1,6 @@
 //! Opening: the newest checkpoint of the file, and what the log has after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ use crate::roots::Roots;
 use crate::stage::{ArenaPool, Stage};
 use crate::store::{Apply, Extent, PageFile, PageStore, Space, run_of};
 use crate::wal::{Record, Wal, WalConfig};
+
+/// Segments of the log that are kept to be used again, at most.
+const SPARES_MAX: u64 = 4;
 
 /// Opens the database at `path`, or creates it.
 pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> Result<Core> {
@@ -276,6 +279,8 @@ fn open_log(
     let seed = random_id(dir) as u64;
     let config = WalConfig {
         segment_bytes: options.wal_segment_bytes,
+        // As many as one checkpoint gives back, so that a steady load finds blocks that were written before.
+        spares: (options.checkpoint_wal_bytes / options.wal_segment_bytes).clamp(2, SPARES_MAX) as usize,
         ..WalConfig::new(seed)
     };
     let from = meta.replay_from();
@@ -302,6 +307,8 @@ fn open_log(
 struct Replay {
     stage: Stage,
     large: Vec<LargeRef>,
+    /// The runs that the log has, by the place of their first page; of several the last.
+    runs: BTreeMap<u64, (LargeRef, Vec<u8>)>,
     last: Option<(TxId, Lsn)>,
     commits: u64,
 }
@@ -312,6 +319,7 @@ impl Replay {
         Replay {
             stage: Stage::new(&arenas),
             large: Vec::new(),
+            runs: BTreeMap::new(),
             last: None,
             commits: 0,
         }
@@ -331,7 +339,9 @@ impl Replay {
                 }
                 for op in batch.ops() {
                     let op = op?;
-                    if let Op::Put {
+                    if let Op::Run { large, bytes } = op {
+                        self.runs.insert(large.first.id().0, (large, bytes.to_vec()));
+                    } else if let Op::Put {
                         entry:
                             Entry {
                                 value: Value::Large(large),
@@ -398,6 +408,12 @@ impl Replay {
         base = roots;
         let superseded: Vec<LargeRef> = self.stage.superseded_large_values().collect();
         let gone: BTreeSet<_> = superseded.iter().map(|large| large.first.to_bits()).collect();
+        for large in self.large.iter().filter(|l| !gone.contains(&l.first.to_bits())) {
+            // Of the others the file has the run.
+            if let Some((_, bytes)) = self.runs.get(&large.first.id().0).filter(|(run, _)| run == large) {
+                store.hold_logged(*large, bytes)?;
+            }
+        }
         let live = runs(
             &mut self
                 .large
