@@ -18,6 +18,9 @@ use crate::roots::Roots;
 use crate::store::{PageFile, PageStore, Space};
 use crate::wal::{Wal, WalConfig};
 
+/// Segments of the log that are kept to be used again, at most.
+const SPARES_MAX: u64 = 4;
+
 /// Opens the database at `path`, or creates it.
 pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> Result<Core> {
     options.validate()?;
@@ -285,6 +288,8 @@ fn open_log(
     let seed = random_id(dir) as u64;
     let config = WalConfig {
         segment_bytes: options.wal_segment_bytes,
+        // As many as one checkpoint gives back, so that a steady load finds blocks that were written before.
+        spares: (options.checkpoint_wal_bytes / options.wal_segment_bytes).clamp(2, SPARES_MAX) as usize,
         ..WalConfig::new(seed)
     };
     let from = meta.replay_from();

@@ -10,7 +10,7 @@
 //! before that, and a thread of it merges; whoever writes, or looks at the trees as such, waits for that or does it himself. To
 //! readers the merge is a commit like any other: they keep the pages that they began with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,6 +32,8 @@ use crate::wal::Record;
 pub(crate) struct Replay {
     stage: Stage,
     large: Vec<LargeRef>,
+    /// The runs that the log has, by the place of their first page; of several the last.
+    runs: BTreeMap<u64, (LargeRef, Vec<u8>)>,
     /// The checkpoint's commit.
     base: TxId,
     last: Option<(TxId, Lsn)>,
@@ -46,6 +48,7 @@ impl Replay {
         Replay {
             stage: Stage::new(&arenas),
             large: Vec::new(),
+            runs: BTreeMap::new(),
             base,
             last: None,
             commits: 0,
@@ -81,6 +84,9 @@ impl Replay {
                                 },
                             ..
                         } => self.large.push(large),
+                        Op::Run { large, bytes } => {
+                            self.runs.insert(large.first.id().0, (large, bytes.to_vec()));
+                        }
                         Op::DeleteRange { .. } | Op::DropTree { .. } => self.hides = true,
                         _ => {}
                     }
@@ -125,14 +131,26 @@ impl Replay {
         }
         drop(space);
         self.sort();
-        Ok(Some(Replayed {
+        // Readers over the state of the checkpoint reach these values too.
+        store.note_replayed(txid);
+        let replayed = Replayed {
             stage: self.stage,
             large: self.large,
             hides: self.hides,
             base: self.base,
             txid,
             end,
-        }))
+        };
+        let mut runs = self.runs;
+        for large in replayed.live() {
+            // Of the others the file has the run.
+            if let btree_map::Entry::Occupied(run) = runs.entry(large.first.id().0)
+                && run.get().0 == large
+            {
+                store.hold_logged(large, run.remove().1)?;
+            }
+        }
+        Ok(Some(replayed))
     }
 }
 
@@ -160,20 +178,23 @@ impl Replayed {
         self.hides
     }
 
-    /// The pages of large values that nothing refers to any more.
-    fn unused(&self, page_size: usize) -> BTreeSet<u64> {
+    /// The large values that the log ends with.
+    fn live(&self) -> impl Iterator<Item = LargeRef> {
         let gone: BTreeSet<_> = self
             .stage
             .superseded_large_values()
             .map(|large| large.first.to_bits())
             .collect();
+        let all = self.large.iter().copied();
+        all.filter(move |large| !gone.contains(&large.first.to_bits()))
+    }
+
+    /// The pages of large values that nothing refers to any more.
+    fn unused(&self, page_size: usize) -> BTreeSet<u64> {
         let all = pages_of(self.large.iter().copied(), page_size);
-        let live = self
-            .large
-            .iter()
+        all.difference(&pages_of(self.live(), page_size))
             .copied()
-            .filter(|l| !gone.contains(&l.first.to_bits()));
-        all.difference(&pages_of(live, page_size)).copied().collect()
+            .collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weald_vfs::{Memory, Vfs};
+use weald_vfs::{Disk, Memory, Vfs};
 
 use crate::core::Core;
 use crate::error::Error;
@@ -212,4 +212,69 @@ fn what_cannot_be_merged_is_an_error_for_those_who_write_and_nobody_else() {
         Some(b"from the log".to_vec())
     );
     assert!(matches!(tx.get(&key(1)), Err(Error::Corrupt(_))));
+}
+
+/// One that the log has, and one that is in its pages.
+const LARGE: [(&[u8], usize); 2] = [(b"logged", 100_000), (b"filed", 400_000)];
+
+fn put_large(core: &Core, byte: u8) {
+    write(core, |tx| {
+        for (key, len) in LARGE {
+            tx.put(key, &vec![byte; len]).expect("a put");
+        }
+    });
+}
+
+#[test]
+fn large_values_of_the_log_stay_under_readers_that_began_before_the_merge() {
+    // Only what lies on a disk is mapped.
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("db");
+    let open = || {
+        let vfs: Arc<dyn Vfs> = Arc::new(Disk::default());
+        recovery::open(&path, vfs, DatabaseOptions::new()).expect("it opens")
+    };
+    let core = open();
+    write(&core, |tx| {
+        (0..1000).for_each(|n| tx.put(&key(n), b"checkpointed").expect("a put"));
+    });
+    core.checkpoint().expect("a checkpoint");
+    put_large(&core, 1);
+    put_large(&core, 2);
+    drop(core);
+
+    let core = open();
+    assert!(core.backlog.exists());
+    let early = ReadTx::begin(&core);
+    let lent = LARGE.map(|(key, _)| early.get_ref(key).expect("a read").expect("a value"));
+    // It looks only after all that.
+    let idle = ReadTx::begin(&core);
+    core.catch_up().expect("a merge");
+    for round in 3..8 {
+        put_large(&core, round);
+        core.checkpoint().expect("a checkpoint");
+        core.reclaim_all();
+        // Others of the same lengths, for whatever is free.
+        write(&core, |tx| {
+            for (key, len) in LARGE {
+                let key = [key, &[round]].concat();
+                tx.put(&key, &vec![round; len]).expect("a put");
+            }
+        });
+        for (lent, (key, len)) in lent.iter().zip(LARGE) {
+            let value = vec![2; len];
+            assert!(*lent == value, "{round}");
+            assert!(early.get_ref(key).expect("a read") == Some(&value), "{round}");
+        }
+    }
+    for (key, len) in LARGE {
+        assert!(idle.get(key).expect("a read") == Some(vec![2; len]));
+        assert!(ReadTx::begin(&core).get(key).expect("a read") == Some(vec![7; len]));
+    }
+    assert_eq!(early.txid(), idle.txid());
+    drop((early, idle));
+    let held = core.store.space().pending_pages();
+    core.checkpoint().expect("a checkpoint");
+    core.reclaim_all();
+    assert!(core.store.space().pending_pages() < held);
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  committers        batch ──► EncodedBatch          encode and hash, outside of every lock
-//!  one appender      Wal::append ──► segment         place, salt, checksum; a copy into a mapped file
+//!  one appender      Wal::append ──► segment         place, salt, checksum; a copy into a mapped file, or a write
 //!  all committers    Wal::flush ──► flush ──► group  one flush for all whose records are in, two under way at once
 //!  checkpoint        Wal::recycle_before ──► files   segments that nobody needs are used again
 //!  open              Wal::read ──► replay            visits what the checkpoint doesn't have
@@ -38,6 +38,7 @@ use files::Files;
 use flush::Flusher;
 use frame::{CHECKPOINT, COMMIT, FRAME_HEADER, FrameHeader};
 use replay::{Directory, Tail};
+pub(crate) use segment::Way;
 use segment::{SEGMENT_HEADER, Segment, SegmentHeader};
 
 use crate::error::{Error, Result};
@@ -298,8 +299,8 @@ impl Wal {
     ///
     /// Callers are expected one at a time. `Err(Poisoned)` leaves the log without the commit until it is opened again, when the
     /// commit may be there or not; after any other error nothing was appended.
-    pub(crate) fn append(&self, txid: TxId, batch: &mut EncodedBatch) -> Result<Lsn> {
-        let end = self.append_frame(COMMIT, txid, &mut batch.frame, batch.len, batch.hash)?;
+    pub(crate) fn append(&self, txid: TxId, batch: &mut EncodedBatch, way: Way) -> Result<Lsn> {
+        let end = self.append_frame(COMMIT, txid, &mut batch.frame, batch.len, batch.hash, way)?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(end)
     }
@@ -309,7 +310,7 @@ impl Wal {
         let mut frame = [0; FRAME_HEADER + 8];
         frame[FRAME_HEADER..].copy_from_slice(&upto.0.to_le_bytes());
         let hash = xxh3_64(&frame[FRAME_HEADER..]);
-        self.append_frame(CHECKPOINT, txid, &mut frame, 8, hash)
+        self.append_frame(CHECKPOINT, txid, &mut frame, 8, hash, Way::Mapped)
     }
 
     /// Returns when everything before `upto` is durable; `upto` beyond the end means the end.
@@ -447,6 +448,7 @@ impl Wal {
         frame: &mut [u8],
         len: usize,
         payload_hash: u64,
+        way: Way,
     ) -> Result<Lsn> {
         self.check_writable()?;
         let mut writer = self.writer();
@@ -466,7 +468,7 @@ impl Wal {
         };
         frame[..FRAME_HEADER].copy_from_slice(&header.encode(segment.header.salt));
         segment
-            .write(frame, segment.header.offset(writer.end))
+            .write(frame, segment.header.offset(writer.end), way)
             .map_err(|e| self.flusher.poison(e))?;
         writer.end = writer.end.plus(size);
         self.flusher.wrote(writer.end);
