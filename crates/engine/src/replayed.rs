@@ -141,8 +141,14 @@ impl Replay {
             txid,
             end,
         };
+        let live = || replayed.stage.live_large_values();
+        let pages: u64 = live().map(|large| run_of(large, store.page_size()).len).sum();
+        if pages != pages_of(live(), store.page_size()).len() as u64 {
+            let what = "the log says that two large values are in the same pages";
+            return Err(Error::corrupt(store.file.path(), None, what));
+        }
         let mut runs = self.runs;
-        for large in replayed.live() {
+        for large in live() {
             // Of the others the file has the run.
             if let btree_map::Entry::Occupied(run) = runs.entry(large.first.id().0)
                 && run.get().0 == large
@@ -178,21 +184,10 @@ impl Replayed {
         self.hides
     }
 
-    /// The large values that the log ends with.
-    fn live(&self) -> impl Iterator<Item = LargeRef> {
-        let gone: BTreeSet<_> = self
-            .stage
-            .superseded_large_values()
-            .map(|large| large.first.to_bits())
-            .collect();
-        let all = self.large.iter().copied();
-        all.filter(move |large| !gone.contains(&large.first.to_bits()))
-    }
-
     /// The pages of large values that nothing refers to any more.
     fn unused(&self, page_size: usize) -> BTreeSet<u64> {
         let all = pages_of(self.large.iter().copied(), page_size);
-        all.difference(&pages_of(self.live(), page_size))
+        all.difference(&pages_of(self.stage.live_large_values(), page_size))
             .copied()
             .collect()
     }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::ids::TxId;
 use crate::options::DatabaseOptions;
 use crate::recovery;
-use crate::transaction::{Bucket, ReadTx, Readable, Writable, WriteTx};
+use crate::transaction::{Bucket, Isolation, OptimisticTx, ReadTx, Readable, Writable, WriteTx};
 
 /// A handle without the thread that would merge; dropped like a process that dies.
 fn open(vfs: &Arc<dyn Vfs>) -> Core {
@@ -277,4 +277,34 @@ fn large_values_of_the_log_stay_under_readers_that_began_before_the_merge() {
     core.checkpoint().expect("a checkpoint");
     core.reclaim_all();
     assert!(core.store.space().pending_pages() < held);
+}
+
+#[test]
+fn a_large_value_is_not_taken_for_one_that_was_in_its_place_before() {
+    let vfs: Arc<dyn Vfs> = Arc::new(Memory::new());
+    let core = open(&vfs);
+    write(&core, |tx| tx.put(b"first", b"x").expect("a put"));
+    core.checkpoint().expect("a checkpoint");
+    // It counts as born where the other was, as both began on the same commit.
+    let mut late = OptimisticTx::begin(&core, Isolation::Snapshot).expect("a transaction");
+    write(&core, |tx| tx.put(b"gone", &vec![1; 100_000]).expect("a put"));
+    write(&core, |tx| assert!(tx.delete(b"gone").expect("a delete")));
+    core.reclaim_all();
+    late.put(b"stays", &vec![2; 100_000]).expect("a put");
+    late.commit().expect("a commit");
+    drop(core);
+
+    let core = open(&vfs);
+    let replayed = core.backlog.load().expect("a backlog");
+    let [before, after] = replayed.large[..] else {
+        panic!("two values")
+    };
+    assert_eq!(before.first, after.first);
+    drop(replayed);
+    let stays = || ReadTx::begin(&core).get(b"stays").expect("a read");
+    assert!(stays() == Some(vec![2; 100_000]));
+    write(&core, |tx| tx.put(b"other", &vec![3; 100_000]).expect("a put"));
+    assert!(stays() == Some(vec![2; 100_000]));
+    core.checkpoint().expect("a checkpoint");
+    assert!(stays() == Some(vec![2; 100_000]));
 }

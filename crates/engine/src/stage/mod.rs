@@ -309,6 +309,12 @@ impl Stage {
         superseded.map(|op| self.log.large(*op))
     }
 
+    /// The large values that are staged and not superseded.
+    pub(crate) fn live_large_values(&self) -> impl Iterator<Item = LargeRef> {
+        let live = self.large.iter().filter(|op| self.is_live(**op));
+        live.map(|op| self.log.large(*op))
+    }
+
     /// Whether a put still counts: it is the last operation on its key but for merges.
     fn is_live(&self, put: OpNumber) -> bool {
         let Some(tree) = self.tree(self.log.tree(put)) else {
