@@ -9,12 +9,14 @@ use crate::rows;
 use crate::trees;
 
 pub(crate) const HELP: &str = "\
-Benchmarks of Weald beside other engines and stores.
+Benchmarks of Weald, of its engine and hot layer beside others.
 
-weald-bench engine [options]
+weald-bench engine [options]   one size, compared row by row
+weald-bench growth [options]   how figures grow: 100 thousand, 1 and 10 million keys, 1, 2 and 4 threads, one run
+
   --keys N        keys of a database (1000000); several, with commas, show how figures grow
   --engines A,B   engines to run: all that were built in, by default
-  --rows A,B      rows or scenarios to run: all by default
+  --rows A,B      rows or scenarios to run: all by default, of `growth` only by that command
   --runs N        runs, of which the medians count (3)
   --seconds N     the longest that a row of single operations takes (4)
   --dir PATH      where databases are created (the system's temporary directory)
@@ -68,7 +70,8 @@ pub(crate) struct Task {
 
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     match args.next().as_deref() {
-        Some("engine") => Ok(Command::Engine(asked(args)?)),
+        Some("engine") => Ok(Command::Engine(asked(args, engine_defaults())?)),
+        Some("growth") => Ok(Command::Engine(asked(args, growth_defaults())?)),
         Some("tree") => Ok(Command::Tree(trees::parse(args)?)),
         Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
@@ -77,17 +80,31 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     }
 }
 
-fn asked(mut args: impl Iterator<Item = String>) -> Result<Asked> {
-    let mut asked = Asked {
+fn engine_defaults() -> Asked {
+    let rows = rows::ROWS.iter().filter(|row| row.scenario != "growth");
+    Asked {
         keys: vec![1_000_000],
         engines: engines::NAMES.iter().map(|name| (*name).to_owned()).collect(),
-        rows: rows::ROWS.iter().map(|row| row.id).collect(),
+        rows: rows.map(|row| row.id).collect(),
         runs: 3,
         seconds: 4,
         dir: std::env::temp_dir(),
         json: None,
         markdown: None,
-    };
+    }
+}
+
+fn growth_defaults() -> Asked {
+    Asked {
+        keys: vec![100_000, 1_000_000, 10_000_000],
+        rows: rows::of_growth(),
+        runs: 1,
+        seconds: 2,
+        ..engine_defaults()
+    }
+}
+
+fn asked(mut args: impl Iterator<Item = String>, mut asked: Asked) -> Result<Asked> {
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
@@ -182,6 +199,16 @@ mod tests {
         assert_eq!(asked.rows, ["get", "load-sorted"]);
         assert_eq!(asked.runs, 5);
         assert_eq!(asked.json, Some(PathBuf::from("x")));
+    }
+
+    #[test]
+    fn growth_has_sizes_and_rows_of_its_own() {
+        let Ok(Command::Engine(asked)) = parse(words("growth --engines weald")) else {
+            panic!("not understood")
+        };
+        assert_eq!(asked.keys, [100_000, 1_000_000, 10_000_000]);
+        assert!(asked.rows.contains(&"growth-mixed-4") && asked.rows.contains(&"open-crash"));
+        assert!(!asked.rows.contains(&"get"));
     }
 
     #[test]

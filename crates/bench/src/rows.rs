@@ -272,6 +272,104 @@ pub(crate) const ROWS: &[Row] = &[
         Milliseconds,
         AtMost(50.0),
     ),
+    row(
+        "crash",
+        "open-crash-write",
+        "open after kill -9, first commit",
+        Milliseconds,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-reads-1",
+        "random reads, 100 a snapshot, 1 thread",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-reads-2",
+        "random reads, 100 a snapshot, 2 threads",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-reads-4",
+        "random reads, 100 a snapshot, 4 threads",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-commits-1",
+        "one put per commit, not synced, 1 thread",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-commits-2",
+        "one put per commit, not synced, 2 threads",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-commits-4",
+        "one put per commit, not synced, 4 threads",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-mixed-1",
+        "nine reads and a put per commit, not synced, 1 thread",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-mixed-2",
+        "nine reads and a put per commit, not synced, 2 threads",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-mixed-4",
+        "nine reads and a put per commit, not synced, 4 threads",
+        PerSecond,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-latency-50",
+        "100 puts per commit, through checkpoints: median",
+        Milliseconds,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-latency-99",
+        "100 puts per commit, through checkpoints: 99th percentile",
+        Milliseconds,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-latency-max",
+        "100 puts per commit, through checkpoints: longest",
+        Milliseconds,
+        Target::None,
+    ),
+    row(
+        "growth",
+        "growth-memory",
+        "memory beside the page cache after that",
+        Megabytes,
+        Target::None,
+    ),
 ];
 
 /// The scenarios in the order of the rows.
@@ -279,6 +377,12 @@ pub(crate) fn scenarios() -> Vec<&'static str> {
     let mut scenarios: Vec<&str> = ROWS.iter().map(|row| row.scenario).collect();
     scenarios.dedup();
     scenarios
+}
+
+/// The rows that show how figures change with size and threads.
+pub(crate) fn of_growth() -> Vec<&'static str> {
+    let has = |row: &&Row| matches!(row.scenario, "growth" | "crash");
+    ROWS.iter().filter(has).map(|row| row.id).collect()
 }
 
 /// The row of that name.

@@ -154,12 +154,15 @@ fn tend_pages(core: &Core) {
     let mut collected = Instant::now();
     let mut idle = Idle::default();
     // What fails in these shows when it is read for its own sake; without them everything works.
-    let _ = core.survey_filters();
+    if core.catch_up().is_ok() {
+        let _ = core.survey_filters();
+    }
     while let Some(asked) = core
         .wake
         .wait(TICK, |asked| std::mem::take(&mut asked.checkpoint))
     {
-        if core.poison.check().is_err() {
+        // What could not be merged into the trees is tried again by those who write.
+        if core.poison.check().is_err() || core.backlog.exists() {
             continue;
         }
         if asked || core.is_checkpoint_overdue() || idle.is_time(core) {

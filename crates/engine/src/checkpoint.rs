@@ -19,12 +19,14 @@ use crate::free_list;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::meta::{self, Blob, Meta};
 use crate::roots::Roots;
-use crate::store::{Extent, PageFile, Space};
+use crate::store::{Captured, Extent, PageFile, Space};
 use crate::tree::page;
 use crate::wal::Wal;
 
 /// Bytes that are gathered for one batch of writes.
 const BATCH: usize = 1 << 20;
+/// Large values that are written as one batch.
+const RUNS: usize = 64;
 /// Free runs of at least this many bytes are given back to the file system.
 const HOLE: u64 = 64 << 10;
 /// How many of them one checkpoint gives back at most: on some devices each takes milliseconds.
@@ -91,12 +93,20 @@ pub(crate) fn write_metas(file: &PageFile, meta: &Meta) -> Result<()> {
 struct Capture {
     roots: Roots,
     dirty: Vec<PageId>,
+    /// Large values that only memory and the log have.
+    runs: Vec<Captured>,
     free: Vec<Extent>,
     /// The run that the list of free pages goes to.
     list: Extent,
     /// The run that the filters go to; none where that would cost too much.
     filters: Extent,
     end: u64,
+}
+
+impl Capture {
+    fn run_pages(&self) -> u64 {
+        self.runs.iter().map(|captured| captured.run.extent.len).sum()
+    }
 }
 
 impl Core {
@@ -121,6 +131,7 @@ impl Core {
         closing: bool,
     ) -> Result<CheckpointInfo> {
         self.check_writable()?;
+        self.catch_up()?;
         let began = Instant::now();
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta, closing) else {
@@ -146,7 +157,7 @@ impl Core {
         let info = CheckpointInfo {
             txid: capture.roots.txid,
             lsn: capture.roots.lsn,
-            pages: pages.len() as u64,
+            pages: pages.len() as u64 + capture.run_pages(),
             elapsed: began.elapsed(),
         };
         self.counters.checkpoints.add(1);
@@ -175,12 +186,14 @@ impl Core {
         let bytes = free_list::bytes_max(space.extents_max());
         let list = space.take_run(bytes.div_ceil(self.store.page_size() as u64));
         let filters = self.room_for_filters(&mut space, dirty.len(), closing);
+        let runs = self.store.held_as_of(&space, roots.txid);
         let mut free = space.free_as_of(roots.txid);
         // What the last checkpoint has of these is of no use once this one is durable.
         free.extend([last.free.extent, last.filters.extent]);
         Some(Capture {
             roots,
             dirty,
+            runs,
             free,
             list,
             filters,
@@ -202,6 +215,7 @@ impl Core {
     /// Step 2, but for the flushes. Gives the meta page that will say so.
     fn write(&self, capture: &Capture, old: &Meta) -> Result<(Vec<(PageId, u32)>, Meta)> {
         let pages = self.write_pages(capture)?;
+        self.write_runs(&capture.runs)?;
         let meta = Meta {
             end: capture.end,
             free: self.write_list(capture)?,
@@ -257,6 +271,20 @@ impl Core {
         Ok(written)
     }
 
+    /// Step 2, large values.
+    fn write_runs(&self, runs: &[Captured]) -> Result<()> {
+        let size = self.store.page_size() as u64;
+        let ops: Vec<_> = runs
+            .iter()
+            .map(|captured| WriteOp {
+                offset: captured.run.extent.start * size,
+                bytes: &captured.run.bytes,
+            })
+            .collect();
+        ops.chunks(RUNS)
+            .try_for_each(|ops| self.store.file.write_batch(ops))
+    }
+
     /// Step 2, the list of free pages.
     fn write_list(&self, capture: &Capture) -> Result<Blob> {
         let bytes = free_list::encode(&capture.free);
@@ -300,6 +328,7 @@ impl Core {
         }
         file.measure()?;
         self.store.written(pages);
+        self.store.runs_written(&capture.runs);
         let mut state = self.state();
         state.durable = capture.roots.txid;
         state.under_way = None;

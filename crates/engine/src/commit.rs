@@ -12,14 +12,15 @@ use crate::core::{Core, State};
 use crate::error::{Error, Result};
 use crate::gate::GateGuard;
 use crate::ids::{Lsn, PageId, TxId};
+use crate::large::format::run_len;
 use crate::merge::merge;
-use crate::op::{Entry, LargeRef, Op};
+use crate::op::{Entry, LargeRef, Op, Value};
 use crate::options::SyncPolicy;
 use crate::roots::Roots;
 use crate::stage::{Sorted, Stage, Staged};
 use crate::store::{Apply, Owned, run_of};
 use crate::transaction::Draft;
-use crate::wal::{BatchEncoder, EncodedBatch, Wal};
+use crate::wal::{BatchEncoder, EncodedBatch, Wal, Way};
 
 /// After this many bytes the log is looked after: less than it has prepared beyond its end.
 const LOG_TEND_BYTES: u64 = 128 << 10;
@@ -51,7 +52,7 @@ impl Core {
         let small = !draft.has_spilled() && (draft.stage.bytes() as u64) < self.options.bulk_bytes;
         match &self.wal {
             Some(wal) if small => {
-                let batch = encode(self.encoder(), &draft.stage.finish())?;
+                let batch = self.encode(&draft.stage.finish())?;
                 let committed = self.commit_logged(wal, roots, &mut draft.stage, batch, policy)?;
                 // It is the log's now: if the flush fails it may be there after all, and what it refers to stays.
                 draft.settle();
@@ -82,11 +83,20 @@ impl Core {
         let txid = TxId(base.txid.0 + 1);
         let mut pages = Apply::begin(self.store.snapshot(&pin), txid, false);
         let mut roots = merge(&mut pages, &self.filters, &base, &stage.finish())?;
-        if stage.large_values().next().is_some() {
-            // The log only says where large values are: they must be on the disk before it is.
+        if stage
+            .large_values()
+            .any(|large| self.store.held_run(large).is_none())
+        {
+            // The log only says where these values are: they must be on the disk before it is.
             self.store.file.sync().map_err(|e| self.poison.set(e))?;
         }
-        let lsn = wal.append(txid, &mut batch).map_err(|e| self.log_failure(e))?;
+        let way = match policy {
+            SyncPolicy::Immediate => Way::Call,
+            SyncPolicy::Batched(_) | SyncPolicy::None => Way::Mapped,
+        };
+        let lsn = wal
+            .append(txid, &mut batch, way)
+            .map_err(|e| self.log_failure(e))?;
         self.open_log(wal, lsn).map_err(|e| self.poison.set(e))?;
         roots.txid = txid;
         roots.lsn = lsn;
@@ -101,6 +111,35 @@ impl Core {
         self.counters.commits.add(1);
         self.wake_if_due();
         Ok(Committed { txid, lsn })
+    }
+
+    /// The log's form of what is staged: drops and ranges of a tree before its points, as they are applied, and runs that are in memory alone before
+    /// what refers to them.
+    fn encode(&self, staged: &Sorted<'_>) -> Result<EncodedBatch> {
+        let mut batch = self.encoder();
+        for tree in staged.trees() {
+            let id = tree.tree;
+            if tree.dropped {
+                batch.push(&Op::DropTree { tree: id });
+                continue;
+            }
+            tree.ranges()
+                .for_each(|(start, end)| batch.push(&Op::DeleteRange { tree: id, start, end }));
+            for (key, staged) in tree.points() {
+                let Staged::Put(entry) = staged else {
+                    batch.push(&Op::Delete { tree: id, key });
+                    continue;
+                };
+                if let Value::Large(large) = entry.value
+                    && let Some(held) = self.store.held_run(large)
+                {
+                    let bytes = &held.bytes[..run_len(large.len) as usize];
+                    batch.push(&Op::Run { large, bytes });
+                }
+                batch.push(&Op::Put { tree: id, key, entry });
+            }
+        }
+        batch.finish()
     }
 
     /// A buffer for the log's form of a commit, used before if there is one.
@@ -330,30 +369,11 @@ impl Core {
     }
 }
 
-/// The log's form of what is staged: drops and ranges of a tree before its points, as they are applied.
-fn encode(mut batch: BatchEncoder, staged: &Sorted<'_>) -> Result<EncodedBatch> {
-    for tree in staged.trees() {
-        let id = tree.tree;
-        if tree.dropped {
-            batch.push(&Op::DropTree { tree: id });
-            continue;
-        }
-        tree.ranges()
-            .for_each(|(start, end)| batch.push(&Op::DeleteRange { tree: id, start, end }));
-        for (key, staged) in tree.points() {
-            match staged {
-                Staged::Put(entry) => batch.push(&Op::Put { tree: id, key, entry }),
-                _ => batch.push(&Op::Delete { tree: id, key }),
-            }
-        }
-    }
-    batch.finish()
-}
-
-/// Stages an operation that was read from the log.
+/// Stages an operation that was read from the log; a run is the caller's to keep.
 pub(crate) fn restage(stage: &mut Stage, op: &Op<'_>) {
     use crate::op::Value::{Inline, Large};
     match *op {
+        Op::Run { .. } => {}
         Op::Put {
             tree,
             key,

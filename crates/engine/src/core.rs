@@ -15,7 +15,9 @@ use crate::filters::Filters;
 use crate::gate::Gate;
 use crate::ids::{Lsn, PageId, TreeId, TxId};
 use crate::merge::EXPIRY_PREFIX;
+use crate::meta::Meta;
 use crate::options::DatabaseOptions;
+use crate::replayed::{Backlog, Replayed};
 use crate::roots::{Published, Roots};
 use crate::stage::{ArenaPool, Stage};
 use crate::stats::Counters;
@@ -25,7 +27,7 @@ use crate::wal::{BatchEncoder, Wal};
 
 /// An open database.
 ///
-/// Locks are taken in this order: `gate`, `checkpoints`, `state`, the space of the store, `unpublished`.
+/// Locks are taken in this order: `gate`, `checkpoints`, that of the backlog, `state`, the space of the store, `unpublished`.
 pub(crate) struct Core {
     pub(crate) options: DatabaseOptions,
     pub(crate) path: PathBuf,
@@ -37,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) wal: Option<Wal>,
     /// What new readers see.
     pub(crate) published: Published,
+    /// What the log had at the opening and the trees do not have yet. Only readers look over it; all others catch up first.
+    pub(crate) backlog: Backlog,
     /// Held by whoever writes, from its first read to the end of its commit.
     pub(crate) gate: Gate,
     pub(crate) state: Mutex<State>,
@@ -112,8 +116,8 @@ pub(crate) struct Parts {
     pub(crate) store: PageStore,
     pub(crate) filters: Filters,
     pub(crate) wal: Option<Wal>,
-    pub(crate) head: Roots,
-    pub(crate) dirty: Vec<PageId>,
+    /// What goes over the state of the checkpoint.
+    pub(crate) replayed: Option<Replayed>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) lock: Option<Box<dyn Send + Sync>>,
 }
@@ -121,16 +125,17 @@ pub(crate) struct Parts {
 impl Core {
     pub(crate) fn new(parts: Parts) -> Core {
         let arenas = ArenaPool::new(4 << 20, parts.options.secure_memory);
-        let logged = parts.checkpoints.meta.logged;
+        let Meta { logged, roots, .. } = parts.checkpoints.meta;
         Core {
-            published: Published::new(parts.head),
+            published: Published::new(roots),
+            backlog: Backlog::new(parts.replayed),
             state: Mutex::new(State {
-                head: parts.head,
-                dirty: parts.dirty,
+                head: roots,
+                dirty: Vec::new(),
                 durable: parts.checkpoints.durable_txid(),
                 under_way: None,
             }),
-            next_tree: AtomicU64::new(parts.head.next_tree),
+            next_tree: AtomicU64::new(roots.next_tree),
             options: parts.options,
             path: parts.path,
             vfs: parts.vfs,
@@ -172,6 +177,11 @@ impl Core {
     /// The id of a tree that is about to be created.
     pub(crate) fn new_tree(&self) -> TreeId {
         TreeId(self.next_tree.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sees to it that trees which are created get ids from `next` on.
+    pub(crate) fn raise_next_tree(&self, next: u64) {
+        self.next_tree.fetch_max(next, Ordering::Relaxed);
     }
 
     /// Refuses writes where there can't be any.
@@ -221,6 +231,13 @@ impl Core {
             self.published.publish(roots);
         }
         unpublished.front().and_then(|first| first.until)
+    }
+
+    /// Shows readers a state before there are any commits.
+    pub(crate) fn show(&self, roots: Roots) {
+        let unpublished = self.unpublished();
+        debug_assert!(unpublished.is_empty(), "nobody commits before all is caught up");
+        self.published.publish(roots);
     }
 
     /// Puts what a large transaction has staged into pages that nobody else sees.

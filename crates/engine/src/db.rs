@@ -195,6 +195,12 @@ impl Database {
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }
+
+    /// The same for those who look at the trees as such: they have all that the log had.
+    pub(crate) fn caught_up(&self) -> Result<&Core> {
+        self.core.catch_up()?;
+        Ok(&self.core)
+    }
 }
 
 impl Drop for Database {

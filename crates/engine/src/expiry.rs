@@ -13,6 +13,7 @@ const BATCH: usize = 1000;
 impl Core {
     /// Deletes the keys that have expired; how many.
     pub(crate) fn collect_expired(&self) -> Result<u64> {
+        self.catch_up()?;
         let mut total = 0;
         // Without a look at the newest state nobody is kept waiting where nothing expires.
         while self.published.load().fixed[TreeId::EXPIRY.0 as usize].len > 0 {

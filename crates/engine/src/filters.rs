@@ -5,6 +5,7 @@
 //! ask it. Where a filter is missing, look-ups go to the tree: nothing here can make an answer wrong.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -39,10 +40,36 @@ pub(crate) struct Filters {
     pub(crate) hits: SpreadCounter,
 }
 
+/// Found at every look-up of a key, so the hash is a cheap one. The database makes up the ids itself, and one that was forged to be in
+/// the way costs time and nothing else.
+type ByTree = HashMap<TreeId, Arc<Bloom>, BuildHasherDefault<IdHasher>>;
+
+/// Hashes one number.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, id: u64) {
+        // The table takes the upper bits and the lower ones.
+        let mixed = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Clone, Default)]
 struct Set {
-    in_use: HashMap<TreeId, Arc<Bloom>>,
-    in_making: HashMap<TreeId, Arc<Bloom>>,
+    in_use: ByTree,
+    in_making: ByTree,
     /// Where the persisted blocks are of filters that are not complete yet.
     loading: Vec<Arc<Loading>>,
 }

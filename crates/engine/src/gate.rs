@@ -1,12 +1,19 @@
 //! One writer at a time.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// A lock whose guard may move between threads, which the standard one's may not.
 #[derive(Default)]
 pub(crate) struct Gate {
-    closed: Mutex<bool>,
+    state: Mutex<State>,
     opened: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    /// Where nobody waits, opening makes no system call.
+    waiting: usize,
 }
 
 /// The right to write, given back on drop.
@@ -17,25 +24,32 @@ pub(crate) struct GateGuard<'g> {
 impl Gate {
     /// Waits for the right to write.
     pub(crate) fn enter(&self) -> GateGuard<'_> {
-        let mut closed = self.closed.lock().expect("no panic while the gate is locked");
-        while *closed {
-            closed = self
+        let mut state = self.state();
+        while state.closed {
+            state.waiting += 1;
+            state = self
                 .opened
-                .wait(closed)
+                .wait(state)
                 .expect("no panic while the gate is locked");
+            state.waiting -= 1;
         }
-        *closed = true;
+        state.closed = true;
         GateGuard { gate: self }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the gate is locked")
     }
 }
 
 impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
-        *self
-            .gate
-            .closed
-            .lock()
-            .expect("no panic while the gate is locked") = false;
-        self.gate.opened.notify_one();
+        let mut state = self.gate.state();
+        state.closed = false;
+        let waiting = state.waiting;
+        drop(state);
+        if waiting > 0 {
+            self.gate.opened.notify_one();
+        }
     }
 }

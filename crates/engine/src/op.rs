@@ -73,4 +73,10 @@ pub(crate) enum Op<'a> {
     DropTree {
         tree: TreeId,
     },
+    /// Changes no tree: the run of a large value that an operation after this one puts, without the zeros at the end of its last page. It is not in
+    /// the file before the next checkpoint.
+    Run {
+        large: LargeRef,
+        bytes: &'a [u8],
+    },
 }

@@ -1,6 +1,5 @@
 //! Opening: the newest checkpoint of the file, and what the log has after it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,20 +7,19 @@ use weald_vfs::{File, LockHeld, OpenMode, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::{Checkpoints, write_metas};
-use crate::commit::restage;
 use crate::core::{Core, Parts, now_ms};
 use crate::error::{Error, Result};
 use crate::filters::{self, Filters};
 use crate::free_list;
-use crate::ids::{Lsn, TxId};
-use crate::merge::merge;
 use crate::meta::{self, Blob, Meta, MetaFault};
-use crate::op::{Entry, LargeRef, Op, Value};
 use crate::options::{DatabaseOptions, PageSize};
+use crate::replayed::{Replay, Replayed};
 use crate::roots::Roots;
-use crate::stage::{ArenaPool, Stage};
-use crate::store::{Apply, Extent, PageFile, PageStore, Space, run_of};
-use crate::wal::{Record, Wal, WalConfig};
+use crate::store::{PageFile, PageStore, Space};
+use crate::wal::{Wal, WalConfig};
+
+/// Segments of the log that are kept to be used again, at most.
+const SPARES_MAX: u64 = 4;
 
 /// Opens the database at `path`, or creates it.
 pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> Result<Core> {
@@ -48,15 +46,18 @@ pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> 
             "the database has a log that must be replayed first: open it with wal(true) once and close it";
         return Err(Error::InvalidOptions { why: why.into() });
     }
-    let mut replay = Replay::new(&options);
+    let mut replay = Replay::new(&options, meta.roots.txid);
     let wal = if options.wal {
         Some(open_log(&log_dir, &vfs, &options, &meta, &mut replay)?)
     } else {
         None
     };
+    let replayed_commits = replay.commits();
+    let replayed = replay.finish(&store)?;
+    // Readers do without the merge until a thread of the database has made it.
+    let is_urgent =
+        options.read_only || !options.background || replayed.as_ref().is_some_and(Replayed::hides);
     let filters = read_filters(&store.file, &meta, &options);
-    let mut dirty = Vec::new();
-    let head = replay.merge_into(&store, &filters, meta.roots, &mut dirty)?;
     let core = Core::new(Parts {
         options,
         path: path.to_owned(),
@@ -65,13 +66,15 @@ pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> 
         store,
         filters,
         wal,
-        head,
-        dirty,
+        replayed,
         checkpoints: Checkpoints::new(meta),
         lock,
     });
     core.counters.checkpoint_lsn.set(meta.roots.lsn.0);
-    core.counters.replayed_commits.set(replay.commits);
+    core.counters.replayed_commits.set(replayed_commits);
+    if is_urgent {
+        core.catch_up()?;
+    }
     Ok(core)
 }
 
@@ -112,7 +115,8 @@ fn lock(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Result<Option<
     }
 }
 
-fn held(e: &std::io::Error) -> Error {
+/// The error that names who holds a lock.
+pub(crate) fn held(e: &std::io::Error) -> Error {
     let pid = e
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<LockHeld>())
@@ -130,6 +134,14 @@ fn open_or_create(path: &Path, vfs: &dyn Vfs, options: &DatabaseOptions) -> Resu
         if !file.is_empty().map_err(failed("measure"))? {
             return Ok(file);
         }
+    }
+    // The commits in such a log go on from a file that is not there: they fit no new one, and are not this program's to delete.
+    let log = log_dir(path);
+    if vfs.exists(&log).map_err(failed("look for"))?
+        && !vfs.list(&log).map_err(failed("look for"))?.is_empty()
+    {
+        let what = "it is the log of a database whose file is not there: put the file back, or remove this directory";
+        return Err(Error::corrupt(&log, None, what));
     }
     // Made under another name first, so that a file of this name is a database from its first moment on.
     let nascent = with_suffix(path, "-new");
@@ -276,10 +288,12 @@ fn open_log(
     let seed = random_id(dir) as u64;
     let config = WalConfig {
         segment_bytes: options.wal_segment_bytes,
+        // As many as one checkpoint gives back, so that a steady load finds blocks that were written before.
+        spares: (options.checkpoint_wal_bytes / options.wal_segment_bytes).clamp(2, SPARES_MAX) as usize,
         ..WalConfig::new(seed)
     };
     let from = meta.replay_from();
-    let wal = Wal::open(
+    let unsettled = Wal::read(
         Arc::clone(vfs),
         dir,
         config,
@@ -288,6 +302,18 @@ fn open_log(
         options.read_only,
         &mut |record| replay.take(dir, &record),
     )?;
+    let wal = if replay.commits() == 0 || !unsettled.has_files() {
+        unsettled.settle()?
+    } else {
+        std::thread::scope(|scope| {
+            let settling = scope.spawn(|| unsettled.settle());
+            // The processor is free while the disk is waited for.
+            replay.sort();
+            settling
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?
+    };
     if meta.logged && wal.stats().segments == 0 {
         return Err(Error::corrupt(
             dir,
@@ -296,131 +322,4 @@ fn open_log(
         ));
     }
     Ok(wal)
-}
-
-/// What the log has after the checkpoint, gathered so that it is merged into the trees in one pass.
-struct Replay {
-    stage: Stage,
-    large: Vec<LargeRef>,
-    last: Option<(TxId, Lsn)>,
-    commits: u64,
-}
-
-impl Replay {
-    fn new(options: &DatabaseOptions) -> Replay {
-        let arenas = ArenaPool::new(0, options.secure_memory);
-        Replay {
-            stage: Stage::new(&arenas),
-            large: Vec::new(),
-            last: None,
-            commits: 0,
-        }
-    }
-
-    fn take(&mut self, dir: &Path, record: &Record<'_>) -> Result<()> {
-        match *record {
-            Record::Commit {
-                lsn,
-                end,
-                txid,
-                batch,
-            } => {
-                if self.last.is_some_and(|(last, _)| txid <= last) {
-                    let what = format!("commit {} comes after a later one", txid.0);
-                    return Err(Error::corrupt(dir, Some(lsn.0), what));
-                }
-                for op in batch.ops() {
-                    let op = op?;
-                    if let Op::Put {
-                        entry:
-                            Entry {
-                                value: Value::Large(large),
-                                ..
-                            },
-                        ..
-                    } = op
-                    {
-                        self.large.push(large);
-                    }
-                    restage(&mut self.stage, &op);
-                }
-                self.last = Some((txid, end));
-                self.commits += 1;
-            }
-            Record::Checkpoint { lsn, txid, upto } => {
-                if upto > lsn || self.last.is_some_and(|(last, _)| txid < last && upto == lsn) {
-                    let what = format!(
-                        "a checkpoint of commit {} is said to have what came later",
-                        txid.0
-                    );
-                    return Err(Error::corrupt(dir, Some(lsn.0), what));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The roots after all that was replayed.
-    fn merge_into(
-        &mut self,
-        store: &PageStore,
-        filters: &Filters,
-        mut base: Roots,
-        dirty: &mut Vec<crate::ids::PageId>,
-    ) -> Result<Roots> {
-        let Some((txid, lsn)) = self.last else {
-            return Ok(base);
-        };
-        // Later commits of the log may have reused the runs of earlier ones, so first all are taken, then those that are gone are given back.
-        let runs = |large: &mut dyn Iterator<Item = LargeRef>| -> BTreeSet<u64> {
-            large
-                .map(|large| run_of(large, store.page_size()))
-                .flat_map(|e| e.start..e.start + e.len)
-                .collect()
-        };
-        let all = runs(&mut self.large.iter().copied());
-        {
-            let mut space = store.space();
-            for extent in extents(&all) {
-                if !space.reserve(extent) {
-                    let what = "the log says that a large value is in pages that belong to something else";
-                    return Err(Error::corrupt_page(store.file.path(), extent.start, what));
-                }
-            }
-        }
-        // The checkpoint's commit number is the base's; the pages are born in the last commit of the log.
-        let (pin, _) = store.readers.pin(|| (base.txid, ()));
-        let mut pages = Apply::begin(store.snapshot(&pin), txid, false);
-        let mut roots = merge(&mut pages, filters, &base, &self.stage.finish())?;
-        pages.finish(dirty)?;
-        roots.txid = txid;
-        roots.lsn = lsn;
-        base = roots;
-        let superseded: Vec<LargeRef> = self.stage.superseded_large_values().collect();
-        let gone: BTreeSet<_> = superseded.iter().map(|large| large.first.to_bits()).collect();
-        let live = runs(
-            &mut self
-                .large
-                .iter()
-                .copied()
-                .filter(|l| !gone.contains(&l.first.to_bits())),
-        );
-        let mut space = store.space();
-        let unused: BTreeSet<u64> = all.difference(&live).copied().collect();
-        extents(&unused).for_each(|extent| space.give_back(extent));
-        Ok(base)
-    }
-}
-
-/// The pages as extents.
-fn extents(pages: &BTreeSet<u64>) -> impl Iterator<Item = Extent> {
-    let mut pages = pages.iter().copied().peekable();
-    std::iter::from_fn(move || {
-        let start = pages.next()?;
-        let mut len = 1;
-        while pages.next_if_eq(&(start + len)).is_some() {
-            len += 1;
-        }
-        Some(Extent { start, len })
-    })
 }

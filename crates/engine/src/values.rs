@@ -1,15 +1,60 @@
-//! Large values: runs of pages that are written at once, before the commit that refers to them, and read in place.
+//! Large values: runs of pages, read in place.
+//!
+//! The run of a value that is not too large for the log goes there, and is held in memory until a checkpoint writes it to its pages. A larger one is
+//! written to them at once, before the commit that refers to it.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::ids::{PageId, TxId};
 use crate::large::format::{self, CHUNK, HEADER, Header, LEN_MAX, LargeError, Trailer};
-use crate::large::writer::RunWriter;
+use crate::large::writer::{RunWriter, run_of_value};
 use crate::op::LargeRef;
-use crate::store::{Extent, Keep, PageStore, run_of};
+use crate::store::{Extent, HeldRun, Keep, PageStore, run_of};
 
 impl PageStore {
+    /// Makes the run of a value in memory, which belongs to nobody until a commit owns it.
+    pub(crate) fn hold_large(&self, birth: TxId, value: &[u8]) -> Result<LargeRef> {
+        let size = self.page_size();
+        let failed = |e: LargeError| self.large_error(0, &e);
+        let pages = format::pages_needed(value.len() as u64, size).map_err(failed)?;
+        let extent = self.space().take_unowned(pages);
+        if !PageStore::has_places(extent) {
+            self.space().disown(extent);
+            return Err(self.is_full());
+        }
+        let (large, bytes) = run_of_value(PageId(extent.start), birth, value, size).map_err(failed)?;
+        self.hold(HeldRun {
+            large,
+            extent,
+            bytes: Arc::new(bytes),
+            since: birth,
+        });
+        Ok(large)
+    }
+
+    /// Holds a run that the log has, once its pages are taken: `bytes` without the zeros at the end.
+    pub(crate) fn hold_logged(&self, large: LargeRef, mut bytes: Vec<u8>) -> Result<()> {
+        let size = self.page_size();
+        let extent = run_of(large, size);
+        let whole = bytes.len().next_multiple_of(size);
+        bytes.reserve_exact(whole - bytes.len());
+        bytes.resize(whole, 0);
+        format::check(&bytes, &large, size).map_err(|e| self.large_error(extent.start, &e))?;
+        if !PageStore::has_places(extent) {
+            return Err(self.is_full());
+        }
+        self.hold(HeldRun {
+            large,
+            extent,
+            bytes: Arc::new(bytes),
+            // Who reads what was replayed may do so over the state of the checkpoint before.
+            since: TxId(0),
+        });
+        Ok(())
+    }
+
     /// Writes a value of exactly `len` bytes into a run of its own, which belongs to nobody until a commit owns it.
     pub(crate) fn write_large(&self, birth: TxId, len: u64, source: &mut dyn Read) -> Result<LargeRef> {
         if len > LEN_MAX {
@@ -62,8 +107,11 @@ impl PageStore {
 
     /// The whole value. `keep` holds it where it can't be lent by the mapping.
     pub(crate) fn read_large<'t>(&'t self, large: LargeRef, keep: &'t Keep) -> Result<&'t [u8]> {
-        let extent = self.run(large)?;
         let size = self.page_size();
+        if let Some(held) = self.held_run(large) {
+            return Ok(&held.bytes[HEADER..HEADER + large.len as usize]);
+        }
+        let extent = self.run(large)?;
         let (offset, len) = (extent.start * size as u64, extent.len as usize * size);
         if self.file.is_mapped()
             && let Some(run) = self.mapped_run(extent)
@@ -142,6 +190,11 @@ impl<'t> ValueReader<'t> {
     }
 
     pub(crate) fn large(store: &'t PageStore, large: LargeRef) -> Result<ValueReader<'t>> {
+        if let Some(held) = store.held_run(large) {
+            return Ok(ValueReader::inline(
+                &held.bytes[HEADER..HEADER + large.len as usize],
+            ));
+        }
         let extent = store.run(large)?;
         let start = extent.start * store.page_size() as u64;
         let mut head = [0; HEADER];

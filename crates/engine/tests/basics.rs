@@ -358,3 +358,79 @@ fn an_optimistic_transaction_that_goes_on_alone_stands_on_the_newest_state_or_is
     db.put(b"next", b"5").unwrap();
     assert_eq!(db.get(b"mine").unwrap().as_deref(), Some(&b"1"[..]));
 }
+
+#[test]
+fn a_log_without_its_database_is_named_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let log = dir.path().join("db-wal");
+    let db = Database::open(&path).unwrap();
+    db.put(b"key", b"value").unwrap();
+    let kept = std::fs::read(&path).unwrap();
+    // As if the process had died, and somebody had removed what seemed to be all of the database.
+    let files: Vec<_> = std::fs::read_dir(&log)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|file| (file.clone(), std::fs::read(&file).unwrap()))
+        .collect();
+    db.close().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    for (file, bytes) in &files {
+        std::fs::write(file, bytes).unwrap();
+    }
+    let refused = Database::open(&path).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("file is not there"), "{refused}");
+    assert!(!path.exists());
+    // The file comes back, and with it what was in the log.
+    std::fs::write(&path, &kept).unwrap();
+    let db = Database::open(&path).unwrap();
+    assert_eq!(db.get(b"key").unwrap().as_deref(), Some(&b"value"[..]));
+}
+
+#[test]
+fn a_streamed_value_expires() {
+    let db = Database::in_memory().unwrap();
+    let mut tx = db.write().unwrap();
+    let day = Duration::from_secs(86_400);
+    for (key, len) in [(&b"short"[..], 10), (b"long", 100_000)] {
+        let value = vec![7; len];
+        tx.put_reader_with_ttl(key, &value[..], len as u64, day).unwrap();
+        tx.put_reader_with_ttl(&[key, b" gone"].concat(), &value[..], len as u64, Duration::ZERO)
+            .unwrap();
+    }
+    tx.commit().unwrap();
+    let tx = db.read().unwrap();
+    for (key, len) in [(&b"short"[..], 10), (b"long", 100_000)] {
+        assert_eq!(tx.get(key).unwrap(), Some(vec![7; len]));
+        assert!(tx.ttl(key).unwrap().flatten().is_some_and(|left| left <= day));
+        assert_eq!(tx.get(&[key, b" gone"].concat()).unwrap(), None);
+    }
+}
+
+#[test]
+fn keys_alone_are_those_of_the_pairs() {
+    let db = Database::in_memory().unwrap();
+    let mut tx = db.write().unwrap();
+    for n in 0..2000u32 {
+        let len = if n.is_multiple_of(97) { 20_000 } else { 20 };
+        tx.put(&n.to_be_bytes(), &vec![1; len]).unwrap();
+    }
+    tx.commit().unwrap();
+    let mut tx = db.write().unwrap();
+    tx.delete(&5u32.to_be_bytes()).unwrap();
+    tx.put(&3u32.to_be_bytes(), b"staged").unwrap();
+    keys_agree(&tx);
+    drop(tx);
+    keys_agree(&db.read().unwrap());
+}
+
+fn keys_agree(tx: &impl Readable) {
+    let range = 2u32.to_be_bytes()..1900u32.to_be_bytes();
+    let pairs: Vec<_> = tx.range(range.clone()).map(|pair| pair.unwrap().0).collect();
+    let keys: Vec<_> = tx.keys(range.clone()).map(Result::unwrap).collect();
+    assert_eq!(keys, pairs);
+    let mut backward: Vec<_> = tx.keys(range).rev().map(Result::unwrap).collect();
+    backward.reverse();
+    assert_eq!(backward, pairs);
+}

@@ -47,6 +47,9 @@ pub(super) fn open<E: Engine>(bench: &Bench<'_>) -> Result<()> {
     let db: E = bench.open(true)?;
     read_verified(&db.reader()?, 1)?;
     bench.milliseconds("open-crash", clock.lap());
+    // A key of its own, which nothing below looks at.
+    put_all(&db, std::iter::once(u64::from(u32::MAX)), 0)?;
+    bench.milliseconds("open-crash-write", clock.lap());
 
     let reader = db.reader()?;
     let mut versions = vec![0; keys as usize];

@@ -2,6 +2,7 @@
 
 mod commits;
 mod crash;
+mod growth;
 mod large;
 mod load;
 mod mixed;
@@ -33,6 +34,7 @@ pub(crate) fn run<E: Engine>(task: &Task) -> Result<()> {
         "ycsb-durable" => ycsb::durable::<E>(&bench),
         "large" => large::values::<E>(&bench),
         "overwrite" => overwrite::everything::<E>(&bench),
+        "growth" => growth::steps::<E>(&bench),
         "crash" => crash::fill::<E>(&bench),
         "crash-open" => crash::open::<E>(&bench),
         other => Err(format!("no scenario {other:?}").into()),

@@ -9,7 +9,7 @@ use super::Input;
 use crate::error::Result;
 use crate::ids::{Lsn, PageId, PagePtr, TreeId, TxId};
 use crate::op::{Entry, LargeRef, Op, Value};
-use crate::wal::{BatchEncoder, Record, Wal, WalConfig};
+use crate::wal::{BatchEncoder, Record, Wal, WalConfig, Way};
 
 const DATABASE: u128 = 7;
 const DIR: &str = "/db-wal";
@@ -88,7 +88,9 @@ fn template() -> &'static Vec<(PathBuf, Vec<u8>)> {
             let mut encoder = BatchEncoder::new();
             ops(txid, &mut encoder);
             let mut batch = encoder.finish().expect("it is small");
-            let end = log.append(TxId(txid), &mut batch).expect("memory does not fail");
+            let end = log
+                .append(TxId(txid), &mut batch, Way::Call)
+                .expect("memory does not fail");
             if txid % 3 == 0 {
                 log.flush(end).expect("memory does not fail");
             }

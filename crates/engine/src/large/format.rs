@@ -59,7 +59,12 @@ pub(crate) fn pages_needed(len: u64, page_size: usize) -> Result<u64, LargeError
     if len > LEN_MAX {
         return Err(LargeError::TooLong(len));
     }
-    Ok((trailer_start(len) + trailer_len(len)).div_ceil(page_size as u64))
+    Ok(run_len(len).div_ceil(page_size as u64))
+}
+
+/// Bytes of the run of a value of `len` bytes, at most [`LEN_MAX`], without the zeros at the end of its last page.
+pub(crate) fn run_len(len: u64) -> u64 {
+    trailer_start(len) + trailer_len(len)
 }
 
 pub(super) fn trailer_start(len: u64) -> u64 {

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::format::*;
-use super::writer::RunWriter;
+use super::writer::{RunWriter, run_of_value};
 use crate::ids::{PageId, PagePtr, TxId};
 use crate::op::LargeRef;
 
@@ -59,6 +59,8 @@ fn check_round_trip(len: usize, page_size: usize) {
     );
     let (dribbled, same) = write(&mut Dribble(&value, 0), len, page_size).unwrap();
     assert!(dribbled == run && same == large);
+    let (reference, at_once) = run_of_value(PAGE, BIRTH, &value, page_size).unwrap();
+    assert!(at_once == run && reference == large);
     let header = Header::decode(run.first_chunk().unwrap(), &large).unwrap();
     assert_eq!(header.reference(), large);
     assert_eq!(header, Header::salvage(&header.encode()).unwrap());

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::format::{CHUNK, HEADER, Header, LargeError, pages_needed, trailer_len, trailer_start};
 use crate::ids::{PageId, TxId};
@@ -10,6 +10,27 @@ use crate::op::LargeRef;
 
 /// Bytes that are read before they are written, at least: what the largest page has if that is more.
 const BUFFER: usize = 256 << 10;
+
+/// The whole run of a value that is in memory, up to the end of its last page.
+pub(crate) fn run_of_value(
+    page: PageId,
+    birth: TxId,
+    value: &[u8],
+    page_size: usize,
+) -> Result<(LargeRef, Vec<u8>), LargeError> {
+    let len = value.len() as u64;
+    let run_len = pages_needed(len, page_size)? as usize * page_size;
+    let mut run = Vec::with_capacity(run_len);
+    run.extend_from_slice(&[0; HEADER]);
+    run.extend_from_slice(value);
+    for chunk in value.chunks(CHUNK) {
+        run.extend_from_slice(&xxh3_64(chunk).to_le_bytes());
+    }
+    let header = Header::new(page, birth, len, &run[HEADER + value.len()..]);
+    run[..HEADER].copy_from_slice(&header.encode());
+    run.resize(run_len, 0);
+    Ok((header.reference(), run))
+}
 
 /// Whole pages to be written.
 #[derive(Clone, Copy, Debug)]

@@ -178,6 +178,28 @@ struct Free {
     logs: Vec<Vec<StagedOp>>,
 }
 
+impl Free {
+    /// Keeps a chunk of a class; those that there is no room for go to `freed`. Small ones displace larger ones: every transaction takes them, and after a
+    /// large one the pool would have nothing else.
+    fn keep(&mut self, chunk: Vec<u8>, class: usize, bytes_max: usize, freed: &mut Vec<Vec<u8>>) {
+        let size = CHUNK_SIZES[class];
+        for larger in (class + 1..CHUNK_SIZES.len()).rev() {
+            while self.bytes + size > bytes_max
+                && let Some(displaced) = self.chunks[larger].pop()
+            {
+                self.bytes -= CHUNK_SIZES[larger];
+                freed.push(displaced);
+            }
+        }
+        if self.bytes + size <= bytes_max {
+            self.bytes += size;
+            self.chunks[class].push(chunk);
+        } else {
+            freed.push(chunk);
+        }
+    }
+}
+
 /// What a pool has done so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ArenaPoolStats {
@@ -253,15 +275,12 @@ impl ArenaPool {
         if self.secure {
             chunk.as_mut_slice().zeroize();
         }
-        if let Ok(class) = CHUNK_SIZES.binary_search(&chunk.capacity()) {
-            let mut free = self.lock();
-            if free.bytes + CHUNK_SIZES[class] <= self.bytes_max {
-                free.bytes += CHUNK_SIZES[class];
-                free.chunks[class].push(chunk);
-                return;
-            }
+        let mut freed = Vec::new();
+        match CHUNK_SIZES.binary_search(&chunk.capacity()) {
+            Ok(class) => self.lock().keep(chunk, class, self.bytes_max, &mut freed),
+            Err(_) => freed.push(chunk),
         }
-        self.freed.fetch_add(1, Ordering::Relaxed);
+        self.freed.fetch_add(freed.len() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn take_log(&self) -> Vec<StagedOp> {

@@ -293,7 +293,7 @@ impl Stage {
     }
 
     /// Everything that is staged, in order. Sorts, if nothing has needed the order before.
-    pub(crate) fn finish(&mut self) -> Sorted<'_> {
+    pub(crate) fn finish(&self) -> Sorted<'_> {
         Sorted::new(self, (!self.is_empty()).then(|| self.index()))
     }
 
@@ -307,6 +307,12 @@ impl Stage {
     pub(crate) fn superseded_large_values(&self) -> impl Iterator<Item = LargeRef> {
         let superseded = self.large.iter().filter(|op| !self.is_live(**op));
         superseded.map(|op| self.log.large(*op))
+    }
+
+    /// The large values that are staged and not superseded.
+    pub(crate) fn live_large_values(&self) -> impl Iterator<Item = LargeRef> {
+        let live = self.large.iter().filter(|op| self.is_live(**op));
+        live.map(|op| self.log.large(*op))
     }
 
     /// Whether a put still counts: it is the last operation on its key but for merges.

@@ -66,9 +66,11 @@ impl<'p> Apply<'p> {
         }
         for large in std::mem::take(&mut self.released_large) {
             let extent = run_of(large, self.store.page_size());
+            let born = self.store.birth_of_run(large, extent);
+            self.store.held.set_freed(large.first.id().0, Some(self.txid));
             self.space.free_later(Freed {
                 extent,
-                born: self.store.birth_of_run(large, extent),
+                born,
                 freed: self.txid,
             });
         }
@@ -158,11 +160,7 @@ impl<'q, 'p: 'q> PageWrite<'q> for Apply<'p> {
         let id = self.space.take_page();
         if id.0 >= PageTable::PAGES_MAX {
             self.space.give_back(Extent { start: id.0, len: 1 });
-            return Err(Error::corrupt(
-                self.store.file.path(),
-                None,
-                "the database has reached its greatest size",
-            ));
+            return Err(self.store.is_full());
         }
         let slot = self.store.pool.take(Use::Dirty);
         // SAFETY: the slot was taken just now, nobody else knows of it.

@@ -78,6 +78,6 @@ impl CleanPages {
             self.pages.fetch_sub(1, Ordering::Relaxed);
         }
         drop(queue);
-        store.retire(evicted, oldest_birth);
+        store.retire(evicted, Vec::new(), oldest_birth);
     }
 }

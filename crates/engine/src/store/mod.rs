@@ -3,20 +3,23 @@
 //! ```text
 //!  table     page id → slot of the pool, or the file            one word per page, read without a lock
 //!  pool      pages that are dirty, or cached                    slots in slabs
+//!  held      large values that only the log has                 whole runs
 //!  file      the mapping of the file, or system calls
 //!  space     free pages, and when freed ones may be reused
 //!  readers   who reads which snapshot
 //! ```
 //!
 //! **Why lent bytes stay.** A page is immutable from the moment it enters the table. A page that a pinned snapshot reaches was born at or
-//! before it and freed after it, so `space` does not reuse its id while the pin lives. When a checkpoint has written
-//! a page, or the cache evicts one, the slot is unlinked from the table and reused only when the readers have gone that began before
+//! before it and freed after it, so `space` does not reuse its id while the pin lives. Large values that were replayed from the log count as born at the
+//! beginning, since readers that began before the merge reach them from the checkpoint's state. When a checkpoint has written
+//! a page or a run, or the cache evicts one, its slot or place is unlinked from the table and reused only when the readers have gone that began before
 //! that (`retired`). Both rest on the fences in `readers`.
 
 mod apply;
 mod bulk;
 mod cache;
 mod file;
+mod held;
 mod keep;
 mod pool;
 mod raw;
@@ -35,12 +38,14 @@ use crate::tree::{PageRead, page};
 
 pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
+pub(crate) use held::{Captured, HeldRun};
 pub(crate) use keep::Keep;
 pub(crate) use readers::{Pin, Readers};
 pub(crate) use space::{Extent, Freed, Owned, Space, Survey};
 use table::{PageTable, Place};
 
 use cache::CleanPages;
+use held::HeldRuns;
 use pool::{Pool, Use};
 
 /// All pages of a database.
@@ -51,9 +56,12 @@ pub(crate) struct PageStore {
     table: PageTable,
     pool: Pool,
     clean: CleanPages,
+    held: HeldRuns,
     /// Slots that are unlinked, until the readers are gone that may still look at them.
     retired: Mutex<Vec<Retired>>,
     dirty_pages: AtomicU64,
+    /// The last commit that was replayed from the log; see [`note_replayed`](PageStore::note_replayed).
+    replayed: AtomicU64,
 }
 
 struct Retired {
@@ -62,6 +70,8 @@ struct Retired {
     /// Readers of earlier snapshots never saw the pages.
     oldest_birth: u64,
     slots: Vec<u32>,
+    /// Places of runs.
+    held: Vec<u32>,
 }
 
 /// A view of the pages that a pinned snapshot reaches.
@@ -79,8 +89,10 @@ impl PageStore {
             table: PageTable::new(),
             pool: Pool::new(page_size, dirty_bytes),
             clean: CleanPages::new(cache_bytes / page_size as u64),
+            held: HeldRuns::new(),
             retired: Mutex::new(Vec::new()),
             dirty_pages: AtomicU64::new(0),
+            replayed: AtomicU64::new(0),
             file,
         }
     }
@@ -99,7 +111,7 @@ impl PageStore {
         Snapshot { store: self }
     }
 
-    /// Pages that only the pool has.
+    /// Pages that only memory has.
     pub(crate) fn dirty_pages(&self) -> u64 {
         self.dirty_pages.load(Ordering::Relaxed)
     }
@@ -133,13 +145,83 @@ impl PageStore {
         }
     }
 
+    /// Whether these pages can be in the table.
+    pub(crate) fn has_places(extent: Extent) -> bool {
+        extent
+            .start
+            .checked_add(extent.len)
+            .is_some_and(|stop| stop <= PageTable::PAGES_MAX)
+    }
+
+    /// The error for a page that can't be.
+    pub(crate) fn is_full(&self) -> Error {
+        Error::corrupt(
+            self.file.path(),
+            None,
+            "the database has reached its greatest size",
+        )
+    }
+
+    /// Keeps a run in memory until a checkpoint has written it. The caller has taken its pages.
+    pub(crate) fn hold(&self, run: HeldRun) {
+        let extent = run.extent;
+        let (place, replaced) = self.held.insert(run);
+        self.table.store(PageId(extent.start), Place::held(place));
+        self.dirty_pages.fetch_add(extent.len, Ordering::Relaxed);
+        // Only a forged log has two runs in the same pages.
+        if let Some(replaced) = replaced {
+            self.dirty_pages
+                .fetch_sub(replaced.run.extent.len, Ordering::Relaxed);
+            self.held.give_back([replaced.place]);
+        }
+    }
+
+    /// The run of a value, if memory alone has it.
+    ///
+    /// The value must be one that a pinned snapshot reaches, or that the caller's transaction has staged.
+    #[inline]
+    pub(crate) fn held_run(&self, large: LargeRef) -> Option<&HeldRun> {
+        let place = self.table.load(large.first.id()).as_held()?;
+        // SAFETY: the place was taken before the table had it. It is given back when the run is freed and nobody reaches it, when the transaction
+        // that staged it drops it, or when a checkpoint has written it and the readers are gone that began before.
+        unsafe { self.held.get(place, &large) }
+    }
+
+    /// The held runs that a checkpoint of commit `upto`, the newest, has to write. `space` is locked, so none comes to be owned meanwhile.
+    pub(crate) fn held_as_of(&self, space: &Space, upto: TxId) -> Vec<Captured> {
+        self.held.as_of(upto, |run| space.is_unowned(run))
+    }
+
+    /// The file has these runs now: from here on they are read from there.
+    pub(crate) fn runs_written(&self, runs: &[Captured]) {
+        let place = if self.file.is_mapped() {
+            Place::VERIFIED
+        } else {
+            Place::FILE
+        };
+        let (mut pages, mut held, mut oldest_birth) = (0, Vec::new(), u64::MAX);
+        for captured in runs {
+            let start = captured.run.extent.start;
+            if self
+                .table
+                .exchange(PageId(start), Place::held(captured.place), place)
+            {
+                pages += self.held.remove(start);
+                held.push(captured.place);
+                oldest_birth = oldest_birth.min(captured.run.since.0);
+            }
+        }
+        self.dirty_pages.fetch_sub(pages, Ordering::Relaxed);
+        self.retire(Vec::new(), held, oldest_birth);
+    }
+
     /// Whether the run that begins with this page was verified since it was written or the database was opened.
     pub(crate) fn is_verified(&self, first: PageId) -> bool {
         self.table.load(first) == Place::VERIFIED
     }
 
     pub(crate) fn set_verified(&self, first: PageId) {
-        self.table.store(first, Place::VERIFIED);
+        self.table.exchange(first, Place::FILE, Place::VERIFIED);
     }
 
     /// Whether the file does not have this page, or not in the version that counts.
@@ -185,7 +267,7 @@ impl PageStore {
             }
         }
         self.dirty_pages.fetch_sub(pages.len() as u64, Ordering::Relaxed);
-        self.retire(slots, oldest_birth);
+        self.retire(slots, Vec::new(), oldest_birth);
         self.clean.shrink(self);
     }
 
@@ -205,13 +287,14 @@ impl PageStore {
                 .any(|r| r.epoch <= batch.epoch && r.snapshot >= batch.oldest_birth);
             if !held {
                 self.pool.give_back(std::mem::take(&mut batch.slots));
+                self.held.give_back(std::mem::take(&mut batch.held));
             }
             held
         });
     }
 
-    fn retire(&self, slots: Vec<u32>, oldest_birth: u64) {
-        if slots.is_empty() {
+    fn retire(&self, slots: Vec<u32>, held: Vec<u32>, oldest_birth: u64) {
+        if slots.is_empty() && held.is_empty() {
             return;
         }
         let epoch = self.readers.unlinked();
@@ -222,6 +305,7 @@ impl PageStore {
                 epoch,
                 oldest_birth,
                 slots,
+                held,
             });
         self.reap_retired();
     }
@@ -251,8 +335,17 @@ impl PageStore {
         bytes.map_or(TxId(0), page::birth)
     }
 
-    /// The same for a run.
+    /// Large values of commits up to `txid` are reached by readers of earlier snapshots too: those that look through the log, over the state
+    /// of the checkpoint before it.
+    pub(crate) fn note_replayed(&self, txid: TxId) {
+        self.replayed.store(txid.0, Ordering::Relaxed);
+    }
+
+    /// The oldest snapshot that may reach a run, as for [`birth_at_hand`](Self::birth_at_hand).
     fn birth_of_run(&self, large: LargeRef, run: Extent) -> TxId {
+        if let Some(held) = self.held_run(large) {
+            return held.since;
+        }
         let has_run = run
             .start
             .checked_add(run.len)
@@ -262,15 +355,20 @@ impl PageStore {
             .flatten()
             .and_then(|run| run.first_chunk());
         head.and_then(|head| Header::decode(head, &large).ok())
-            .map_or(TxId(0), |header| header.birth)
+            .map(|header| header.birth)
+            .filter(|birth| birth.0 > self.replayed.load(Ordering::Relaxed))
+            .unwrap_or(TxId(0))
     }
 
     /// Undoes commit `txid`, which nobody has seen: the pages that it created are free, those that it freed are in use.
     pub(crate) fn take_back(&self, space: &mut Space, txid: TxId, created: &[PageId]) {
         space.unfree(txid, |extent| {
             for id in (extent.start..extent.start + extent.len).map(PageId) {
-                if let Some(slot) = self.table.load(id).as_slot() {
+                let place = self.table.load(id);
+                if let Some(slot) = place.as_slot() {
                     self.pool.set_in_use(slot);
+                } else if place.as_held().is_some() {
+                    self.held.set_freed(id.0, None);
                 }
             }
         });
@@ -292,6 +390,11 @@ impl PageStore {
             }
             let Some(slot) = place.as_slot() else {
                 self.table.store(id, Place::FILE);
+                if let Some(place) = place.as_held() {
+                    let pages = self.held.remove(id.0);
+                    self.dirty_pages.fetch_sub(pages, Ordering::Relaxed);
+                    self.held.give_back([place]);
+                }
                 continue;
             };
             if self.pool.kind(slot) == Use::Dirty {
@@ -319,6 +422,11 @@ impl PageStore {
                 "something refers to it, but the file has {} pages",
                 self.file.pages()
             )));
+        }
+        if self.table.load(id).as_held().is_some() {
+            return Err(damaged(
+                "something refers to it as a page, but a large value begins there".into(),
+            ));
         }
         let size = self.page_size();
         let offset = id.0 * size as u64;

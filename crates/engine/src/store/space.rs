@@ -42,7 +42,7 @@ pub(crate) struct Survey {
 }
 
 /// The pages that are kept at hand for the next commit instead of going back to the extents: their memory is warm.
-const RECENT_MAX: usize = 256;
+const RECENT_MAX: usize = 1024;
 /// How many pages are taken from an extent at once.
 const TAKE: u64 = 64;
 
@@ -53,10 +53,16 @@ pub(crate) struct Space {
     by_len: BTreeSet<(u64, u64)>,
     free_pages: u64,
     recent: Vec<u64>,
-    pending: Vec<Freed>,
+    /// Freed since it was last asked who needs them.
+    fresh: Vec<Freed>,
+    /// Somebody needed these when it was last asked.
+    kept: Vec<Freed>,
+    /// Of both.
     pending_pages: u64,
-    /// How many pending there may be before it pays to look through them again.
-    scan_at: usize,
+    /// How many fresh ones were looked at since it was last asked of the kept ones.
+    passed: usize,
+    /// Whether something that held pages back is gone.
+    reconsiders: bool,
     /// Runs that open transactions have filled and no commit refers to yet: a crash frees them.
     unowned: BTreeMap<u64, u64>,
     /// Pages that the one open transaction has spilled to: a crash frees these too.
@@ -66,6 +72,7 @@ pub(crate) struct Space {
     end: u64,
 }
 
+/// So few freed pages are not worth a look.
 const SCAN_MIN: usize = 256;
 
 impl Space {
@@ -76,9 +83,11 @@ impl Space {
             by_len: BTreeSet::new(),
             free_pages: 0,
             recent: Vec::new(),
-            pending: Vec::new(),
+            fresh: Vec::new(),
+            kept: Vec::new(),
             pending_pages: 0,
-            scan_at: SCAN_MIN,
+            passed: 0,
+            reconsiders: false,
             unowned: BTreeMap::new(),
             spilled: Vec::new(),
             takes_first: false,
@@ -262,46 +271,78 @@ impl Space {
     /// These pages are free when nobody needs them.
     pub(crate) fn free_later(&mut self, freed: Freed) {
         self.pending_pages += freed.extent.len;
-        self.pending.push(freed);
+        self.fresh.push(freed);
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Freed> {
+        self.kept.iter().chain(&self.fresh)
     }
 
     /// Forgets that commit `txid` freed anything.
     pub(crate) fn unfree(&mut self, txid: TxId, mut restore: impl FnMut(Extent)) {
-        self.pending.retain(|freed| {
+        let mut forgotten = 0;
+        let mut stays = |freed: &Freed| {
             if freed.freed == txid {
-                self.pending_pages -= freed.extent.len;
+                forgotten += freed.extent.len;
                 restore(freed.extent);
             }
             freed.freed != txid
-        });
+        };
+        self.kept.retain(&mut stays);
+        self.fresh.retain(&mut stays);
+        self.pending_pages -= forgotten;
     }
 
     /// Whether enough was freed for `reclaim` to be worth it.
     pub(crate) fn wants_reclaim(&self) -> bool {
-        self.pending.len() >= self.scan_at
+        self.reconsiders || self.fresh.len() >= SCAN_MIN
     }
 
     /// Gives back what none of `snapshots` (ascending) needs, and no commit after `published` either. `release` is told of each extent first.
+    ///
+    /// What somebody needs is likely to be needed for long, by a reader that stays or by a checkpoint. So it is asked of again only when
+    /// [`reconsider`](Self::reconsider) says so, or when as many have passed that it costs each of those no more than a second look.
     pub(crate) fn reclaim(&mut self, snapshots: &[u64], published: TxId, mut release: impl FnMut(Extent)) {
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.retain(|freed| {
+        let is_needed = |freed: &Freed| {
             let first = snapshots.partition_point(|s| *s < freed.born.0);
-            let needed = snapshots.get(first).is_some_and(|s| *s < freed.freed.0);
-            if needed || freed.freed > published {
-                return true;
+            snapshots.get(first).is_some_and(|s| *s < freed.freed.0) || freed.freed > published
+        };
+        self.passed += self.fresh.len();
+        let mut freed = std::mem::take(&mut self.fresh);
+        let again = std::mem::take(&mut self.reconsiders) || self.passed + SCAN_MIN >= self.kept.len();
+        if again {
+            self.passed = 0;
+            let mut kept = std::mem::take(&mut self.kept);
+            self.give_back_unneeded(&mut kept, &is_needed, &mut release);
+            self.kept = kept;
+        }
+        self.give_back_unneeded(&mut freed, &is_needed, &mut release);
+        self.kept.append(&mut freed);
+        // Its memory is used again.
+        self.fresh = freed;
+    }
+
+    /// Leaves those that are needed.
+    fn give_back_unneeded(
+        &mut self,
+        pending: &mut Vec<Freed>,
+        is_needed: &impl Fn(&Freed) -> bool,
+        release: &mut impl FnMut(Extent),
+    ) {
+        pending.retain(|freed| {
+            let stays = is_needed(freed);
+            if !stays {
+                self.pending_pages -= freed.extent.len;
+                release(freed.extent);
+                self.give_back(freed.extent);
             }
-            self.pending_pages -= freed.extent.len;
-            release(freed.extent);
-            self.give_back(freed.extent);
-            false
+            stays
         });
-        self.scan_at = pending.len() * 2 + SCAN_MIN;
-        self.pending = pending;
     }
 
     /// Makes the next `wants_reclaim` true: something that held pages back is gone.
     pub(crate) fn reconsider(&mut self) {
-        self.scan_at = 0;
+        self.reconsiders = true;
     }
 
     /// The pages that commit `upto` and all earlier snapshots except it do not need: what is free in the state of that commit.
@@ -315,7 +356,7 @@ impl Space {
             .collect();
         free.extend(self.unowned.iter().map(|(&start, &len)| Extent { start, len }));
         free.extend_from_slice(&self.spilled);
-        free.extend(self.pending.iter().filter(|f| f.freed <= upto).map(|f| f.extent));
+        free.extend(self.pending().filter(|f| f.freed <= upto).map(|f| f.extent));
         free.sort_unstable();
         merge_adjacent(free)
     }
@@ -326,9 +367,9 @@ impl Space {
         let extents = |map: &BTreeMap<u64, u64>| -> Vec<Extent> {
             map.iter().map(|(&start, &len)| Extent { start, len }).collect()
         };
-        let pending = self.pending.iter().filter(|freed| freed.freed <= as_of);
         let mut claimed = extents(&self.unowned);
         claimed.extend_from_slice(&self.spilled);
+        let pending = self.pending().filter(|freed| freed.freed <= as_of);
         Survey {
             end: self.end,
             free: extents(&self.by_start),
@@ -378,7 +419,8 @@ impl Space {
     pub(crate) fn extents_max(&self) -> u64 {
         (self.by_start.len()
             + self.recent.len()
-            + self.pending.len()
+            + self.kept.len()
+            + self.fresh.len()
             + self.unowned.len()
             + self.spilled.len()
             + 2) as u64
@@ -488,6 +530,32 @@ mod tests {
         assert_eq!(reclaimed(&mut space, &[], 20), [7]);
         assert_eq!(space.take_page(), PageId(7));
         assert_eq!(space.take_page(), PageId(100));
+    }
+
+    #[test]
+    fn what_is_kept_is_looked_at_again_when_as_much_has_passed() {
+        let mut space = Space::new(1 << 20, &[]);
+        let kept = 4 * SCAN_MIN as u64;
+        (0..kept).for_each(|page| space.free_later(freed(page, 10, 20)));
+        assert_eq!(reclaimed(&mut space, &[15], 100), []);
+        assert!(!space.wants_reclaim());
+        let mut pages = 0;
+        for round in 1.. {
+            (0..SCAN_MIN as u64).for_each(|i| space.free_later(freed(kept * round + i, 30, 40)));
+            assert!(space.wants_reclaim());
+            pages += reclaimed(&mut space, &[], 100).len() as u64;
+            assert_eq!(pages + space.pending_pages(), kept + round * SCAN_MIN as u64);
+            if space.pending_pages() == 0 {
+                assert!((2..=4).contains(&round), "{round}");
+                break;
+            }
+            assert_eq!(space.pending_pages(), kept);
+        }
+        (0..kept).for_each(|page| space.free_later(freed(page, 10, 20)));
+        assert_eq!(reclaimed(&mut space, &[15], 100), []);
+        space.reconsider();
+        assert!(space.wants_reclaim());
+        assert_eq!(reclaimed(&mut space, &[], 100).len() as u64, kept);
     }
 
     #[test]

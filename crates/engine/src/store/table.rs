@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ids::PageId;
+use crate::store::held::HeldRuns;
 use crate::store::raw;
 
 /// What the table says of a page.
@@ -11,6 +12,9 @@ use crate::store::raw;
 pub(crate) struct Place(u32);
 
 impl Place {
+    /// Added to the places of runs. There are neither so many slots nor so many runs.
+    const HELD: u32 = 1 << 31;
+
     /// In the file, not looked at yet. Free pages are here too.
     pub(crate) const FILE: Place = Place(0);
     /// In the file, and its checksum was right when it was first met.
@@ -20,10 +24,24 @@ impl Place {
         Place(slot + 2)
     }
 
+    /// The first page of a run that is in memory alone.
+    pub(crate) fn held(place: u32) -> Place {
+        Place(place | Place::HELD)
+    }
+
+    /// Where the run is that begins with the page.
+    #[inline]
+    pub(crate) fn as_held(self) -> Option<u32> {
+        (self.0 >= Place::HELD).then_some(self.0 & !Place::HELD)
+    }
+
     /// The slot of the pool that has the page.
     #[inline]
     pub(crate) fn as_slot(self) -> Option<u32> {
-        self.0.checked_sub(2)
+        match self.0 {
+            slot @ 2..Place::HELD => Some(slot - 2),
+            _ => None,
+        }
     }
 }
 
@@ -77,3 +95,5 @@ impl PageTable {
         &chunk[id.0 as usize % CHUNK]
     }
 }
+
+const _: () = assert!(HeldRuns::PLACES_MAX < Place::HELD);

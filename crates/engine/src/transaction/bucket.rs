@@ -15,7 +15,7 @@ use crate::store::{Keep, Snapshot};
 use crate::transaction::Pair;
 use crate::transaction::bounds::Bounds;
 use crate::transaction::cursor::Cursor;
-use crate::transaction::iter::{Iter, KeyRange};
+use crate::transaction::iter::{Iter, KeyRange, Keys};
 use crate::transaction::names;
 use crate::transaction::reads::Reads;
 use crate::tree;
@@ -197,6 +197,23 @@ impl<'t> Bucket<'t> {
     /// ```
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Iter<'t> {
         Iter::new(self, Bounds::of(&range))
+    }
+
+    /// The keys that lie in `range`. Large values are not read.
+    ///
+    /// ```
+    /// # use weald_engine::{Database, Readable, Writable};
+    /// # let db = Database::in_memory()?;
+    /// # let mut tx = db.write()?;
+    /// # for key in ["a", "b", "c"] { tx.put(key.as_bytes(), b"")?; }
+    /// # tx.commit()?;
+    /// let tx = db.read()?;
+    /// let keys: Result<Vec<_>, _> = tx.keys("b"..).collect();
+    /// assert_eq!(keys?, [b"b", b"c"]);
+    /// # Ok::<(), weald_engine::Error>(())
+    /// ```
+    pub fn keys<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Keys<'t> {
+        Keys::new(self, Bounds::of(&range))
     }
 
     /// The pairs whose keys begin with `prefix`.

@@ -52,6 +52,18 @@ impl<'t, 'db> BucketMut<'t, 'db> {
         self.draft.put_reader(self.tree, key, &mut source, len, None)
     }
 
+    /// The same, but after `ttl` it is as if it had been deleted.
+    pub fn put_reader_with_ttl(
+        &mut self,
+        key: &[u8],
+        mut source: impl Read,
+        len: u64,
+        ttl: Duration,
+    ) -> Result<()> {
+        let expires = self.draft.expires(Some(ttl));
+        self.draft.put_reader(self.tree, key, &mut source, len, expires)
+    }
+
     /// Sets many keys. Where a key comes twice, the later value stays.
     pub fn batch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,

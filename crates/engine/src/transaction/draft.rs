@@ -31,7 +31,12 @@ pub(crate) struct Draft<'db> {
     spilled: Spilled,
     may_spill: bool,
     savepoints: Vec<u64>,
+    /// Bytes of large values that were put for the log to have, also if nothing refers to them any longer.
+    held_bytes: u64,
 }
+
+/// A longer value goes straight to its pages: written twice, it would take longer than the second flush does.
+const LOGGED_MAX: u64 = 256 << 10;
 
 /// What a large transaction has put into pages already.
 #[derive(Default)]
@@ -64,6 +69,7 @@ impl<'db> Draft<'db> {
             now_ms: OnceLock::new(),
             spilled: Spilled::default(),
             savepoints: Vec::new(),
+            held_bytes: 0,
         }
     }
 
@@ -122,7 +128,7 @@ impl<'db> Draft<'db> {
         if value.len() <= max {
             self.stage.put(tree, key, value, expires);
         } else {
-            let large = self.write_large(value.len() as u64, &mut &value[..])?;
+            let large = self.store_large(value)?;
             self.stage.put_large(tree, key, large, expires);
         }
         self.spill_if_large()
@@ -139,7 +145,7 @@ impl<'db> Draft<'db> {
     ) -> Result<()> {
         self.check_key(key)?;
         self.check_room(key.len())?;
-        if len <= self.inline_max(key) as u64 {
+        if len <= self.inline_max(key) as u64 || self.is_logged(len) {
             let mut value = vec![0; len as usize];
             let failed = |e| Error::io("read the value for", &self.core.path, None, e);
             source.read_exact(&mut value).map_err(failed)?;
@@ -250,7 +256,7 @@ impl<'db> Draft<'db> {
                     self.stage.put(tree, &key, &value, expires);
                 }
                 Some((value, expires)) => {
-                    let large = self.write_large(value.len() as u64, &mut &value[..])?;
+                    let large = self.store_large(&value)?;
                     self.stage.put_large(tree, &key, large, expires);
                 }
                 None => self.stage.delete(tree, &key),
@@ -294,9 +300,26 @@ impl<'db> Draft<'db> {
             .map_or(max, |threshold| threshold.min(max))
     }
 
-    fn expires(&self, ttl: Option<Duration>) -> Option<u64> {
+    pub(crate) fn expires(&self, ttl: Option<Duration>) -> Option<u64> {
         let ms = u64::try_from(ttl?.as_millis()).unwrap_or(u64::MAX);
         Some(self.now_ms.get_or_init(now_ms).saturating_add(ms))
+    }
+
+    /// Whether a large value of so many bytes goes to the log.
+    fn is_logged(&self, len: u64) -> bool {
+        self.core.wal.is_some() && len <= LOGGED_MAX && self.held_bytes + len <= self.core.options.bulk_bytes
+    }
+
+    fn store_large(&mut self, value: &[u8]) -> Result<LargeRef> {
+        let len = value.len() as u64;
+        if !self.is_logged(len) {
+            return self.write_large(len, &mut &value[..]);
+        }
+        self.core.check_writable()?;
+        let birth = TxId(self.base_txid().0 + 1);
+        let large = self.core.store.hold_large(birth, value)?;
+        self.held_bytes += len;
+        Ok(large)
     }
 
     fn write_large(&self, len: u64, source: &mut dyn Read) -> Result<LargeRef> {

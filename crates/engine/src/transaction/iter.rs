@@ -11,6 +11,8 @@ use crate::transaction::merged::Merged;
 use crate::transaction::reads::Observed;
 use crate::transaction::walk::Walk;
 
+type Item<'t> = (&'t [u8], Entry<'t>);
+
 /// A range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyRange {
@@ -113,6 +115,11 @@ impl<'t> Iter<'t> {
     /// What a pair takes that is not given in passing.
     #[inline(never)]
     fn forward(&mut self) -> Option<Result<Pair<'t>>> {
+        let found = self.find_forward();
+        self.pair(found)
+    }
+
+    fn find_forward(&mut self) -> Result<Option<Item<'t>>> {
         let found = match &mut self.source {
             Source::Tree(walk) => walk.forward(&self.view, &self.bounds),
             Source::Merged(merged) => merged.forward(&self.bounds),
@@ -120,11 +127,16 @@ impl<'t> Iter<'t> {
         if let Some(observed) = &mut self.observed {
             observed.forward(found.as_ref().ok().copied().flatten().map(|(key, _)| key));
         }
-        self.pair(found)
+        found
     }
 
     #[inline(never)]
     fn backward(&mut self) -> Option<Result<Pair<'t>>> {
+        let found = self.find_backward();
+        self.pair(found)
+    }
+
+    fn find_backward(&mut self) -> Result<Option<Item<'t>>> {
         let found = match &mut self.source {
             Source::Tree(walk) => walk.backward(&self.view, &self.bounds),
             Source::Merged(merged) => merged.backward(&self.bounds),
@@ -132,10 +144,10 @@ impl<'t> Iter<'t> {
         if let Some(observed) = &mut self.observed {
             observed.backward(found.as_ref().ok().copied().flatten().map(|(key, _)| key));
         }
-        self.pair(found)
+        found
     }
 
-    fn pair(&mut self, found: Result<Option<(&'t [u8], Entry<'t>)>>) -> Option<Result<Pair<'t>>> {
+    fn pair(&mut self, found: Result<Option<Item<'t>>>) -> Option<Result<Pair<'t>>> {
         let pair = found.and_then(|found| match found {
             Some((key, entry)) => self.view.value(&entry).map(|value| Some((key, value))),
             None => Ok(None),
@@ -180,5 +192,43 @@ impl DoubleEndedIterator for Iter<'_> {
             return Some(Ok(pair));
         }
         self.backward()
+    }
+}
+
+/// The keys of a bucket in a range, in order, from either end. After an error it ends.
+///
+/// Unlike [`Iter`] it never reads a value that has pages of its own.
+pub struct Keys<'t>(Iter<'t>);
+
+impl<'t> Keys<'t> {
+    pub(super) fn new(bucket: &Bucket<'t>, bounds: Bounds) -> Keys<'t> {
+        Keys(Iter::new(bucket, bounds))
+    }
+
+    fn key(&mut self, found: Result<Option<Item<'t>>>) -> Option<Result<&'t [u8]>> {
+        self.0.done = !matches!(found, Ok(Some(_)));
+        found.map(|found| found.map(|(key, _)| key)).transpose()
+    }
+}
+
+impl<'t> Iterator for Keys<'t> {
+    type Item = Result<&'t [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.done {
+            return None;
+        }
+        let found = self.0.find_forward();
+        self.key(found)
+    }
+}
+
+impl DoubleEndedIterator for Keys<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.0.done {
+            return None;
+        }
+        let found = self.0.find_backward();
+        self.key(found)
     }
 }

@@ -30,7 +30,7 @@ pub use bucket_mut::BucketMut;
 pub use cursor::Cursor;
 pub(crate) use draft::Draft;
 pub use draft::Savepoint;
-pub use iter::Iter;
+pub use iter::{Iter, Keys};
 pub use optimistic::{Isolation, OptimisticTx};
 pub use read::ReadTx;
 pub use traits::{Readable, Writable};

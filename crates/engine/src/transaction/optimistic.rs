@@ -42,6 +42,7 @@ pub struct OptimisticTx<'db> {
 impl<'db> OptimisticTx<'db> {
     pub(crate) fn begin(core: &'db Core, isolation: Isolation) -> Result<OptimisticTx<'db>> {
         core.check_writable()?;
+        core.catch_up()?;
         let (pin, roots) = core.pin();
         Ok(OptimisticTx {
             draft: Draft::new(core, pin, roots, Some(Reads::default())),
@@ -53,6 +54,7 @@ impl<'db> OptimisticTx<'db> {
     /// Begins one that nothing can conflict with, since nobody else commits meanwhile.
     pub(crate) fn begin_alone(core: &'db Core) -> Result<OptimisticTx<'db>> {
         core.check_writable()?;
+        core.catch_up()?;
         let gate = core.gate.enter();
         let (pin, roots) = core.pin_head();
         let draft = Draft::new(core, pin, roots, Some(Reads::default()));

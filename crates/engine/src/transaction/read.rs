@@ -1,9 +1,10 @@
 //! Transactions that only read.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::core::Core;
 use crate::ids::TxId;
+use crate::replayed::Replayed;
 use crate::roots::Roots;
 use crate::store::{Keep, Pin};
 use crate::transaction::bucket::{Bucket, View};
@@ -17,17 +18,21 @@ pub struct ReadTx<'db> {
     core: &'db Core,
     pin: Pin<'db>,
     roots: Roots,
+    /// What the log had over this state, where that was not merged yet when the transaction began.
+    replayed: Option<Arc<Replayed>>,
     keep: Keep,
     now_ms: OnceLock<u64>,
 }
 
 impl<'db> ReadTx<'db> {
     pub(crate) fn begin(core: &'db Core) -> ReadTx<'db> {
+        let replayed = core.backlog.load();
         let (pin, roots) = core.pin();
         ReadTx {
             core,
             pin,
             roots,
+            replayed: replayed.filter(|replayed| replayed.base == roots.txid),
             keep: Keep::default(),
             now_ms: OnceLock::new(),
         }
@@ -35,7 +40,10 @@ impl<'db> ReadTx<'db> {
 
     /// The commit whose state this is.
     pub fn txid(&self) -> TxId {
-        self.roots.txid
+        match &self.replayed {
+            Some(replayed) => replayed.txid,
+            None => self.roots.txid,
+        }
     }
 
     pub(crate) fn view(&self) -> View<'_> {
@@ -43,7 +51,7 @@ impl<'db> ReadTx<'db> {
             core: self.core,
             pages: self.core.store.snapshot(&self.pin),
             roots: &self.roots,
-            stage: None,
+            stage: self.replayed.as_deref().map(Replayed::stage),
             reads: None,
             keep: &self.keep,
             now_ms: &self.now_ms,

@@ -11,7 +11,7 @@ use crate::transaction::bucket::Bucket;
 use crate::transaction::bucket_mut::BucketMut;
 use crate::transaction::cursor::Cursor;
 use crate::transaction::draft::Savepoint;
-use crate::transaction::iter::Iter;
+use crate::transaction::iter::{Iter, Keys};
 use crate::values::ValueReader;
 
 /// Reading: what every transaction offers on the root bucket. Each method is that of [`Bucket`].
@@ -70,6 +70,14 @@ pub trait Readable {
         Self: Sized,
     {
         self.root().range(range)
+    }
+
+    /// See [`Bucket::keys`].
+    fn keys<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Keys<'_>
+    where
+        Self: Sized,
+    {
+        self.root().keys(range)
     }
 
     /// See [`Bucket::prefix`].
@@ -175,6 +183,14 @@ pub trait Writable<'db> {
         Self: Sized,
     {
         self.root_mut().put_reader(key, source, len)
+    }
+
+    /// See [`BucketMut::put_reader_with_ttl`].
+    fn put_reader_with_ttl(&mut self, key: &[u8], source: impl Read, len: u64, ttl: Duration) -> Result<()>
+    where
+        Self: Sized,
+    {
+        self.root_mut().put_reader_with_ttl(key, source, len, ttl)
     }
 
     /// See [`BucketMut::batch_put`].

@@ -35,6 +35,7 @@ pub struct WriteTx<'db> {
 impl<'db> WriteTx<'db> {
     pub(crate) fn begin(core: &'db Core) -> Result<WriteTx<'db>> {
         core.check_writable()?;
+        core.catch_up()?;
         let gate = core.gate.enter();
         let (pin, roots) = core.pin_head();
         Ok(WriteTx {

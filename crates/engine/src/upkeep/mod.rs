@@ -74,7 +74,10 @@ impl Database {
 
     /// [`check`](Self::check), telling how far it is.
     pub fn check_with(&self, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<CheckReport> {
-        check::check(self.core(), &mut Meter::new(Unit::Pages, None, &mut progress))
+        check::check(
+            self.caught_up()?,
+            &mut Meter::new(Unit::Pages, None, &mut progress),
+        )
     }
 
     /// Checks the database in a file that nobody has open for writing, without changing anything. What keeps it from being opened is a problem in
@@ -128,7 +131,10 @@ impl Database {
 
     /// [`compact`](Self::compact), telling how far it is.
     pub fn compact_with(&self, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<CompactInfo> {
-        compact::compact(self.core(), &mut Meter::new(Unit::Pages, None, &mut progress))
+        compact::compact(
+            self.caught_up()?,
+            &mut Meter::new(Unit::Pages, None, &mut progress),
+        )
     }
 
     /// Copies the newest visible state into a new database at `path`, with full pages and no free ones. The way to another page
@@ -161,7 +167,7 @@ impl Database {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<u64> {
         let mut meter = Meter::new(Unit::Keys, None, &mut progress);
-        copy::compact_to(self.core(), path.as_ref(), options, &mut meter)
+        copy::compact_to(self.caught_up()?, path.as_ref(), options, &mut meter)
     }
 
     /// Writes a full backup of the newest state to `sink`, beside readers and writers. It begins with a checkpoint.
@@ -197,7 +203,7 @@ impl Database {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<BackupInfo> {
         backup::backup(
-            self.core(),
+            self.caught_up()?,
             sink,
             base,
             &mut Meter::new(Unit::Pages, None, &mut progress),
@@ -296,7 +302,7 @@ impl Database {
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<DumpInfo> {
         dump::dump(
-            self.core(),
+            self.caught_up()?,
             sink,
             &mut Meter::new(Unit::Keys, None, &mut progress),
         )

@@ -27,7 +27,7 @@ impl Nascent {
     pub(crate) fn new(path: &Path, vfs: Arc<dyn Vfs>, replace: bool) -> Result<Nascent> {
         let lock_name = with_suffix(path, "-lock");
         let lock = vfs.lock(&lock_name, true).map_err(|e| match e.kind() {
-            std::io::ErrorKind::WouldBlock => Error::Locked { pid: None },
+            std::io::ErrorKind::WouldBlock => recovery::held(&e),
             _ => Error::io("lock", &lock_name, None, e),
         })?;
         for taken in [path.to_owned(), log_dir(path)] {

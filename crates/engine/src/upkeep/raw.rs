@@ -8,7 +8,7 @@ use weald_vfs::{File, OpenMode, Vfs};
 use crate::error::{Error, Result};
 use crate::meta::{self, Meta};
 use crate::options::PageSize;
-use crate::recovery::with_suffix;
+use crate::recovery::{held, with_suffix};
 use crate::store::PageFile;
 
 /// An open file, locked against writers.
@@ -24,7 +24,7 @@ impl RawFile {
     pub(crate) fn open(path: &Path, vfs: &Arc<dyn Vfs>) -> Result<RawFile> {
         let lock = match vfs.lock(&with_suffix(path, "-lock"), false) {
             Ok(lock) => Some(lock),
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Err(Error::Locked { pid: None }),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Err(held(&e)),
             // A file that can't be locked, on a read-only file system say, has no writer either.
             Err(_) => None,
         };

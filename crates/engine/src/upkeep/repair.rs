@@ -508,6 +508,8 @@ impl Salvage<'_, '_, '_, '_> {
                 self.writer.tx()?.draft_mut().delete_range(tree, start, end)?;
             }
             Op::DropTree { tree } => self.writer.tx()?.draft_mut().stage.drop_tree(tree),
+            // Where it is not whole, what refers to it is lost, and reported then.
+            Op::Run { large, bytes } => drop(self.pages.store().hold_logged(large, bytes.to_vec())),
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ const DELETE: u8 = 3;
 const DELETE_RANGE: u8 = 4;
 const DELETE_FROM: u8 = 5;
 const DROP_TREE: u8 = 6;
+const RUN: u8 = 7;
 /// Set beside `PUT` and `PUT_LARGE` where a time of expiry follows the tree.
 const EXPIRES: u8 = 0x80;
 
@@ -70,6 +71,11 @@ impl BatchEncoder {
                 self.bytes(start);
             }
             Op::DropTree { tree } => self.head(DROP_TREE, tree),
+            Op::Run { large, bytes } => {
+                self.frame.push(RUN);
+                self.frame.extend_from_slice(&large.encode());
+                self.bytes(bytes);
+            }
         }
     }
 
@@ -205,6 +211,12 @@ type Decoded<T> = std::result::Result<T, &'static str>;
 impl<'a> Ops<'a> {
     fn decode(&mut self) -> Decoded<Op<'a>> {
         let tag = self.take(1)?[0];
+        if tag == RUN {
+            return Ok(Op::Run {
+                large: self.large()?,
+                bytes: self.bytes()?,
+            });
+        }
         let tree = TreeId(self.number()?);
         Ok(match tag {
             DELETE => Op::Delete {
@@ -239,16 +251,20 @@ impl<'a> Ops<'a> {
         let value = if kind == PUT {
             Value::Inline(self.bytes()?)
         } else {
-            let bytes = self.take(LargeRef::LEN)?;
-            Value::Large(LargeRef::decode(
-                bytes.try_into().expect("as many bytes as were taken"),
-            ))
+            Value::Large(self.large()?)
         };
         Ok(Op::Put {
             tree,
             key,
             entry: Entry { value, expires },
         })
+    }
+
+    fn large(&mut self) -> Decoded<LargeRef> {
+        let bytes = self.take(LargeRef::LEN)?;
+        Ok(LargeRef::decode(
+            bytes.try_into().expect("as many bytes as were taken"),
+        ))
     }
 
     fn bytes(&mut self) -> Decoded<&'a [u8]> {

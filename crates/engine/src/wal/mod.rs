@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  committers        batch ──► EncodedBatch          encode and hash, outside of every lock
-//!  one appender      Wal::append ──► segment         place, salt, checksum; a copy into a mapped file
+//!  one appender      Wal::append ──► segment         place, salt, checksum; a copy into a mapped file, or a write
 //!  all committers    Wal::flush ──► flush ──► group  one flush for all whose records are in, two under way at once
 //!  checkpoint        Wal::recycle_before ──► files   segments that nobody needs are used again
-//!  open              Wal::open ──► replay            visits what the checkpoint doesn't have, cuts the torn tail
+//!  open              Wal::read ──► replay            visits what the checkpoint doesn't have
+//!                    Unsettled::settle               cuts the torn tail, makes durable what was visited
 //! ```
 //!
 //! Positions ([`Lsn`]) count the bytes of frames since the database was created; where in which file they lie is said by the segments.
@@ -37,6 +38,7 @@ use files::Files;
 use flush::Flusher;
 use frame::{CHECKPOINT, COMMIT, FRAME_HEADER, FrameHeader};
 use replay::{Directory, Tail};
+pub(crate) use segment::Way;
 use segment::{SEGMENT_HEADER, Segment, SegmentHeader};
 
 use crate::error::{Error, Result};
@@ -73,7 +75,7 @@ impl WalConfig {
     }
 }
 
-/// A record as [`Wal::open`] visits it.
+/// A record as [`Wal::read`] visits it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Record<'a> {
     Commit {
@@ -159,6 +161,36 @@ impl Live {
     }
 }
 
+/// A log whose records were visited, and about whose end nothing was done yet.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    config: WalConfig,
+    database: u128,
+    read_only: bool,
+    directory: Directory,
+    tail: Tail,
+}
+
+impl Unsettled {
+    /// Whether there is any file that [`settle`](Self::settle) looks at.
+    pub(crate) fn has_files(&self) -> bool {
+        self.directory.exists
+    }
+
+    /// Looks whether the log may end where it does, cuts what is torn, and makes durable what was visited. With `read_only` it only looks.
+    pub(crate) fn settle(self) -> Result<Wal> {
+        let (directory, tail) = (&self.directory, &self.tail);
+        replay::check_promises(directory, tail)?;
+        if !self.read_only {
+            replay::erase(directory, tail)?;
+            replay::rewrite(&directory.chain[..tail.dead_from], tail.durable, tail.end)?;
+        }
+        Ok(Wal::recovered(self))
+    }
+}
+
 impl Wal {
     /// Opens the log in `dir`, visits its records from `from` on in order, and cuts a torn tail.
     ///
@@ -177,11 +209,24 @@ impl Wal {
         read_only: bool,
         visit: &mut dyn FnMut(Record<'_>) -> Result<()>,
     ) -> Result<Wal> {
+        Wal::read(vfs, dir, config, database, from, read_only, visit)?.settle()
+    }
+
+    /// The first half of opening, which only reads: visits the records. What follows from where they end is left to
+    /// [`Unsettled::settle`], which mostly waits for the disk, so that the caller can order what it was shown meanwhile.
+    pub(crate) fn read(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        config: WalConfig,
+        database: u128,
+        from: Lsn,
+        read_only: bool,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<Unsettled> {
         if from > Lsn::MAX || !from.0.is_multiple_of(frame::ALIGN as u64) {
             let what = format!("a log has no position {}", from.0);
             return Err(Error::corrupt(dir, None, what));
         }
-        let config = config.clamped();
         let mode = if read_only {
             OpenMode::Read
         } else {
@@ -189,24 +234,27 @@ impl Wal {
         };
         let directory = Directory::read(&*vfs, dir, database, from, mode)?;
         let tail = replay::replay(&directory, from, visit)?;
-        if !read_only {
-            replay::erase(&directory, &tail)?;
-            replay::rewrite(&directory.chain[..tail.dead_from], tail.durable, tail.end)?;
-        }
-        Ok(Wal::recovered(
-            vfs, dir, config, database, read_only, directory, tail,
-        ))
+        Ok(Unsettled {
+            vfs,
+            dir: dir.to_owned(),
+            config: config.clamped(),
+            database,
+            read_only,
+            directory,
+            tail,
+        })
     }
 
-    fn recovered(
-        vfs: Arc<dyn Vfs>,
-        dir: &Path,
-        config: WalConfig,
-        database: u128,
-        read_only: bool,
-        directory: Directory,
-        tail: Tail,
-    ) -> Wal {
+    fn recovered(unsettled: Unsettled) -> Wal {
+        let Unsettled {
+            vfs,
+            dir,
+            config,
+            database,
+            read_only,
+            directory,
+            tail,
+        } = unsettled;
         let (generation, exists, next_number) =
             (directory.generation, directory.exists, directory.next_number);
         let mut spares = directory.others;
@@ -239,7 +287,7 @@ impl Wal {
                 generation,
                 previous,
             }),
-            files: Mutex::new(Files::new(vfs, dir, config, spares, next_number, exists)),
+            files: Mutex::new(Files::new(vfs, &dir, config, spares, next_number, exists)),
             flusher: Flusher::new(tail.end),
             counters: Counters::default(),
         };
@@ -251,8 +299,8 @@ impl Wal {
     ///
     /// Callers are expected one at a time. `Err(Poisoned)` leaves the log without the commit until it is opened again, when the
     /// commit may be there or not; after any other error nothing was appended.
-    pub(crate) fn append(&self, txid: TxId, batch: &mut EncodedBatch) -> Result<Lsn> {
-        let end = self.append_frame(COMMIT, txid, &mut batch.frame, batch.len, batch.hash)?;
+    pub(crate) fn append(&self, txid: TxId, batch: &mut EncodedBatch, way: Way) -> Result<Lsn> {
+        let end = self.append_frame(COMMIT, txid, &mut batch.frame, batch.len, batch.hash, way)?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(end)
     }
@@ -262,7 +310,7 @@ impl Wal {
         let mut frame = [0; FRAME_HEADER + 8];
         frame[FRAME_HEADER..].copy_from_slice(&upto.0.to_le_bytes());
         let hash = xxh3_64(&frame[FRAME_HEADER..]);
-        self.append_frame(CHECKPOINT, txid, &mut frame, 8, hash)
+        self.append_frame(CHECKPOINT, txid, &mut frame, 8, hash, Way::Mapped)
     }
 
     /// Returns when everything before `upto` is durable; `upto` beyond the end means the end.
@@ -400,6 +448,7 @@ impl Wal {
         frame: &mut [u8],
         len: usize,
         payload_hash: u64,
+        way: Way,
     ) -> Result<Lsn> {
         self.check_writable()?;
         let mut writer = self.writer();
@@ -419,7 +468,7 @@ impl Wal {
         };
         frame[..FRAME_HEADER].copy_from_slice(&header.encode(segment.header.salt));
         segment
-            .write(frame, segment.header.offset(writer.end))
+            .write(frame, segment.header.offset(writer.end), way)
             .map_err(|e| self.flusher.poison(e))?;
         writer.end = writer.end.plus(size);
         self.flusher.wrote(writer.end);

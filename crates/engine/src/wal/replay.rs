@@ -26,7 +26,7 @@ use super::segment::{SEGMENT_HEADER, SegmentHeader};
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
 
-/// Bytes read at a time.
+/// Bytes read at a time: what a cache near the processor holds.
 const CHUNK: usize = 256 * 1024;
 
 /// A log file as it was found.
@@ -150,7 +150,7 @@ pub(super) struct Tail {
     pub(super) needed_from: usize,
 }
 
-/// Visits the records from `from` on.
+/// Visits the records from `from` on, and finds where they end. Whether they may end there, [`check_promises`] says.
 pub(super) fn replay(
     directory: &Directory,
     from: Lsn,
@@ -185,12 +185,11 @@ pub(super) fn replay(
             break;
         }
     }
-    check_promises(directory, &tail)?;
     Ok(tail)
 }
 
 /// Fails if anything beyond the end says that the log was durable further than that.
-fn check_promises(directory: &Directory, tail: &Tail) -> Result<()> {
+pub(super) fn check_promises(directory: &Directory, tail: &Tail) -> Result<()> {
     let p = tail.end;
     let mut furthest = p;
     if let Some(link) = tail.dead_from.checked_sub(1).and_then(|i| directory.chain.get(i)) {
@@ -359,9 +358,20 @@ impl Window {
         };
         let buffered = self.start..=self.start + self.bytes.len() as u64;
         if !buffered.contains(&offset) || !buffered.contains(&(offset + n as u64)) {
+            // What is in memory already of it moves to the front, so that no byte is read twice.
+            let kept = match offset.checked_sub(self.start) {
+                Some(from) if from < self.bytes.len() as u64 => {
+                    self.bytes.drain(..from as usize);
+                    self.bytes.len()
+                }
+                _ => {
+                    self.bytes.clear();
+                    0
+                }
+            };
+            self.start = offset;
             let read = left.min(n.max(CHUNK) as u64) as usize;
-            self.bytes.clear();
-            self.bytes.try_reserve(read).map_err(|_| {
+            self.bytes.try_reserve(read - kept).map_err(|_| {
                 Error::io(
                     "read",
                     &found.path,
@@ -370,11 +380,11 @@ impl Window {
                 )
             })?;
             self.bytes.resize(read, 0);
-            if let Err(e) = found.file.read_exact_at(&mut self.bytes, offset) {
+            let from = offset + kept as u64;
+            if let Err(e) = found.file.read_exact_at(&mut self.bytes[kept..], from) {
                 self.bytes.clear();
-                return Err(Error::io("read", &found.path, Some(offset), e));
+                return Err(Error::io("read", &found.path, Some(from), e));
             }
-            self.start = offset;
         }
         let from = (offset - self.start) as usize;
         Ok(Some(&self.bytes[from..from + n]))

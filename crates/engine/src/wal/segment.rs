@@ -159,13 +159,26 @@ impl SegmentHeader {
     }
 }
 
+/// How a frame gets into the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By a copy into the mapping, without a system call, where the frame is short: for one that is not flushed soon.
+    Mapped,
+    /// By a system call. A flush then has no mapping to take the right to write from, which the next copy would have to ask for again: together
+    /// they take more time than the call does.
+    Call,
+}
+
+/// A copy of more bytes than this into the mapping takes longer than a system call, as the system is asked for each page.
+const COPY_MAX: usize = 4096;
+
 /// A segment of the live log.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) header: SegmentHeader,
     /// One for each lane: two flushes through the same handle could see one failure of the disk once between them, and the other would pass
-    /// for a success. Appends go through the first.
+    /// for a success. Mapped writes go through the first, others through the second.
     lanes: [Arc<dyn File>; LANES],
     /// Bytes of the file that are written and so may be overwritten without a change of metadata.
     prepared: AtomicU64,
@@ -213,8 +226,10 @@ impl Segment {
             .map_err(|e| Error::io("map", &self.path, None, e))
     }
 
-    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.lanes[0]
+    pub(super) fn write(&self, bytes: &[u8], offset: u64, way: Way) -> Result<()> {
+        // Only the first has a mapping.
+        let lane = usize::from(way == Way::Call || bytes.len() > COPY_MAX);
+        self.lanes[lane]
             .write_all_at(bytes, offset)
             .map_err(|e| Error::io("write", &self.path, Some(offset), e))
     }

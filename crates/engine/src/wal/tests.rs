@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use weald_vfs::{Memory, OpenMode, Vfs};
 
-use super::{BatchEncoder, Record, Wal, WalConfig};
+use super::{BatchEncoder, Record, Wal, WalConfig, Way};
 use crate::error::{Error, Result};
 use crate::ids::{Lsn, TreeId, TxId};
 use crate::op::{Entry, Op, Value};
@@ -83,6 +83,15 @@ fn value(txid: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|i| (txid * 31 + i * 7) as u8).collect()
 }
 
+/// Both ways take turns.
+fn way(txid: u64) -> Way {
+    if txid.is_multiple_of(2) {
+        Way::Call
+    } else {
+        Way::Mapped
+    }
+}
+
 fn try_commit(wal: &Wal, txid: u64, len: usize) -> Result<Commit> {
     let value = value(txid, len);
     let mut encoder = BatchEncoder::new();
@@ -94,7 +103,7 @@ fn try_commit(wal: &Wal, txid: u64, len: usize) -> Result<Commit> {
             expires: None,
         },
     });
-    let end = wal.append(TxId(txid), &mut encoder.finish()?)?;
+    let end = wal.append(TxId(txid), &mut encoder.finish()?, way(txid))?;
     Ok(Commit { txid, end, value })
 }
 

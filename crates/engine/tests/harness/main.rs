@@ -19,6 +19,7 @@ mod faults;
 mod generate;
 mod history;
 mod isolation;
+mod large;
 mod limits;
 mod model;
 mod model_test;

@@ -28,6 +28,8 @@ impl Drop for Lock {
             // hint.
             let _ = self.file.set_len(0);
         }
+        // Closing the file is not enough: a child that was forked meanwhile has it open too, until it runs another program.
+        unlock(&self.file);
     }
 }
 
@@ -108,6 +110,14 @@ fn try_lock(file: &File, exclusive: bool) -> io::Result<bool> {
     }
 }
 
+/// Gives the lock back for all that share the open file. It can fail only for what is no file.
+#[cfg(target_os = "linux")]
+fn unlock(file: &File) {
+    let lock = whole_file(libc::F_UNLCK);
+    // SAFETY: the command takes a pointer to a `flock`, which lives across the call.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
+}
+
 /// Whether the lock in the way is an exclusive one: only such a holder wrote its number.
 #[cfg(target_os = "linux")]
 fn held_exclusively(file: &File) -> bool {
@@ -140,10 +150,34 @@ fn held_exclusively(file: &File) -> bool {
     match try_lock(file, false) {
         // It was free for sharing, so those in the way share it; give it back at once.
         Ok(true) => {
-            // SAFETY: the call touches no memory of ours.
-            unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
+            unlock(file);
             false
         }
         _ => true,
+    }
+}
+
+/// Gives the lock back for all that share the open file. It can fail only for what is no file.
+#[cfg(not(target_os = "linux"))]
+fn unlock(file: &File) {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_open_file_does_not_keep_the_lock() {
+        let path = std::env::temp_dir().join(format!("weald-lock-{}", std::process::id()));
+        let held = lock(&path, true).expect("nobody has it");
+        // What a child has that was forked and did not yet run another program.
+        let copy = held.file.try_clone().expect("a copy");
+        assert!(lock(&path, true).is_err());
+        drop(held);
+        drop(lock(&path, true).expect("it was given back"));
+        drop(copy);
+        std::fs::remove_file(&path).expect("it is there");
     }
 }

@@ -36,7 +36,7 @@ fn op((kind, tree, a, b, n): &Parts) -> Op<'_> {
         key: a,
         entry: Entry { value, expires: *n },
     };
-    match kind % 5 {
+    match kind % 6 {
         0 => put(Value::Inline(b)),
         1 => put(Value::Large(large)),
         2 => Op::Delete { tree, key: a },
@@ -45,6 +45,7 @@ fn op((kind, tree, a, b, n): &Parts) -> Op<'_> {
             start: a,
             end: n.map(|_| &b[..]),
         },
+        4 => Op::Run { large, bytes: b },
         _ => Op::DropTree { tree },
     }
 }

@@ -55,7 +55,10 @@ impl Told {
             end,
             value,
         });
-        assert_eq!(wal.append(TxId(self.next_txid), &mut batch)?, end);
+        assert_eq!(
+            wal.append(TxId(self.next_txid), &mut batch, way(self.next_txid))?,
+            end
+        );
         Ok(())
     }
 

@@ -45,7 +45,7 @@ fn cost_of_an_append() {
             });
             let mut encoded = batch.finish().unwrap();
             let between = Instant::now();
-            wal.append(TxId(txid), &mut encoded).unwrap();
+            wal.append(TxId(txid), &mut encoded, Way::Call).unwrap();
             appending += between.elapsed();
             encoding += between - begin;
             assert_eq!(encoded.frame_len(), 216);
