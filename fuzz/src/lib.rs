@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chunks;
 mod hot;
 mod input;
 mod messages;
@@ -18,7 +19,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -31,6 +32,7 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("dump", streams::dump),
     ("backup", streams::backup),
     ("proof", proofs::run),
+    ("chunk", chunks::run),
     ("hot_operations", hot::operations),
     ("hot_scribbles", hot::scribbles),
     ("requests", requests::run),

@@ -6,9 +6,10 @@ use crate::engine::{Error, Result};
 use crate::engines;
 use crate::hot;
 use crate::rows;
+use crate::trees;
 
 pub(crate) const HELP: &str = "\
-Benchmarks of Weald's engine beside other engines.
+Benchmarks of Weald, of its engine and hot layer beside others.
 
 weald-bench engine [options]   one size, compared row by row
 weald-bench growth [options]   how figures grow: 100 thousand, 1 and 10 million keys, 1, 2 and 4 threads, one run
@@ -22,6 +23,11 @@ weald-bench growth [options]   how figures grow: 100 thousand, 1 and 10 million 
   --json PATH     write every figure there too
   --markdown PATH write the table there too
 
+weald-bench tree [options]
+  --items N       items of a tree (100000); several, with commas, show how figures grow
+  --stores A,B    stores to run: all that were built in, by default
+  --rows A,B      rows to run: all by default
+  --runs, --dir, --json, --markdown as above
 weald-bench hot [options]
   --keys N        keys of the large map (4000000)
   --rows A,B      rows whose names have one of these in them: all by default
@@ -34,6 +40,7 @@ weald-bench hot [options]
 pub(crate) enum Command {
     Help,
     Engine(Asked),
+    Tree(trees::Asked),
     Hot(hot::Asked),
     Child(Task),
 }
@@ -65,6 +72,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
     match args.next().as_deref() {
         Some("engine") => Ok(Command::Engine(asked(args, engine_defaults())?)),
         Some("growth") => Ok(Command::Engine(asked(args, growth_defaults())?)),
+        Some("tree") => Ok(Command::Tree(trees::parse(args)?)),
         Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
@@ -138,7 +146,7 @@ fn engine(name: &str) -> Result<String> {
     }
 }
 
-fn number(text: &str) -> Result<u64> {
+pub(crate) fn number(text: &str) -> Result<u64> {
     match text.replace('_', "").parse() {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(Error::from(format!("{text:?} is no number greater than zero"))),

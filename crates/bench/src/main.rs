@@ -1,4 +1,4 @@
-//! Benchmarks of Weald's engine beside other engines, and of its hot layer beside in-process maps and allocators.
+//! Benchmarks of Weald's engine beside other engines, of its hot layer beside in-process maps and allocators, and of its trees.
 //!
 //! ```text
 //!  args        what was asked for
@@ -10,10 +10,12 @@
 //!  rows        what is measured, and what Weald is to reach
 //!  report      medians, ratios and the verdict, as markdown and as JSON
 //!  hot         the hot layer
+//!  trees       verifiable trees
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
 //! `cargo run --release -p weald-bench --features hot-peers -- hot`
+//! `cargo run --release -p weald-bench -- tree --items 100000`
 
 #![deny(unsafe_code)]
 
@@ -26,6 +28,7 @@ mod report;
 mod rows;
 mod scenarios;
 mod session;
+mod trees;
 mod workload;
 
 use std::process::ExitCode;
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(args::Command::Engine(asked)) => session::run(&asked),
+        Ok(args::Command::Tree(asked)) => trees::run(&asked),
         Ok(args::Command::Hot(asked)) => hot::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),

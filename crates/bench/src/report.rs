@@ -84,7 +84,7 @@ impl Figures {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.is_empty() {
@@ -231,7 +231,7 @@ fn target(row: &Row) -> String {
 }
 
 /// A number in three digits or so.
-fn amount(value: f64) -> String {
+pub(crate) fn amount(value: f64) -> String {
     match value {
         v if v >= 999_500.0 => format!("{:.2}M", v / 1e6),
         v if v >= 9_995.0 => format!("{:.0}k", v / 1e3),
@@ -252,7 +252,7 @@ fn time(us: f64) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

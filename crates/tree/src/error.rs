@@ -17,6 +17,11 @@ pub enum Error {
     #[error(transparent)]
     Engine(weald_engine::Error),
 
+    /// RocksDB failed.
+    #[cfg(feature = "rocksdb")]
+    #[error(transparent)]
+    Rocks(#[from] rocksdb::Error),
+
     /// The transaction was committed or rolled back before, and this context of it has nothing to work on.
     #[error("the transaction is over")]
     Finished,
@@ -79,9 +84,62 @@ pub enum Error {
     #[error("the count or the sum of a tree would be too large")]
     Overflow,
 
+    /// The trees are of a format that this version of the library does not know. Nothing was changed.
+    #[error("the trees are of format {found}, and this is a library for format {known}")]
+    UnknownFormat {
+        /// The format found.
+        found: u32,
+        /// The format that is known.
+        known: u32,
+    },
+
     /// The query has no answer.
     #[error("the query can't be answered: {0:?}")]
     Query(QueryError),
+
+    /// A chunk, or what should name one, was refused. Nothing was changed: ask another source.
+    #[error(transparent)]
+    Chunk(#[from] crate::tree::ChunkError),
+
+    /// A chunk was asked for that begins after the last entry of its tree.
+    #[error("there is no such chunk: the tree ends before it")]
+    NoSuchChunk,
+
+    /// An entry is too large for a chunk, and for any proof.
+    #[error("an entry makes a chunk of {len} bytes, and one has at most {max}")]
+    EntryTooLarge {
+        /// Bytes of the chunk.
+        len: usize,
+        /// The most that there may be.
+        max: usize,
+    },
+
+    /// Trees can only be fetched into a store that has none.
+    #[error("the store has trees of its own, so others can't be fetched into it")]
+    NotEmpty,
+
+    /// The store is being filled with the trees of another root hash.
+    #[error("the store is being filled with the trees of another root hash, {root}")]
+    SyncOfAnother {
+        /// That root hash.
+        root: weald_proof::Hash,
+    },
+
+    /// Nothing is being fetched into the store, or not any more.
+    #[error("nothing is being fetched into the store")]
+    NoSync,
+
+    /// Not all that is wanted has come.
+    #[error("not all of the trees has come")]
+    Incomplete,
+
+    /// All that was wanted has come, and the root hash is another than was asked for: somebody else wrote to the store, or whoever made the
+    /// root hash did not keep the rules.
+    #[error("all of the trees has come, but their root hash is {root}")]
+    OtherRoot {
+        /// The root hash that they have.
+        root: weald_proof::Hash,
+    },
 
     /// What is stored can't be right. Nothing was committed.
     #[error(transparent)]

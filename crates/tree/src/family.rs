@@ -33,7 +33,7 @@ impl Family {
         Family::GlobalMeta,
     ];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Family::Main => "main",
             Family::Aux => "aux",
@@ -74,14 +74,19 @@ impl Layout {
         Layout { names, layer }
     }
 
-    /// Creates the buckets that are not there.
-    pub(crate) fn create(&self, db: &Database) -> Result<()> {
+    /// Whether all buckets are there.
+    pub(crate) fn is_complete(&self, db: &Database) -> Result<bool> {
         let tx = db.read()?;
         let mut complete = true;
         for name in self.names {
             complete &= tx.bucket_exists(&self.bucket_name(name))?;
         }
-        if !complete {
+        Ok(complete)
+    }
+
+    /// Creates the buckets that are not there.
+    pub(crate) fn create(&self, db: &Database) -> Result<()> {
+        if !self.is_complete(db)? {
             let mut tx = db.write()?;
             for name in self.names {
                 tx.create_bucket_if_absent(&self.bucket_name(name))?;
@@ -133,6 +138,18 @@ mod tests {
             (
                 &[&b"a"[..]],
                 "b163c6a75fd2e84c2176bc9780db69654b755140a3d27fed4f297e92a270a98b",
+            ),
+            (
+                &[&b"a"[..], b"b"],
+                "17f55c4c686d0c65b1a99a49b82114488ce5e7cad50b9fda42b3a61b876b0a11",
+            ),
+            (
+                &[&b"ab"[..]],
+                "2cae82b611c6141248b155de22eddb5c04c1fc0c9d140f525cc6cfdff850b908",
+            ),
+            (
+                &[&b""[..]],
+                "04844a442c3e807b93a1dff7a87c075f1138da1a479194dea8f597ca5bd1b5bf",
             ),
         ] {
             assert_eq!(hex(path_prefix(path)), expected);

@@ -3,9 +3,11 @@
 //! There are two layers, each usable without the other and each in buckets of its own, so that neither can spoil the other's data.
 //!
 //! - [`Storage`]: five families of keys and values, divided among subtrees by a prefix of 32 bytes. It is used through
-//!   [contexts](StorageContext), on their own or in a [`Transaction`], with or without a [`StorageBatch`] between.
+//!   [contexts](StorageContext), on their own or in a [`Transaction`], with or without a [`StorageBatch`] between; on
+//!   Weald's engine or, with the feature `rocksdb`, on RocksDB, with the same answers and costs.
 //! - [`TreeStore`]: trees of [`Element`]s within trees, with a root hash over everything. Answers are proven from a
-//!   [`TreeSnapshot`] and checked with nothing but `weald-proof`.
+//!   [`TreeSnapshot`] and checked with nothing but `weald-proof`. A replica fills itself with [`TreeSync`] from sources
+//!   that it does not trust.
 //!
 //! Transactions are serializable: a commit fails with a retryable [`Error::Conflict`] if another changed what the transaction
 //! had read. Merkle pages are in no read or write set; a commit brings them up to date on the newest state, in the same atomic
@@ -37,27 +39,37 @@
 
 #![forbid(unsafe_code)]
 
+mod backend;
 mod batch;
 mod context;
 mod cost;
 mod error;
 mod family;
 mod raw_iterator;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod source;
 mod storage;
 mod transaction;
 mod tree;
 
+pub use backend::{Backend, Transactional};
 pub use batch::StorageBatch;
 pub use context::{Context, StorageContext};
 pub use cost::{CostContext, CostResult, OperationCost};
 pub use error::{Damage, Error, Result};
 pub use family::{Family, PREFIX_LEN, path_prefix};
 pub use raw_iterator::RawIterator;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{Rocks, RocksImmediate, RocksSavepoint, RocksTransacted};
 pub use source::{Immediate, OwnedPair, Source, Transacted, Write};
 pub use storage::Storage;
 pub use transaction::{Savepoint, Transaction};
-pub use tree::{Difference, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeTx};
+pub use tree::{
+    Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, Difference, MeteredSnapshot, MeteredStore, MeteredTx,
+    ProvenChunk, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeSync, TreeTx,
+    verify_chunk,
+};
 pub use weald_proof::{
     Answer, Ask, Direction, Element, Entry, Hash, Query, Range, Reference, Select, Totals, prefix, verify,
 };

@@ -3,9 +3,12 @@
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use weald_engine::{Bucket, BucketMut, Database, OptimisticTx, Readable, Writable, WriteTx};
+use weald_engine::{
+    Bucket, BucketMut, Committed, Database, OptimisticTx, Readable, Savepoint, SyncPolicy, Writable, WriteTx,
+};
 use weald_proof::Direction;
 
+use crate::backend::{Backend, Transactional};
 use crate::cost::OperationCost;
 use crate::error::{Error, Result};
 use crate::family::{Family, bucket, bucket_mut};
@@ -39,7 +42,7 @@ pub trait Source: Send + Sync {
 /// The newest committed state. Each write is a commit.
 #[derive(Clone, Copy)]
 pub struct Immediate<'s> {
-    pub(crate) db: &'s Database,
+    db: &'s Database,
 }
 
 /// A transaction, which may end while contexts of it are about.
@@ -86,7 +89,7 @@ impl Source for Immediate<'_> {
 }
 
 impl<'s> Transacted<'s> {
-    pub(crate) fn new(tx: OptimisticTx<'s>) -> Transacted<'s> {
+    fn new(tx: OptimisticTx<'s>) -> Transacted<'s> {
         let state = State {
             tx: Some(tx),
             writes: 0,
@@ -96,20 +99,63 @@ impl<'s> Transacted<'s> {
         }
     }
 
-    /// Ends it for all contexts: what there was to commit or to roll back, and how many writes are in it.
-    pub(crate) fn take(&self) -> Option<(OptimisticTx<'s>, u64)> {
-        let mut state = self.lock();
-        let writes = state.writes;
-        state.tx.take().map(|tx| (tx, writes))
+    /// Commits with a durability of its own.
+    pub(crate) fn commit_with(&self, policy: SyncPolicy) -> Result<Committed> {
+        Ok(self.take()?.commit_with(policy)?)
+    }
+
+    /// Ends it for all contexts.
+    fn take(&self) -> Result<OptimisticTx<'s>> {
+        self.lock().tx.take().ok_or(Error::Finished)
     }
 
     /// Runs `body` on the transaction, if it is not over.
-    pub(crate) fn with<T>(&self, body: impl FnOnce(&mut OptimisticTx<'s>) -> Result<T>) -> Result<T> {
+    fn with<T>(&self, body: impl FnOnce(&mut OptimisticTx<'s>) -> Result<T>) -> Result<T> {
         body(self.lock().tx.as_mut().ok_or(Error::Finished)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'s>> {
         self.state.lock().expect("no panic while a transaction is locked")
+    }
+}
+
+impl Backend for Arc<Database> {
+    type Immediate<'s> = Immediate<'s>;
+    type Transacted<'s> = Transacted<'s>;
+
+    fn immediate(&self) -> Immediate<'_> {
+        Immediate { db: self }
+    }
+
+    fn begin(&self) -> Result<Transacted<'_>> {
+        Ok(Transacted::new(self.optimistic()?))
+    }
+
+    fn key_len_max(&self) -> usize {
+        Database::key_len_max(self)
+    }
+}
+
+impl Transactional for Transacted<'_> {
+    type Savepoint = Savepoint;
+    type Committed = Committed;
+
+    fn savepoint(&self) -> Result<Savepoint> {
+        self.with(|tx| Ok(tx.savepoint()))
+    }
+
+    fn rollback_to(&self, savepoint: &Savepoint) -> Result<()> {
+        self.with(|tx| Ok(tx.rollback_to(savepoint)?))
+    }
+
+    fn commit(&self) -> Result<Committed> {
+        Ok(self.take()?.commit()?)
+    }
+
+    fn end(&self) -> Option<u64> {
+        let mut state = self.lock();
+        let writes = state.writes;
+        state.tx.take().map(|_| writes)
     }
 }
 

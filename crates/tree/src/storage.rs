@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use weald_engine::Database;
 
+use crate::backend::Backend;
 use crate::batch::StorageBatch;
 use crate::context::Context;
 use crate::cost::{CostResult, Metering, OperationCost};
 use crate::error::{Error, Result};
 use crate::family::{PREFIX_LEN, STORAGE, path_prefix};
-use crate::source::Immediate;
 use crate::transaction::Transaction;
 
-/// Families of keys divided among subtrees, in a [`Database`] that may hold other things as well.
+/// Families of keys divided among subtrees, in a [`Database`] that may hold other things as well, or in another [`Backend`].
 ///
 /// ```
 /// use weald_engine::Database;
@@ -30,8 +30,8 @@ use crate::transaction::Transaction;
 /// # Ok::<(), weald_tree::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Storage {
-    db: Arc<Database>,
+pub struct Storage<B = Arc<Database>> {
+    backend: B,
 }
 
 impl Storage {
@@ -39,29 +39,46 @@ impl Storage {
     pub fn open(db: impl Into<Arc<Database>>) -> Result<Storage> {
         let db = db.into();
         STORAGE.create(&db)?;
-        Ok(Storage { db })
+        Ok(Storage { backend: db })
+    }
+
+    /// The database that it is in.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.backend
+    }
+}
+
+impl<B: Backend> Storage<B> {
+    /// The storage in a backend that is open.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn on(backend: B) -> Storage<B> {
+        Storage { backend }
     }
 
     /// A context of the subtree at `path` that reads the newest state, and commits each write by itself.
     #[must_use]
-    pub fn context(&self, path: &[&[u8]]) -> Context<Immediate<'_>> {
+    pub fn context(&self, path: &[&[u8]]) -> Context<B::Immediate<'_>> {
         self.context_by_prefix(path_prefix(path))
     }
 
     /// The same of the subtree whose keys have that prefix.
     #[must_use]
-    pub fn context_by_prefix(&self, prefix: [u8; PREFIX_LEN]) -> Context<Immediate<'_>> {
-        Context::new(Immediate { db: &self.db }, prefix)
+    pub fn context_by_prefix(&self, prefix: [u8; PREFIX_LEN]) -> Context<B::Immediate<'_>> {
+        Context::new(self.backend.immediate(), prefix)
     }
 
     /// Begins a transaction.
-    pub fn begin(&self) -> Result<Transaction<'_>> {
-        Ok(Transaction::new(self.db.optimistic()?))
+    pub fn begin(&self) -> Result<Transaction<B::Transacted<'_>>> {
+        Ok(Transaction::new(self.backend.begin()?))
     }
 
     /// Runs `body` in a transaction and commits it; again, after a short wait, as often as it conflicts (up to a thousand
     /// times). `body` must have no effects of its own.
-    pub fn transact<T>(&self, mut body: impl FnMut(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    pub fn transact<T>(
+        &self,
+        mut body: impl FnMut(&Transaction<B::Transacted<'_>>) -> Result<T>,
+    ) -> Result<T> {
         retry(|| {
             let tx = self.begin()?;
             let value = body(&tx)?;
@@ -72,18 +89,18 @@ impl Storage {
 
     /// Commits the writes of a batch, and says what they cost.
     pub fn apply(&self, batch: &StorageBatch) -> CostResult<()> {
-        Metering::On.run(|cost| batch.apply(&Immediate { db: &self.db }, Some(cost)))
+        Metering::On.run(|cost| batch.apply(&self.backend.immediate(), Some(cost)))
     }
 
     /// What [`apply`](Self::apply) would cost now.
     pub fn estimate(&self, batch: &StorageBatch) -> Result<OperationCost> {
-        batch.estimate(&Immediate { db: &self.db })
+        batch.estimate(&self.backend.immediate())
     }
 
-    /// The database that it is in.
+    /// The longest key that it takes, with the prefix of its subtree.
     #[must_use]
-    pub fn database(&self) -> &Database {
-        &self.db
+    pub fn key_len_max(&self) -> usize {
+        self.backend.key_len_max()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Transactions over the contexts of any number of subtrees.
 
-use weald_engine::{Committed, OptimisticTx, SyncPolicy, Writable};
+use weald_engine::{Committed, SyncPolicy};
 
+use crate::backend::Transactional;
 use crate::batch::StorageBatch;
 use crate::context::Context;
 use crate::cost::{CostResult, Metering, OperationCost};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::family::{PREFIX_LEN, path_prefix};
 use crate::source::Transacted;
 
@@ -15,28 +16,26 @@ use crate::source::Transacted;
 /// Its contexts share it; they need not be dropped before the commit, and what they wrote is in it whether they were dropped or
 /// not. Dropping the transaction rolls it back, and says so in the log (at the level `debug`) if it had writes.
 #[must_use = "a transaction that is dropped is rolled back"]
-pub struct Transaction<'s> {
-    source: Transacted<'s>,
+pub struct Transaction<T: Transactional> {
+    source: T,
 }
 
 /// A state of a [`Transaction`] to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Savepoint(weald_engine::Savepoint);
+pub struct Savepoint<S>(S);
 
-impl<'s> Transaction<'s> {
-    pub(crate) fn new(tx: OptimisticTx<'s>) -> Transaction<'s> {
-        Transaction {
-            source: Transacted::new(tx),
-        }
+impl<T: Transactional> Transaction<T> {
+    pub(crate) fn new(source: T) -> Transaction<T> {
+        Transaction { source }
     }
 
     /// A context of the subtree at `path`.
-    pub fn context(&self, path: &[&[u8]]) -> Context<Transacted<'s>> {
+    pub fn context(&self, path: &[&[u8]]) -> Context<T> {
         self.context_by_prefix(path_prefix(path))
     }
 
     /// A context of the subtree whose keys have that prefix.
-    pub fn context_by_prefix(&self, prefix: [u8; PREFIX_LEN]) -> Context<Transacted<'s>> {
+    pub fn context_by_prefix(&self, prefix: [u8; PREFIX_LEN]) -> Context<T> {
         Context::new(self.source.clone(), prefix)
     }
 
@@ -51,36 +50,36 @@ impl<'s> Transaction<'s> {
     }
 
     /// A state to go back to.
-    pub fn savepoint(&self) -> Result<Savepoint> {
-        self.source.with(|tx| Ok(Savepoint(tx.savepoint())))
+    pub fn savepoint(&self) -> Result<Savepoint<T::Savepoint>> {
+        self.source.savepoint().map(Savepoint)
     }
 
     /// Forgets what was written since `savepoint`, which stays good. What was read since still counts as read.
-    pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<()> {
-        self.source.with(|tx| Ok(tx.rollback_to(&savepoint.0)?))
+    pub fn rollback_to(&self, savepoint: &Savepoint<T::Savepoint>) -> Result<()> {
+        self.source.rollback_to(&savepoint.0)
     }
 
     /// Commits with the durability that the database was opened with.
-    pub fn commit(self) -> Result<Committed> {
-        let (tx, _) = self.source.take().ok_or(Error::Finished)?;
-        Ok(tx.commit()?)
-    }
-
-    /// Commits with a durability of its own.
-    pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
-        let (tx, _) = self.source.take().ok_or(Error::Finished)?;
-        Ok(tx.commit_with(policy)?)
+    pub fn commit(self) -> Result<T::Committed> {
+        self.source.commit()
     }
 
     /// Forgets all that was written.
     pub fn rollback(self) {
-        drop(self.source.take());
+        self.source.end();
     }
 }
 
-impl Drop for Transaction<'_> {
+impl Transaction<Transacted<'_>> {
+    /// Commits with a durability of its own.
+    pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
+        self.source.commit_with(policy)
+    }
+}
+
+impl<T: Transactional> Drop for Transaction<T> {
     fn drop(&mut self) {
-        if let Some((_, writes)) = self.source.take()
+        if let Some(writes) = self.source.end()
             && writes > 0
         {
             log::debug!(

@@ -19,7 +19,12 @@ fn open(vfs: &Arc<Memory>) -> TreeStore {
         .vfs(vfs.clone())
         .sync(SyncPolicy::None)
         .background(false);
-    TreeStore::open(Database::open_with_options("trees.weald", options).unwrap()).unwrap()
+    // Small enough for pages to be thrown out, and put together again.
+    TreeStore::with_cache(
+        Database::open_with_options("trees.weald", options).unwrap(),
+        200_000,
+    )
+    .unwrap()
 }
 
 type Path = Vec<Vec<u8>>;
@@ -57,13 +62,22 @@ impl Model {
 
 /// One random operation on both.
 fn step(chance: &mut Chance, tx: &mut TreeTx<'_>, model: &mut Model) -> Result<()> {
-    let path = model.trees[chance.below(model.trees.len())].clone();
+    // Often the deepest, so that some trees come to lie eight deep.
+    let path = match chance.below(3) {
+        0 => model
+            .trees
+            .iter()
+            .max_by_key(|path| path.len())
+            .cloned()
+            .unwrap_or_default(),
+        _ => model.trees[chance.below(model.trees.len())].clone(),
+    };
     let at = segments(&path);
     let key = chance.key();
     let held = model.has(&path, &key);
     let is_tree = held.is_some_and(|held| held.subtree().is_some());
     match chance.below(20) {
-        0 if path.len() < 4 && held.is_none() => {
+        0 if path.len() < 8 && held.is_none() => {
             let kind = [TreeKind::Plain, TreeKind::Sum, TreeKind::Count][chance.below(3)];
             assert!(tx.create_tree(&at, &key, kind)?);
             let empty = weald_proof::Node::root(None);
@@ -92,9 +106,14 @@ fn step(chance: &mut Chance, tx: &mut TreeTx<'_>, model: &mut Model) -> Result<(
             model.set(&path, &key, None);
         }
         6 => {
-            let target = Reference::Relative {
-                up: 0,
-                down: vec![chance.key()],
+            let mut down = model.trees[chance.below(model.trees.len())].clone();
+            down.push(chance.key());
+            let target = match chance.below(3) {
+                0 => Reference::Absolute(down),
+                up => Reference::Relative {
+                    up: up as u64 - 1,
+                    down: down.split_off(down.len() - 1),
+                },
             };
             tx.put(&at, &key, Element::Reference(target.clone()))?;
             model.set(&path, &key, Some(Element::Reference(target)));
@@ -111,6 +130,21 @@ fn step(chance: &mut Chance, tx: &mut TreeTx<'_>, model: &mut Model) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What references from a key lead to; the error is whether there are too many.
+fn followed(model: &Model, path: &Path, key: &[u8]) -> std::result::Result<Option<Element>, bool> {
+    let (mut path, mut key) = (path.clone(), key.to_vec());
+    for hop in 0..=16 {
+        let Some(element) = model.has(&path, &key) else {
+            return if hop == 0 { Ok(None) } else { Err(false) };
+        };
+        let Element::Reference(reference) = element else {
+            return Ok(Some(element.clone()));
+        };
+        (path, key) = reference.target(&path).ok_or(false)?;
+    }
+    Err(true)
 }
 
 fn query(chance: &mut Chance, model: &Model) -> Query {
@@ -154,6 +188,17 @@ fn compare(chance: &mut Chance, store: &TreeStore, model: &Model) {
         let stored = all.entries().iter().map(|entry| (&entry.key, &entry.element));
         assert!(stored.eq(model.forest.elements(&segments(path)).unwrap()));
     }
+    for path in &model.trees {
+        for key in model.forest.elements(&segments(path)).unwrap().keys() {
+            let found = snapshot.follow(&segments(path), key);
+            match (followed(model, path, key), found) {
+                (Ok(expected), Ok(found)) => assert_eq!(expected, found),
+                (Err(false), Err(Error::DanglingReference))
+                | (Err(true), Err(Error::ReferenceLoop { .. })) => {}
+                (expected, found) => panic!("{expected:?}, but {found:?}"),
+            }
+        }
+    }
     for _ in 0..10 {
         let query = query(chance, model);
         let answer = snapshot.query(&query).unwrap();
@@ -163,12 +208,14 @@ fn compare(chance: &mut Chance, store: &TreeStore, model: &Model) {
     }
 }
 
-fn history(seed: u64, commits: usize) {
+/// How deep its trees came to lie.
+fn history(seed: u64, commits: usize) -> usize {
     println!("seed {seed}");
     let mut chance = Chance::new(seed);
     let vfs = Arc::new(Memory::new());
     let mut store = open(&vfs);
     let mut model = Model::new();
+    let mut deepest = 0;
     for round in 0..commits {
         let mut tx = store.begin().unwrap();
         let mut next = model.clone();
@@ -195,6 +242,7 @@ fn history(seed: u64, commits: usize) {
         } else {
             tx.commit().unwrap();
             model = next;
+            deepest = deepest.max(model.trees.iter().map(Vec::len).max().unwrap_or(0));
         }
         if chance.below(10) == 0 {
             store.reclaim(chance.below(30) as u64).unwrap();
@@ -210,13 +258,13 @@ fn history(seed: u64, commits: usize) {
     compare(&mut chance, &store, &model);
     assert!(store.reclaim(u64::MAX).unwrap().complete);
     compare(&mut chance, &store, &model);
+    deepest
 }
 
 #[test]
 fn random_histories_agree_with_a_forest_in_memory() {
-    for seed in 0..6 {
-        history(seed, 120);
-    }
+    let deepest = (0..8).map(|seed| history(seed, 120)).max();
+    assert_eq!(deepest, Some(8));
 }
 
 #[test]

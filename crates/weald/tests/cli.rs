@@ -17,5 +17,7 @@ mod pairs;
 mod serve;
 #[path = "cli/telling.rs"]
 mod telling;
+#[path = "cli/trees.rs"]
+mod trees;
 #[path = "cli/upkeep.rs"]
 mod upkeep;

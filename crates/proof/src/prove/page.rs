@@ -49,7 +49,7 @@ pub struct Page {
     /// All keys, one after the other: an allocation for each would cost more than its hash.
     keys: Vec<u8>,
     slots: Vec<Slot>,
-    inner: Vec<Hash>,
+    inner: Vec<Node>,
 }
 
 /// An entry but for its key.
@@ -61,6 +61,46 @@ struct Slot {
     node: Node,
 }
 
+/// A page of which another one has some entries at the beginning and at the end.
+struct Kept<'p> {
+    page: &'p Page,
+    first: usize,
+    last: usize,
+}
+
+impl Kept<'_> {
+    /// The node over those entries of the other page, which has `len`, if the kept page has one over the same.
+    fn node(&self, (from, to): (usize, usize), len: usize) -> Option<Node> {
+        let (from, to) = if to <= self.first {
+            (from, to)
+        } else if from + self.last >= len {
+            let kept = self.page.len();
+            (from + kept - len, to + kept - len)
+        } else {
+            return None;
+        };
+        let (mut start, mut end) = (0, self.page.len());
+        while (start, end) != (from, to) {
+            let middle = middle(start, end);
+            if to <= middle {
+                end = middle;
+            } else if from >= middle {
+                start = middle;
+            } else {
+                return None;
+            }
+        }
+        Some(self.page.node(from, to))
+    }
+}
+
+/// What an inner node is before it is told.
+const UNKNOWN: Node = Node {
+    hash: Hash([0; 32]),
+    count: 0,
+    sum: 0,
+};
+
 /// The counts or sums of a page are too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
@@ -68,24 +108,41 @@ pub struct Overflow;
 impl Page {
     /// A page of those entries, hashed; returns how many hashes that took.
     pub(crate) fn new(level: u8, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
-        let len = entries.len();
-        let mut page = Page::with_capacity(level, len);
+        let mut page = Page::with_capacity(level, entries.len());
         entries.iter().for_each(|entry| page.push(*entry));
-        page.inner.resize(len - 1, Hash([0; 32]));
-        let mut hashes = 0;
-        page.rehash(0, len, &mut |_| true, &mut hashes)?;
+        let hashes = page.inner_len() as u64;
+        page.rehash()?;
         Ok((page, hashes))
     }
 
-    /// The same page with other nodes under the same keys; hashes only above what changed.
-    pub(crate) fn with_nodes(&self, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
-        let mut page = self.clone();
-        for (slot, entry) in page.slots.iter_mut().zip(entries) {
-            slot.node = entry.node;
-        }
+    /// A page with other entries: hashes only what is not over the same entries here too.
+    pub(crate) fn with_entries(&self, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
+        let mut page = Page::with_capacity(self.level, entries.len());
+        entries.iter().for_each(|entry| page.push(*entry));
+        page.inner.resize(page.inner_len(), UNKNOWN);
+        let len = self.len().min(entries.len());
+        let same = |pair: &(PageEntry<'_>, &PageEntry<'_>)| pair.0 == *pair.1;
+        let kept = Kept {
+            page: self,
+            first: self.entries().zip(entries).take_while(same).count(),
+            last: self
+                .entries()
+                .rev()
+                .zip(entries.iter().rev())
+                .take(len)
+                .take_while(same)
+                .count(),
+        };
         let mut hashes = 0;
-        let changed = |index: usize| self.slots[index].node != entries[index].node;
-        page.rehash(0, entries.len(), &mut { changed }, &mut hashes)?;
+        page.join_changed((0, entries.len()), &kept, &mut hashes)?;
+        Ok((page, hashes))
+    }
+
+    /// The same page with other nodes at those indices, which ascend; hashes only what is above them.
+    pub(crate) fn with_nodes(&self, nodes: &[(usize, Node)]) -> Result<(Page, u64), Overflow> {
+        let mut page = self.clone();
+        let mut hashes = 0;
+        page.replace((0, self.len()), nodes, &mut hashes)?;
         Ok((page, hashes))
     }
 
@@ -108,27 +165,93 @@ impl Page {
         });
     }
 
-    /// Hashes what is above changed entries from `from` to `to`; says whether there were any.
-    fn rehash(
-        &mut self,
-        from: usize,
-        to: usize,
-        changed: &mut impl FnMut(usize) -> bool,
-        hashes: &mut u64,
-    ) -> Result<bool, Overflow> {
+    fn inner_len(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    /// Hashes all inner nodes.
+    fn rehash(&mut self) -> Result<(), Overflow> {
+        self.inner.resize(self.inner_len(), UNKNOWN);
+        self.join_all((0, self.len())).map(drop)
+    }
+
+    fn join_all(&mut self, (from, to): (usize, usize)) -> Result<Node, Overflow> {
         if to - from == 1 {
-            return Ok(changed(from));
+            return Ok(self.slots[from].node);
         }
         let middle = middle(from, to);
-        let left = self.rehash(from, middle, changed, hashes)?;
-        let right = self.rehash(middle, to, changed, hashes)?;
-        if left || right {
-            let node =
-                Node::join(self.level, &self.node(from, middle), &self.node(middle, to)).ok_or(Overflow)?;
-            self.inner[middle - 1] = node.hash;
-            *hashes += 1;
+        let left = self.join_all((from, middle))?;
+        let right = self.join_all((middle, to))?;
+        let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
+        self.inner[middle - 1] = node;
+        Ok(node)
+    }
+
+    /// As [`join_all`](Page::join_all), but takes nodes of the kept page where it can.
+    fn join_changed(
+        &mut self,
+        (from, to): (usize, usize),
+        kept: &Kept<'_>,
+        hashes: &mut u64,
+    ) -> Result<Node, Overflow> {
+        if to - from == 1 {
+            return Ok(self.slots[from].node);
         }
-        Ok(left || right)
+        let middle = middle(from, to);
+        let node = match kept.node((from, to), self.len()) {
+            Some(node) => {
+                // What is below has to be filled in, and is kept as well.
+                self.join_changed((from, middle), kept, hashes)?;
+                self.join_changed((middle, to), kept, hashes)?;
+                node
+            }
+            None => {
+                let left = self.join_changed((from, middle), kept, hashes)?;
+                let right = self.join_changed((middle, to), kept, hashes)?;
+                *hashes += 1;
+                Node::join(self.level, &left, &right).ok_or(Overflow)?
+            }
+        };
+        self.inner[middle - 1] = node;
+        Ok(node)
+    }
+
+    /// Sets the nodes of entries from `from` to before `to`, and hashes what is above.
+    fn replace(
+        &mut self,
+        (from, to): (usize, usize),
+        nodes: &[(usize, Node)],
+        hashes: &mut u64,
+    ) -> Result<Node, Overflow> {
+        let [(_, first), ..] = nodes else {
+            return Ok(self.node(from, to));
+        };
+        if to - from == 1 {
+            self.slots[from].node = *first;
+            return Ok(*first);
+        }
+        let middle = middle(from, to);
+        let (left, right) = nodes.split_at(nodes.partition_point(|(index, _)| *index < middle));
+        let left = self.replace((from, middle), left, hashes)?;
+        let right = self.replace((middle, to), right, hashes)?;
+        let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
+        self.inner[middle - 1] = node;
+        *hashes += 1;
+        Ok(node)
+    }
+
+    /// Counts and sums of inner nodes, whose hashes are there.
+    fn add_up(&mut self, (from, to): (usize, usize)) -> Option<Node> {
+        if to - from == 1 {
+            return Some(self.slots[from].node);
+        }
+        let middle = middle(from, to);
+        let left = self.add_up((from, middle))?;
+        let right = self.add_up((middle, to))?;
+        let inner = &mut self.inner[middle - 1];
+        inner.count = left.count.checked_add(right.count)?;
+        inner.sum = left.sum.checked_add(right.sum)?;
+        Some(*inner)
     }
 
     /// The level: 0 where the leaves are.
@@ -165,14 +288,37 @@ impl Page {
     }
 
     /// Its entries, ascending.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = PageEntry<'_>> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PageEntry<'_>> + DoubleEndedIterator {
         (0..self.len()).map(|index| self.entry(index))
+    }
+
+    /// About as many bytes of memory as it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Page>()
+            + self.keys.capacity()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.inner.capacity() * size_of::<Node>()
     }
 
     /// The first key, by which it is found.
     #[must_use]
     pub fn first_key(&self) -> &[u8] {
         self.entry(0).key
+    }
+
+    /// Whether it has the same keys as another.
+    #[must_use]
+    pub fn has_keys_of(&self, other: &Page) -> bool {
+        let ends = |page: &Page| page.slots.last().map(|slot| slot.key_end);
+        self.len() == other.len()
+            && ends(self) == ends(other)
+            && self.keys == other.keys
+            && self
+                .slots
+                .iter()
+                .zip(&other.slots)
+                .all(|(a, b)| a.key_end == b.key_end)
     }
 
     /// How many keys come before `key`, and whether it is there too.
@@ -200,17 +346,7 @@ impl Page {
         if to - from == 1 {
             return self.slots[from].node;
         }
-        let mut node = Node {
-            hash: self.inner[middle(from, to) - 1],
-            count: 0,
-            sum: 0,
-        };
-        for slot in &self.slots[from..to] {
-            // Whole nodes were joined without overflow; on the way there, in another order, there may be one.
-            node.count = node.count.wrapping_add(slot.node.count);
-            node.sum = node.sum.wrapping_add(slot.node.sum);
-        }
-        node
+        self.inner[middle(from, to) - 1]
     }
 
     /// The bytes to store.
@@ -222,15 +358,11 @@ impl Page {
         for entry in self.entries() {
             codec::put_bytes(&mut out, entry.key);
             out.push(entry.height);
-            out.extend_from_slice(entry.node.hash.as_bytes());
-            if self.level > 0 {
-                codec::put_u128(&mut out, u128::from(entry.node.count));
-            }
-            codec::put_i128(&mut out, entry.node.sum);
+            entry.put_node(self.level, &mut out);
         }
         self.inner
             .iter()
-            .for_each(|hash| out.extend_from_slice(hash.as_bytes()));
+            .for_each(|node| out.extend_from_slice(node.hash.as_bytes()));
         out
     }
 
@@ -258,9 +390,11 @@ impl Page {
             page.push(entry);
         }
         for _ in 1..len {
-            page.inner.push(Hash(reader.array()?));
+            let hash = Hash(reader.array()?);
+            page.inner.push(Node { hash, ..UNKNOWN });
         }
         reader.end()?;
+        page.add_up((0, len)).ok_or(reader.fault(0, Fault::Bounds))?;
         Ok(page)
     }
 
@@ -287,14 +421,34 @@ impl Page {
         if page.slots.is_empty() {
             return None;
         }
-        page.rehashed()
+        page.rehash().ok()?;
+        Some(page)
+    }
+
+    /// The page that has those entries; `None` if they can't be a page. Its [`top`](Page::top) tells whether it is the one
+    /// that was wanted: that binds every entry.
+    #[must_use]
+    pub fn from_entries<'a>(level: u8, entries: impl IntoIterator<Item = PageEntry<'a>>) -> Option<Page> {
+        let mut page = Page::with_capacity(level, 16);
+        for entry in entries {
+            let follows = page.slots.is_empty() || page.entry(page.len() - 1).key < entry.key;
+            if !follows || page.len() == PAGE_LEN_MAX {
+                return None;
+            }
+            page.push(entry);
+        }
+        if page.slots.is_empty() || level >= LEVELS_MAX {
+            return None;
+        }
+        page.rehash().ok()?;
+        Some(page)
     }
 
     /// The page with all its hashes made anew.
     fn rehashed(&self) -> Option<Page> {
-        Page::new(self.level, &self.entries().collect::<Vec<_>>())
-            .ok()
-            .map(|(page, _)| page)
+        let mut page = self.clone();
+        page.rehash().ok()?;
+        Some(page)
     }
 
     /// Reads a page above level 0 that must be the one of that node, from a source that is not trusted: for a
@@ -314,10 +468,51 @@ impl Page {
     }
 }
 
+/// The top bit of a record's height says that a page begins there.
+const BEGINS: u8 = 0x80;
+
+impl<'a> PageEntry<'a> {
+    /// The bytes to store under its key, for storage that keeps entries and not pages; `begins` says whether it is the first of
+    /// its page.
+    #[must_use]
+    pub fn record(&self, level: u8, begins: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(48);
+        out.push(self.height | if begins { BEGINS } else { 0 });
+        self.put_node(level, &mut out);
+        out
+    }
+
+    /// Reads what [`record`](PageEntry::record) wrote: the entry, and whether it is the first of its page.
+    pub fn of_record(level: u8, key: &'a [u8], record: &[u8]) -> Result<(PageEntry<'a>, bool), Malformed> {
+        let mut reader = Reader::new(record);
+        let first = reader.byte()?;
+        let entry = rest_of_entry(&mut reader, level, key, first & !BEGINS)?;
+        reader.end()?;
+        Ok((entry, first & BEGINS != 0))
+    }
+
+    fn put_node(&self, level: u8, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.node.hash.as_bytes());
+        if level > 0 {
+            codec::put_u128(out, u128::from(self.node.count));
+        }
+        codec::put_i128(out, self.node.sum);
+    }
+}
+
 fn page_entry<'a>(reader: &mut Reader<'a>, level: u8) -> Result<PageEntry<'a>, Malformed> {
     let key = reader.bytes()?;
-    let at = reader.at();
     let height = reader.byte()?;
+    rest_of_entry(reader, level, key, height)
+}
+
+fn rest_of_entry<'a>(
+    reader: &mut Reader<'_>,
+    level: u8,
+    key: &'a [u8],
+    height: u8,
+) -> Result<PageEntry<'a>, Malformed> {
+    let at = reader.at();
     let hash = Hash(reader.array()?);
     let count = if level > 0 { reader.u64()? } else { 1 };
     let sum = reader.i128()?;

@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::page::{Page, middle};
+use super::page::{Page, PageEntry, middle};
 use super::source::{Pages, Trees};
 use crate::codec;
 use crate::element::Element;
@@ -92,14 +92,10 @@ fn layer<T: Trees>(
         .tree(path)
         .map_err(ProveError::Storage)?
         .ok_or(ProveError::Damaged)?;
-    let Some(level) = pages.top_level().map_err(ProveError::Storage)? else {
+    let Some(top) = pages.topmost().map_err(ProveError::Storage)? else {
         out.push(layer::EMPTY);
         return Ok(vec![]);
     };
-    let top = pages
-        .after(level, None)
-        .map_err(ProveError::Storage)?
-        .ok_or(ProveError::Damaged)?;
     let count = top.top().count;
     let mut plan = Plan {
         ask,
@@ -178,21 +174,21 @@ impl<P: Pages> Descent<'_, P> {
                 .take(index)
                 .map(|entry| entry.node.count)
                 .sum::<u64>();
-            page = self.child(&page, page.entry(index).key)?;
+            page = self.child(&page, page.entry(index))?;
         }
         self.last = Some((first, page.clone()));
         Ok((first, page))
     }
 
-    fn child(&self, page: &Page, key: &[u8]) -> Proven<Arc<Page>, P::Error> {
+    fn child(&self, page: &Page, entry: PageEntry<'_>) -> Proven<Arc<Page>, P::Error> {
         if let Some((_, last)) = &self.last
             && page.level() == 1
-            && last.first_key() == key
+            && last.first_key() == entry.key
         {
             return Ok(last.clone());
         }
         self.pages
-            .page(page.level() - 1, key)
+            .child(page.level() - 1, entry.key, &entry.node)
             .map_err(ProveError::Storage)?
             .ok_or(ProveError::Damaged)
     }
@@ -323,7 +319,7 @@ impl<P: Pages> Emission<'_, P> {
             }
             let child = self
                 .pages
-                .page(page.level() - 1, entry.key)
+                .child(page.level() - 1, entry.key, &entry.node)
                 .map_err(ProveError::Storage)?;
             return self.page(
                 &*child.ok_or(ProveError::Damaged)?,

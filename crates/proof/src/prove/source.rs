@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::page::Page;
+use crate::node::Node;
 
 /// The pages of one tree, by level and first key.
 ///
@@ -17,6 +18,21 @@ pub trait Pages {
 
     /// The page of that level that begins with `key`.
     fn page(&self, level: u8, key: &[u8]) -> Result<Option<Arc<Page>>, Self::Error>;
+
+    /// The same page, of which the page above says that its topmost node is `node`. Storage may use that to find
+    /// it sooner, or to tell that it is another.
+    fn child(&self, level: u8, key: &[u8], node: &Node) -> Result<Option<Arc<Page>>, Self::Error> {
+        let _ = node;
+        self.page(level, key)
+    }
+
+    /// The topmost page; `None` if the tree is empty.
+    fn topmost(&self) -> Result<Option<Arc<Page>>, Self::Error> {
+        match self.top_level()? {
+            Some(level) => self.after(level, None),
+            None => Ok(None),
+        }
+    }
 
     /// The last page of that level that begins before `key`, or the last of all if `None`.
     fn before(&self, level: u8, key: Option<&[u8]>) -> Result<Option<Arc<Page>>, Self::Error>;
@@ -51,6 +67,14 @@ impl<P: Pages> Pages for &P {
 
     fn page(&self, level: u8, key: &[u8]) -> Result<Option<Arc<Page>>, P::Error> {
         P::page(self, level, key)
+    }
+
+    fn child(&self, level: u8, key: &[u8], node: &Node) -> Result<Option<Arc<Page>>, P::Error> {
+        P::child(self, level, key, node)
+    }
+
+    fn topmost(&self) -> Result<Option<Arc<Page>>, P::Error> {
+        P::topmost(self)
     }
 
     fn before(&self, level: u8, key: Option<&[u8]>) -> Result<Option<Arc<Page>>, P::Error> {

@@ -23,6 +23,8 @@ use crate::node::{LEVELS_MAX, Node, value_hash};
 pub struct Changes {
     /// Pages to store, or to drop where there is `None`, by level and first key.
     pub pages: BTreeMap<(u8, Vec<u8>), Option<Arc<Page>>>,
+    /// Those of them that were there, as they were.
+    pub before: BTreeMap<(u8, Vec<u8>), Arc<Page>>,
     /// The level of the topmost page afterwards; `None` if the tree is empty.
     pub top_level: Option<u8>,
     /// The topmost node afterwards.
@@ -99,6 +101,7 @@ pub fn update<P: Pages>(
     let old_top = pages.top_level().map_err(UpdateError::Storage)?;
     let mut changes = Changes {
         pages: BTreeMap::new(),
+        before: BTreeMap::new(),
         top_level: old_top,
         top: None,
         hashes: 0,
@@ -111,7 +114,6 @@ pub fn update<P: Pages>(
     let mut level = 0;
     loop {
         let mut rewrite = Rewrite {
-            pages,
             finger: &mut finger,
             level,
             edits: &edits,
@@ -158,7 +160,8 @@ fn lower_top<P: Pages>(pages: &P, changes: &mut Changes, mut level: u8) -> Resul
     while level > 0 && top.len() == 1 {
         let first = top.first_key().to_vec();
         let below = (level - 1, first.clone());
-        if pages.page(level, &first).map_err(UpdateError::Storage)?.is_some() {
+        if let Some(stored) = pages.page(level, &first).map_err(UpdateError::Storage)? {
+            changes.before.insert((level, first.clone()), stored);
             changes.pages.insert((level, first), None);
         } else {
             changes.pages.remove(&(level, first));
@@ -195,7 +198,6 @@ struct Parent {
 
 /// One level being rewritten.
 struct Rewrite<'a, 'p, P> {
-    pages: &'p P,
     finger: &'a mut Finger<'p, P>,
     level: u8,
     edits: &'a [Edit],
@@ -206,6 +208,8 @@ struct Rewrite<'a, 'p, P> {
 /// Pages next to each other, with the edits that fall among them.
 struct Window<'a> {
     pages: VecDeque<Arc<Page>>,
+    /// The only page, if the edits set nothing but keys that it has.
+    page_stays: Option<Arc<Page>>,
     edits: &'a [Edit],
     /// Whether the run goes on to the left, and to the right.
     cut_left: bool,
@@ -222,7 +226,10 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         while !rest.is_empty() {
             let window = self.window(rest)?;
             rest = &rest[window.edits.len()..];
-            self.rewrite(&window)?;
+            match &window.page_stays {
+                Some(page) => self.replace(page, window.edits)?,
+                None => self.rewrite(&window)?,
+            }
         }
         Ok(())
     }
@@ -231,6 +238,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
     fn window(&mut self, edits: &'a [Edit]) -> Result<Window<'a>, UpdateError<P::Error>> {
         let mut window = Window {
             pages: VecDeque::new(),
+            page_stays: None,
             edits,
             cut_left: false,
             cut_right: false,
@@ -239,7 +247,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
             return Ok(window);
         };
         let (page, is_first) = (place.page.clone(), place.is_first);
-        let next = place.next.as_ref().map(|(key, height)| (&key[..], *height));
+        let next = place.next();
         let here = edits_before(edits, next);
         // Without a look at its neighbours, if no later window reaches back into the page, and it begins
         // where it did.
@@ -247,25 +255,30 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         let begins = is_first || begins_run(self.level, first(&page), edits);
         let replaces = |edit: &Edit| edit.1.is_some() && page.find(&edit.0).1;
         let stays = (ends || here == edits.len()) && edits[..here].iter().all(replaces);
-        let alone = begins && ends || stays;
+        let alone = begins && ends;
+        if stays {
+            window.edits = &edits[..here];
+            window.page_stays = Some(page);
+            return Ok(window);
+        }
         window.pages.push_back(page);
         if alone {
             window.edits = &edits[..here];
         } else {
-            self.extend_left(&mut window).map_err(UpdateError::Storage)?;
-            self.extend_right(&mut window).map_err(UpdateError::Storage)?;
+            self.extend_left(&mut window)?;
+            self.extend_right(&mut window)?;
         }
         Ok(window)
     }
 
-    fn extend_left(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
+    fn extend_left(&mut self, window: &mut Window<'_>) -> Result<(), UpdateError<P::Error>> {
         let mut context = 0;
         while !begins_run(self.level, first(&window.pages[0]), window.edits) {
             if context >= CONTEXT {
                 window.cut_left = true;
                 break;
             }
-            let Some(page) = self.pages.before(self.level, Some(window.pages[0].first_key()))? else {
+            let Some(page) = self.finger.before(self.level, window.pages[0].first_key())? else {
                 break;
             };
             context += page.len();
@@ -276,12 +289,12 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
 
     /// Goes on until a run begins, or so long after the last edit that the window of a later one won't reach
     /// back.
-    fn extend_right(&self, window: &mut Window<'_>) -> Result<(), P::Error> {
+    fn extend_right(&mut self, window: &mut Window<'_>) -> Result<(), UpdateError<P::Error>> {
         let mut context = 0;
         let mut taken = 0;
         loop {
             let last = &window.pages[window.pages.len() - 1];
-            let next = self.pages.after(self.level, Some(last.first_key()))?;
+            let next = self.finger.after(self.level, last.first_key())?;
             let here = edits_before(&window.edits[taken..], next.as_deref().map(first));
             taken += here;
             context = if here > 0 { 0 } else { context + last.len() };
@@ -321,8 +334,8 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
                 changed,
             });
         }
-        for key in old.into_keys() {
-            self.changes.pages.insert((self.level, key.to_vec()), None);
+        for (key, page) in old {
+            self.change(Some(page), None, key);
             self.parents.push(Parent {
                 key: key.to_vec(),
                 head: None,
@@ -334,18 +347,47 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
     }
 
     fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
-        let keys_stay =
-            |before: &&Arc<Page>| before.entries().map(|e| e.key).eq(entries.iter().map(|e| e.key));
-        let (page, hashes) = match before.filter(keys_stay) {
-            Some(before) => before.with_nodes(entries)?,
+        let (page, hashes) = match before {
+            Some(before) => before.with_entries(entries)?,
             None => Page::new(self.level, entries)?,
         };
         self.changes.hashes += hashes;
         let node = page.top();
-        self.changes
-            .pages
-            .insert((self.level, page.first_key().to_vec()), Some(Arc::new(page)));
+        self.change(before, Some(page), entries[0].key);
         Ok(node)
+    }
+
+    /// Sets keys that the page has, which leaves all cuts where they are.
+    fn replace(&mut self, page: &Arc<Page>, edits: &[Edit]) -> Result<(), Overflow> {
+        let nodes = edits.iter().filter_map(|(key, head)| {
+            let (index, node) = (page.find(key).0, head.as_ref()?.node);
+            (page.entry(index).node != node).then_some((index, node))
+        });
+        let nodes: Vec<(usize, Node)> = nodes.collect();
+        let (key, height) = first(page);
+        let mut node = page.top();
+        let changed = !nodes.is_empty();
+        if changed {
+            let (after, hashes) = page.with_nodes(&nodes)?;
+            self.changes.hashes += hashes;
+            node = after.top();
+            self.change(Some(page), Some(after), key);
+        }
+        self.parents.push(Parent {
+            key: key.to_vec(),
+            head: Some(Head { height, node }),
+            changed,
+        });
+        Ok(())
+    }
+
+    /// Notes that of the page that begins with `key`.
+    fn change(&mut self, before: Option<&Arc<Page>>, after: Option<Page>, key: &[u8]) {
+        let at = (self.level, key.to_vec());
+        if let Some(before) = before {
+            self.changes.before.insert(at.clone(), before.clone());
+        }
+        self.changes.pages.insert(at, after.map(Arc::new));
     }
 }
 

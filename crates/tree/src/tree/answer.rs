@@ -1,12 +1,14 @@
 //! Answering queries from entries, without a proof.
 
 use weald_engine::Iter;
-use weald_proof::{Answer, Ask, Direction, Element, Entry, Query, Range, Reference, Select, Totals};
+use weald_proof::{
+    Answer, Ask, Direction, Element, Entry, Hash, Node, Query, Range, Reference, Select, Totals,
+};
 
 use super::Path;
-use super::reader::{Reader, check_path, complete};
+use super::meter::Meter;
+use super::reader::{Reader, check_path};
 use super::record::{Located, Stored, Top};
-use crate::context::after_prefix;
 use crate::error::{Error, Result};
 
 /// So many references in a row are followed.
@@ -14,20 +16,31 @@ const HOPS_MAX: usize = 16;
 
 /// A state of the store in which questions are answered.
 pub(crate) trait Ground {
-    fn reader(&self) -> Result<Reader<'_>>;
+    fn reader<'a>(&'a self, meter: Meter<'a>) -> Result<Reader<'a>>;
 
     /// The top of the subtree at a path, with what the transaction itself has changed there.
     fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>>;
 
-    fn element(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
-        let reader = self.reader()?;
+    /// The root hash over everything.
+    fn root_hash(&self, meter: Meter<'_>) -> Result<Hash> {
+        let top = self.top(&self.reader(meter)?, &Located::new(Vec::new()))?;
+        meter.hashes(1);
+        Ok(Node::root(top.map(|top| top.node).as_ref()))
+    }
+
+    fn element(&self, meter: Meter<'_>, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
+        let reader = self.reader(meter)?;
         let tree = reader.locate(path)?;
-        reader.element(&tree, key, |subtree| self.top(&reader, subtree))
+        let element = reader.element(&tree, key, |subtree| self.top(&reader, subtree))?;
+        if meter.is_on() {
+            meter.loaded(element.as_ref().map_or(0, |element| element.encode().len()));
+        }
+        Ok(element)
     }
 
     /// What `key` holds, or what the references that begin there lead to.
-    fn followed(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
-        let Some(mut element) = self.element(path, key)? else {
+    fn followed(&self, meter: Meter<'_>, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
+        let Some(mut element) = self.element(meter, path, key)? else {
             return Ok(None);
         };
         let mut path: Path = path.iter().map(|segment| segment.to_vec()).collect();
@@ -37,7 +50,7 @@ pub(crate) trait Ground {
             };
             let (tree, key) = target(reference, &path)?;
             let segments: Vec<&[u8]> = tree.iter().map(Vec::as_slice).collect();
-            element = match self.element(&segments, &key) {
+            element = match self.element(meter, &segments, &key) {
                 Ok(Some(element)) => element,
                 Ok(None) | Err(Error::NoSubtree { .. }) => return Err(Error::DanglingReference),
                 Err(error) => return Err(error),
@@ -50,9 +63,9 @@ pub(crate) trait Ground {
         }
     }
 
-    fn answer(&self, query: &Query) -> Result<Answer> {
+    fn answer(&self, meter: Meter<'_>, query: &Query) -> Result<Answer> {
         query.check().map_err(Error::Query)?;
-        let reader = self.reader()?;
+        let reader = self.reader(meter)?;
         let outermost = Located::new(Vec::new());
         self.answer_at(&reader, outermost, query)
     }
@@ -60,7 +73,7 @@ pub(crate) trait Ground {
     fn answer_at(&self, reader: &Reader<'_>, mut tree: Located, query: &Query) -> Result<Answer> {
         for (depth, segment) in query.path.iter().enumerate() {
             match reader.slot(&tree, segment)? {
-                Some(slot) if slot.kind.is_some() => tree = tree.child(segment, slot.generation),
+                Some(slot) if slot.kind.is_some() => tree = reader.child(&tree, segment, slot.generation),
                 _ => return Ok(Answer::NoSubtree { depth }),
             }
         }
@@ -88,13 +101,14 @@ pub(crate) trait Ground {
                 } else {
                     found.next()
                 };
+                reader.meter.seek();
                 let Some(pair) = next else { break };
                 let (key, stored) = pair?;
                 if skip > 0 {
                     skip -= 1;
                     continue;
                 }
-                entries.push(self.entry(reader, tree, (&key[tree.prefix.len()..], stored), select)?);
+                entries.push(self.entry(reader, tree, (Located::entry_of(key), stored), select)?);
             }
         }
         Ok(entries)
@@ -110,12 +124,15 @@ pub(crate) trait Ground {
         let stored = Stored::decode(stored)?;
         let below = match (&select.below, &stored) {
             (Some(query), Stored::Subtree { generation, .. }) => {
-                let answer = self.answer_at(reader, tree.child(key, *generation), query)?;
+                let answer = self.answer_at(reader, reader.child(tree, key, *generation), query)?;
                 Some(Box::new(answer))
             }
             _ => None,
         };
-        let element = complete(stored, tree, key, |subtree| self.top(reader, subtree))?;
+        let element = reader.complete(stored, tree, key, |subtree| self.top(reader, subtree))?;
+        if reader.meter.is_on() {
+            reader.meter.loaded(key.len() + element.encode().len());
+        }
         Ok(Entry {
             key: key.to_vec(),
             element,
@@ -128,10 +145,9 @@ pub(crate) trait Ground {
         let mut totals = Totals { count: 0, sum: 0 };
         for pair in within(reader, tree, range) {
             let (key, stored) = pair?;
-            let key = &key[tree.prefix.len()..];
-            let element = complete(Stored::decode(stored)?, tree, key, |subtree| {
-                self.top(reader, subtree)
-            })?;
+            reader.meter.seek();
+            let (key, stored) = (Located::entry_of(key), Stored::decode(stored)?);
+            let element = reader.complete(stored, tree, key, |subtree| self.top(reader, subtree))?;
             totals.count += 1;
             totals.sum = totals.sum.checked_add(element.sum()).ok_or(Error::Overflow)?;
         }
@@ -146,12 +162,11 @@ fn target(reference: &Reference, path: &[Vec<u8>]) -> Result<(Path, Vec<u8>)> {
     Ok((path, key))
 }
 
-fn within<'t>(reader: &Reader<'t>, tree: &Located, range: &Range) -> Iter<'t> {
+pub(crate) fn within<'t>(reader: &Reader<'t>, tree: &Located, range: &Range) -> Iter<'t> {
     let start = std::ops::Bound::Included(tree.key(&range.start));
     let end = match &range.end {
-        Some(end) => Some(tree.key(end)),
-        None => after_prefix(&tree.prefix),
+        Some(end) => tree.key(end),
+        None => tree.entries_end(),
     };
-    let end = end.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-    reader.entries.range((start, end))
+    reader.trees.range((start, std::ops::Bound::Excluded(end)))
 }

@@ -6,6 +6,7 @@
 use weald_proof::{Element, Node, Pages};
 
 use super::Path;
+use super::meter::Meter;
 use super::pages::TreePages;
 use super::snapshot::TreeSnapshot;
 use crate::error::{Error, Result};
@@ -29,11 +30,15 @@ impl TreeSnapshot<'_> {
     ///
     /// Of a subtree that both have, what differs within is told; one that only one has, or that has become one of another kind, is told as a whole.
     pub fn diff(&self, later: &TreeSnapshot<'_>) -> Result<Vec<Difference>> {
+        self.diff_as(Meter::OFF, later)
+    }
+
+    pub(crate) fn diff_as(&self, meter: Meter<'_>, later: &TreeSnapshot<'_>) -> Result<Vec<Difference>> {
         let mut differences = Vec::new();
         let mut paths = vec![Path::new()];
         while let Some(path) = paths.pop() {
             let mut below = Vec::new();
-            for (key, before, after) in differing(&self.walk(&path)?, &later.walk(&path)?)? {
+            for (key, before, after) in differing(&self.walk(meter, &path)?, &later.walk(meter, &path)?)? {
                 if same_kind_of_tree(before.as_ref(), after.as_ref()) {
                     below.push(path.iter().cloned().chain([key]).collect());
                 } else {
@@ -50,8 +55,9 @@ impl TreeSnapshot<'_> {
         Ok(differences)
     }
 
-    fn walk(&self, path: &Path) -> Result<TreePages<'_>> {
-        weald_proof::Trees::tree(self, path)?.ok_or(Error::damaged("a tree lacks a subtree"))
+    fn walk<'a>(&'a self, meter: Meter<'a>, path: &Path) -> Result<TreePages<'a>> {
+        self.pages(meter, path)?
+            .ok_or(Error::damaged("a tree lacks a subtree"))
     }
 }
 
@@ -101,9 +107,15 @@ fn differing(before: &TreePages<'_>, after: &TreePages<'_>) -> Result<Vec<Change
 }
 
 fn element(pages: &TreePages<'_>, key: &[u8]) -> Result<Option<Element>> {
-    pages
+    let element = pages
         .reader
-        .element(&pages.tree, key, |subtree| pages.reader.top(subtree))
+        .element(&pages.tree, key, |subtree| pages.reader.top(subtree))?;
+    if pages.reader.meter.is_on()
+        && let Some(element) = &element
+    {
+        pages.reader.meter.loaded(key.len() + element.encode().len());
+    }
+    Ok(element)
 }
 
 /// A leaf, at height 0, or a page of the level below its height.
@@ -123,11 +135,9 @@ struct Walk<'a, 't> {
 impl<'a, 't> Walk<'a, 't> {
     fn new(pages: &'a TreePages<'t>) -> Result<Walk<'a, 't>> {
         let mut stack = Vec::new();
-        if let Some(level) = pages.top_level()? {
-            let top = pages.after(level, None)?;
-            let top = top.ok_or(Error::damaged("a tree lacks its topmost page"))?;
+        if let Some(top) = pages.topmost()? {
             stack.push(Step {
-                height: level.saturating_add(1),
+                height: top.level() + 1,
                 key: top.first_key().to_vec(),
                 node: top.top(),
             });
@@ -141,13 +151,13 @@ impl<'a, 't> Walk<'a, 't> {
 
     /// The key of the next leaf, which is passed; or nothing, if it was a page, which is opened.
     fn take(&mut self) -> Result<Option<Vec<u8>>> {
-        let Some(Step { height, key, .. }) = self.stack.pop() else {
+        let Some(Step { height, key, node }) = self.stack.pop() else {
             return Ok(None);
         };
         let Some(level) = height.checked_sub(1) else {
             return Ok(Some(key));
         };
-        let page = self.pages.page(level, &key)?;
+        let page = self.pages.child(level, &key, &node)?;
         let page = page.ok_or(Error::damaged("a tree lacks a page"))?;
         let entries: Vec<Step> = page
             .entries()

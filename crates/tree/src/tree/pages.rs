@@ -1,107 +1,153 @@
 //! Merkle pages in the engine, as updates and proofs read them.
+//!
+//! What is stored are entries, each by itself: the tree of hashes changes in one entry on each level, and writing whole pages would cost
+//! twenty times the bytes. A page is what lies between two entries that are marked as the first of theirs. It is put together, hashed
+//! and compared with what the page above says of it; then it is kept in the cache.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
-use weald_proof::{Page, Pages};
+use weald_engine::Iter;
+use weald_proof::{Node, PAGE_LEN_MAX, Page, PageEntry, Pages};
 
 use super::reader::Reader;
-use super::record::Located;
+use super::record::{Located, Top};
 use crate::error::{Error, Result};
 
 /// The pages of one tree in one state of the store.
 pub struct TreePages<'t> {
     pub(crate) reader: Reader<'t>,
     pub(crate) tree: Located,
+    pub(crate) top: Option<Top>,
 }
 
-impl TreePages<'_> {
-    fn nearest(&self, start: Bound<Vec<u8>>, end: Bound<Vec<u8>>, last: bool) -> Result<Option<Arc<Page>>> {
-        let mut pages = self.reader.pages.range((start, end));
-        let page = if last { pages.next_back() } else { pages.next() };
-        page.transpose()?
-            .map(|(key, page)| self.reader.whole_page(key, page))
-            .transpose()
-    }
-}
+/// A stored entry of a page, and whether it is the first one.
+type Record<'t> = (PageEntry<'t>, bool);
 
-/// A page's bytes as they are stored: in pieces so short that each lies beside its key, since a value that does not costs a flush of
-/// its own. The first begins with the number of the others.
-pub(crate) fn pieces(key: &[u8], page: &[u8]) -> Vec<Vec<u8>> {
-    let len = 880usize.saturating_sub(key.len()).max(256);
-    let mut pieces: Vec<Vec<u8>> = page.chunks(len).map(<[u8]>::to_vec).collect();
-    let tails =
-        u16::try_from(pieces.len() - 1).expect("a page has 64 entries with keys of some pages at most");
-    pieces[0].splice(..0, tails.to_le_bytes());
-    pieces
-}
-
-/// The key of the piece with that number, from 1.
-pub(crate) fn tail_key(key: &[u8], number: u16) -> Vec<u8> {
-    [key, &number.to_be_bytes()].concat()
-}
-
-/// How many further pieces there are, and the bytes of the first.
-fn split(first: &[u8]) -> Result<(u16, &[u8])> {
-    let (tails, bytes) = first
-        .split_first_chunk()
-        .ok_or(Error::damaged("a Merkle page can't be read"))?;
-    Ok((u16::from_le_bytes(*tails), bytes))
-}
-
-impl Reader<'_> {
-    /// How many further pieces are stored of the page under `key`, if there is one.
-    pub(crate) fn tails_of(&self, key: &[u8]) -> Result<u16> {
-        let first = self.pages.get_ref(key)?;
-        Ok(first.map(split).transpose()?.map_or(0, |(tails, _)| tails))
+impl<'t> TreePages<'t> {
+    pub(crate) fn new(reader: Reader<'t>, tree: Located) -> Result<TreePages<'t>> {
+        let top = reader.top(&tree)?;
+        Ok(TreePages { reader, tree, top })
     }
 
-    fn whole_page(&self, key: &[u8], first: &[u8]) -> Result<Arc<Page>> {
-        let (tails, bytes) = split(first)?;
-        let page = if tails == 0 {
-            Page::decode(bytes)
-        } else {
-            let mut whole = bytes.to_vec();
-            for number in 1..=tails {
-                let tail = self.tails.get_ref(&tail_key(key, number))?;
-                whole.extend_from_slice(tail.ok_or(Error::damaged("a Merkle page lacks a piece"))?);
-            }
-            Page::decode(&whole)
+    /// The stored entries of a level, from the key on or from after it, or all.
+    fn records(&self, level: u8, start: Bound<&[u8]>, end: Option<&[u8]>) -> Iter<'t> {
+        let start = match start {
+            Bound::Unbounded => Bound::Included(self.tree.node_key(level, b"")),
+            bound => bound.map(|key| self.tree.node_key(level, key)),
         };
-        let page = page.map_err(|_| Error::damaged("a Merkle page can't be read"))?;
-        Ok(Arc::new(page))
+        let end = end.map_or_else(
+            || self.tree.level_end(level),
+            |end| self.tree.node_key(level, end),
+        );
+        self.reader.trees.range((start, Bound::Excluded(end)))
     }
+
+    fn record(&self, level: u8, (key, record): (&'t [u8], &'t [u8])) -> Result<Record<'t>> {
+        let key = &key[self.tree.node_key_len()..];
+        PageEntry::of_record(level, key, record).map_err(|_| damaged())
+    }
+
+    /// The page that begins with the first of those records that begins one; with `key` that must be the first of all.
+    fn read(&self, level: u8, records: Iter<'t>, key: Option<&[u8]>) -> Result<Option<Arc<Page>>> {
+        let mut entries: Vec<PageEntry<'_>> = Vec::with_capacity(32);
+        for pair in records {
+            let (entry, begins) = self.record(level, pair?)?;
+            if entries.is_empty() {
+                if key.is_some_and(|key| key != entry.key) {
+                    return Ok(None);
+                }
+                if begins {
+                    entries.push(entry);
+                } else if key.is_some() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if begins {
+                break;
+            }
+            if entries.len() == PAGE_LEN_MAX {
+                return Err(damaged());
+            }
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let page = Page::from_entries(level, entries).ok_or_else(damaged)?;
+        Ok(Some(Arc::new(page)))
+    }
+
+    /// The page with that topmost node from the cache, or else what `read` gives, which must be that page.
+    fn known(
+        &self,
+        level: u8,
+        node: &Node,
+        read: impl FnOnce() -> Result<Option<Arc<Page>>>,
+    ) -> Result<Option<Arc<Page>>> {
+        self.reader.meter.seek();
+        if let Some(page) = self.reader.cache.get(level, &node.hash) {
+            return Ok(Some(page).filter(|page| page.top() == *node));
+        }
+        let Some(page) = read()? else {
+            return Ok(None);
+        };
+        if page.top() != *node {
+            return Err(damaged());
+        }
+        self.reader.cache.insert(&page);
+        Ok(Some(page))
+    }
+}
+
+fn damaged() -> Error {
+    Error::damaged("a Merkle page is not what the one above says")
 }
 
 impl Pages for TreePages<'_> {
     type Error = Error;
 
     fn top_level(&self) -> Result<Option<u8>> {
-        Ok(self.reader.top(&self.tree)?.map(|top| top.level))
+        Ok(self.top.map(|top| top.level))
+    }
+
+    fn topmost(&self) -> Result<Option<Arc<Page>>> {
+        let Some(top) = &self.top else {
+            return Ok(None);
+        };
+        let read = || self.read(top.level, self.records(top.level, Bound::Unbounded, None), None);
+        self.known(top.level, &top.node, read)?
+            .ok_or_else(damaged)
+            .map(Some)
+    }
+
+    fn child(&self, level: u8, key: &[u8], node: &Node) -> Result<Option<Arc<Page>>> {
+        let read = || self.read(level, self.records(level, Bound::Included(key), None), Some(key));
+        let page = self.known(level, node, read)?;
+        Ok(page.filter(|page| page.first_key() == key))
     }
 
     fn page(&self, level: u8, key: &[u8]) -> Result<Option<Arc<Page>>> {
-        let key = self.tree.page_key(level, key);
-        let first = self.reader.pages.get_ref(&key)?;
-        first.map(|first| self.reader.whole_page(&key, first)).transpose()
+        self.reader.meter.seek();
+        self.read(level, self.records(level, Bound::Included(key), None), Some(key))
     }
 
     fn before(&self, level: u8, key: Option<&[u8]>) -> Result<Option<Arc<Page>>> {
-        let end = key.map_or_else(
-            || self.tree.page_key(level + 1, b""),
-            |key| self.tree.page_key(level, key),
-        );
-        let start = self.tree.page_key(level, b"");
-        self.nearest(Bound::Included(start), Bound::Excluded(end), true)
+        let mut records = self.records(level, Bound::Unbounded, key);
+        while let Some(pair) = records.next_back() {
+            let (entry, begins) = self.record(level, pair?)?;
+            if begins {
+                return self.page(level, entry.key);
+            }
+        }
+        Ok(None)
     }
 
     fn after(&self, level: u8, key: Option<&[u8]>) -> Result<Option<Arc<Page>>> {
-        let start = key.map_or_else(
-            || Bound::Included(self.tree.page_key(level, b"")),
-            |key| Bound::Excluded(self.tree.page_key(level, key)),
-        );
-        let end = self.tree.page_key(level + 1, b"");
-        self.nearest(start, Bound::Excluded(end), false)
+        self.reader.meter.seek();
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.read(level, self.records(level, start, None), None)
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {

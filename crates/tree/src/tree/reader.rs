@@ -3,26 +3,26 @@
 use weald_engine::Bucket;
 use weald_proof::{Element, NESTING_MAX};
 
+use super::cache::PageCache;
+use super::meter::Meter;
 use super::record::{Located, Slot, Stored, Top};
-use super::{ENTRIES, PAGES, ROOTS, TAILS, TREES};
+use super::{ALL, TREES};
 use crate::error::{Error, Result};
 
-/// The buckets of a store as a transaction sees them.
+/// A store as a transaction sees it.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'t> {
-    pub(crate) entries: Bucket<'t>,
-    pub(crate) roots: Bucket<'t>,
-    pub(crate) pages: Bucket<'t>,
-    pub(crate) tails: Bucket<'t>,
+    pub(crate) trees: Bucket<'t>,
+    pub(crate) cache: &'t PageCache,
+    pub(crate) meter: Meter<'t>,
 }
 
 impl<'t> Reader<'t> {
-    pub(crate) fn new(root: &Bucket<'t>) -> Result<Reader<'t>> {
+    pub(crate) fn new(root: &Bucket<'t>, cache: &'t PageCache, meter: Meter<'t>) -> Result<Reader<'t>> {
         Ok(Reader {
-            entries: TREES.bucket(root, ENTRIES)?,
-            roots: TREES.bucket(root, ROOTS)?,
-            pages: TREES.bucket(root, PAGES)?,
-            tails: TREES.bucket(root, TAILS)?,
+            trees: TREES.bucket(root, ALL)?,
+            cache,
+            meter,
         })
     }
 
@@ -35,24 +35,33 @@ impl<'t> Reader<'t> {
                 Some(Slot {
                     generation,
                     kind: Some(_),
-                }) => located = located.child(segment.as_ref(), generation),
+                }) => located = self.child(&located, segment.as_ref(), generation),
                 _ => return Err(Error::NoSubtree { depth }),
             }
         }
         Ok(located)
     }
 
+    /// The tree under a key of another.
+    pub(crate) fn child(&self, tree: &Located, key: &[u8], generation: u64) -> Located {
+        self.meter.hashes(1);
+        tree.child(key, generation)
+    }
+
     pub(crate) fn slot(&self, tree: &Located, key: &[u8]) -> Result<Option<Slot>> {
-        let slot = self.roots.get_ref(&tree.slot_key(key))?;
+        self.meter.seek();
+        let slot = self.trees.get_ref(&tree.slot_key(key))?;
         slot.map(Slot::decode).transpose()
     }
 
     pub(crate) fn top(&self, tree: &Located) -> Result<Option<Top>> {
-        self.roots.get_ref(&tree.top_key())?.map(Top::decode).transpose()
+        self.meter.seek();
+        self.trees.get_ref(&tree.top_key())?.map(Top::decode).transpose()
     }
 
     pub(crate) fn stored(&self, tree: &Located, key: &[u8]) -> Result<Option<Stored>> {
-        let stored = self.entries.get_ref(&tree.key(key))?;
+        self.meter.seek();
+        let stored = self.trees.get_ref(&tree.key(key))?;
         stored.map(Stored::decode).transpose()
     }
 
@@ -64,22 +73,27 @@ impl<'t> Reader<'t> {
         top: impl FnOnce(&Located) -> Result<Option<Top>>,
     ) -> Result<Option<Element>> {
         let stored = self.stored(tree, key)?;
-        stored.map(|stored| complete(stored, tree, key, top)).transpose()
+        stored
+            .map(|stored| self.complete(stored, tree, key, top))
+            .transpose()
     }
-}
 
-/// The element that is stored, with what a subtree's depends on.
-pub(crate) fn complete(
-    stored: Stored,
-    tree: &Located,
-    key: &[u8],
-    top: impl FnOnce(&Located) -> Result<Option<Top>>,
-) -> Result<Element> {
-    match stored {
-        Stored::Element(element) => Ok(element),
-        Stored::Subtree { kind, generation } => {
-            let top = top(&tree.child(key, generation))?;
-            Ok(kind.element(top.as_ref()))
+    /// The element that is stored, with what a subtree's depends on.
+    pub(crate) fn complete(
+        &self,
+        stored: Stored,
+        tree: &Located,
+        key: &[u8],
+        top: impl FnOnce(&Located) -> Result<Option<Top>>,
+    ) -> Result<Element> {
+        match stored {
+            Stored::Element(element) => Ok(element),
+            Stored::Subtree { kind, generation } => {
+                let top = top(&self.child(tree, key, generation))?;
+                // The root hash over the topmost node.
+                self.meter.hashes(1);
+                Ok(kind.element(top.as_ref()))
+            }
         }
     }
 }

@@ -4,11 +4,12 @@ use std::ops::Bound;
 
 use weald_engine::{Readable, Writable, WriteTx};
 
-use super::reader::Reader;
+use super::meter::Meter;
 use super::record::{Located, Stored};
 use super::store::TreeStore;
-use super::{DROPPED, ENTRIES, PAGES, ROOTS, TAILS, TREES};
+use super::{ALL, DROPPED, TREES};
 use crate::context::after_prefix;
+use crate::cost::OperationCost;
 use crate::error::Result;
 
 /// What a call of [`TreeStore::reclaim`] did.
@@ -29,6 +30,10 @@ impl TreeStore {
     /// Gives back the space of dropped trees, up to `entries_max` of their entries or a little more. Others may go on meanwhile; the root hash
     /// stays as it is.
     pub fn reclaim(&self, entries_max: u64) -> Result<Reclaimed> {
+        self.reclaim_as(Meter::OFF, entries_max)
+    }
+
+    pub(crate) fn reclaim_as(&self, meter: Meter<'_>, entries_max: u64) -> Result<Reclaimed> {
         let mut reclaimed = Reclaimed::default();
         while reclaimed.entries < entries_max {
             let mut tx = self.db.write()?;
@@ -41,7 +46,7 @@ impl TreeStore {
                 break;
             };
             let step = STEP.min(entries_max - reclaimed.entries);
-            let (entries, whole) = reclaim_some(&mut tx, &tree, step)?;
+            let (entries, whole) = reclaim_some(&mut tx, &tree, step, meter)?;
             tx.commit()?;
             reclaimed.entries += entries;
             reclaimed.trees += u64::from(whole);
@@ -52,41 +57,57 @@ impl TreeStore {
 
 /// Deletes up to `step` entries of a dropped tree; if those were the last, all else that it had. Its subtrees are dropped by
 /// then, and come up by themselves.
-fn reclaim_some(tx: &mut WriteTx<'_>, tree: &Located, step: u64) -> Result<(u64, bool)> {
-    let start = tree.prefix.to_vec();
-    let end = after_prefix(&tree.prefix).map_or(Bound::Unbounded, Bound::Excluded);
-    let all = (Bound::Included(start.clone()), end);
+fn reclaim_some(tx: &mut WriteTx<'_>, tree: &Located, step: u64, meter: Meter<'_>) -> Result<(u64, bool)> {
+    let start = tree.key(b"");
     let mut count = 0;
     let mut subtrees = Vec::new();
     let mut stop = None;
     {
-        let reader = Reader::new(&tx.root())?;
-        for pair in reader.entries.range(all.clone()) {
+        let trees = TREES.bucket(&tx.root(), ALL)?;
+        let entries = (
+            Bound::Included(start.clone()),
+            Bound::Excluded(tree.entries_end()),
+        );
+        for pair in trees.range(entries) {
             let (key, stored) = pair?;
             if count == step {
                 stop = Some(key.to_vec());
                 break;
             }
             count += 1;
+            meter.add(OperationCost::write(key.len(), Some(stored.len()), None));
             if let Stored::Subtree { generation, .. } = Stored::decode(stored)? {
-                subtrees.push(tree.child(&key[tree.prefix.len()..], generation));
+                meter.hashes(1);
+                subtrees.push(tree.child(Located::entry_of(key), generation));
             }
         }
     }
     let mut dropped = TREES.bucket_mut(tx.root_mut(), DROPPED)?;
     for subtree in subtrees {
-        dropped.put(&subtree.prefix, &subtree.encode())?;
+        let path = subtree.encode();
+        meter.add(OperationCost::write(subtree.prefix.len(), None, Some(path.len())));
+        dropped.put(&subtree.prefix, &path)?;
     }
     let whole = stop.is_none();
-    if whole {
-        dropped.discard(&tree.prefix)?;
-        for bucket in [PAGES, TAILS, ROOTS] {
-            TREES
-                .bucket_mut(tx.root_mut(), bucket)?
-                .delete_range(all.clone())?;
+    let gone = match stop {
+        Some(stop) => (Bound::Included(start), Bound::Excluded(stop)),
+        None => {
+            dropped.discard(&tree.prefix)?;
+            // All that is under its prefix, beside the entries.
+            let end = after_prefix(&tree.prefix).map_or(Bound::Unbounded, Bound::Excluded);
+            let all = (Bound::Included(tree.prefix.to_vec()), end);
+            if meter.is_on() {
+                let path = tree.encode().len();
+                meter.add(OperationCost::write(tree.prefix.len(), Some(path), None));
+                let others = (Bound::Included(tree.entries_end()), all.1.clone());
+                for pair in TREES.bucket(&tx.root(), ALL)?.range(others) {
+                    let (key, record) = pair?;
+                    meter.add(OperationCost::write(key.len(), Some(record.len()), None));
+                }
+            }
+            all
         }
-    }
-    let gone = stop.map_or(all, |stop| (Bound::Included(start), Bound::Excluded(stop)));
-    TREES.bucket_mut(tx.root_mut(), ENTRIES)?.delete_range(gone)?;
+    };
+    TREES.bucket_mut(tx.root_mut(), ALL)?.delete_range(gone)?;
     Ok((count, whole))
 }

@@ -5,6 +5,13 @@ use weald_proof::{Element, Hash, Node, prefix};
 use crate::error::{Error, Result};
 use crate::family::PREFIX_LEN;
 
+/// What a record under a tree's prefix is.
+const ENTRY: &[u8] = b"e";
+const AFTER_ENTRIES: &[u8] = b"f";
+const SLOT: &[u8] = b"g";
+const NODE: &[u8] = b"n";
+const TOP: &[u8] = b"t";
+
 /// What a subtree tells of itself where it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TreeKind {
@@ -174,20 +181,56 @@ impl Located {
         Located::new(steps)
     }
 
+    /// The tree that holds this one; the outermost holds itself.
+    pub(crate) fn holder(&self) -> Located {
+        let within = self.steps.len().saturating_sub(1);
+        Located::new(self.steps[..within].to_vec())
+    }
+
+    /// Whether it is at that path.
+    pub(crate) fn is_at(&self, path: &[&[u8]]) -> bool {
+        self.steps
+            .iter()
+            .map(|(segment, _)| &segment[..])
+            .eq(path.iter().copied())
+    }
+
+    /// Of an entry.
     pub(crate) fn key(&self, key: &[u8]) -> Vec<u8> {
-        [&self.prefix[..], key].concat()
+        [&self.prefix[..], ENTRY, key].concat()
+    }
+
+    /// The key of the entry that is stored there.
+    pub(crate) fn entry_of(stored: &[u8]) -> &[u8] {
+        &stored[PREFIX_LEN + ENTRY.len()..]
+    }
+
+    /// The first place after all entries.
+    pub(crate) fn entries_end(&self) -> Vec<u8> {
+        [&self.prefix[..], AFTER_ENTRIES].concat()
     }
 
     pub(crate) fn top_key(&self) -> Vec<u8> {
-        self.key(b"t")
+        [&self.prefix[..], TOP].concat()
     }
 
     pub(crate) fn slot_key(&self, key: &[u8]) -> Vec<u8> {
-        [&self.prefix[..], b"g", key].concat()
+        [&self.prefix[..], SLOT, key].concat()
     }
 
-    pub(crate) fn page_key(&self, level: u8, key: &[u8]) -> Vec<u8> {
-        [&self.prefix[..], &[level], key].concat()
+    /// Of an entry of a page.
+    pub(crate) fn node_key(&self, level: u8, key: &[u8]) -> Vec<u8> {
+        [&self.prefix[..], NODE, &[level], key].concat()
+    }
+
+    /// How long the key of a node is but for the key itself.
+    pub(crate) fn node_key_len(&self) -> usize {
+        PREFIX_LEN + NODE.len() + 1
+    }
+
+    /// The first place after all nodes of a level.
+    pub(crate) fn level_end(&self, level: u8) -> Vec<u8> {
+        self.node_key(level.saturating_add(1), b"")
     }
 
     /// Its steps, each as length, segment and generation.

@@ -1,9 +1,11 @@
 //! Reading a committed state, and proving it.
 
 use weald_engine::{ReadTx, Readable};
-use weald_proof::{Answer, Element, Hash, Node, ProveError, Query, Trees, prove};
+use weald_proof::{Answer, Element, Hash, ProveError, Query, Trees, prove};
 
 use super::answer::Ground;
+use super::cache::PageCache;
+use super::meter::Meter;
 use super::pages::TreePages;
 use super::reader::Reader;
 use super::record::{Located, Top};
@@ -12,49 +14,71 @@ use crate::error::{Error, Result};
 /// A committed state of a store: its entries, and the root hash that belongs to them. Later commits don't change it.
 pub struct TreeSnapshot<'s> {
     tx: ReadTx<'s>,
+    cache: &'s PageCache,
 }
 
 impl<'s> TreeSnapshot<'s> {
-    pub(crate) fn new(tx: ReadTx<'s>) -> TreeSnapshot<'s> {
-        TreeSnapshot { tx }
+    pub(crate) fn new(tx: ReadTx<'s>, cache: &'s PageCache) -> TreeSnapshot<'s> {
+        TreeSnapshot { tx, cache }
     }
 
     /// The root hash over everything.
     pub fn root(&self) -> Result<Hash> {
-        let top = self.reader()?.top(&Located::new(Vec::new()))?;
-        Ok(Node::root(top.map(|top| top.node).as_ref()))
+        self.root_hash(Meter::OFF)
     }
 
     /// What a key of the tree at `path` holds.
     pub fn get(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
-        self.element(path, key)
+        self.element(Meter::OFF, path, key)
     }
 
     /// What a key holds or, if that is a reference, what it leads to.
     pub fn follow(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
-        self.followed(path, key)
+        self.followed(Meter::OFF, path, key)
     }
 
     /// The answer to a query: what verifying its [proof](Self::prove) gives. It takes time in proportion to the entries that it looks
     /// at, those that are counted or left out included.
     pub fn query(&self, query: &Query) -> Result<Answer> {
-        self.answer(query)
+        self.answer(Meter::OFF, query)
     }
 
     /// The proof of the answer to a query. [`weald_proof::verify`] checks it against the [root hash](Self::root), and gives the
     /// answer.
     pub fn prove(&self, query: &Query) -> Result<Vec<u8>> {
-        prove(self, query).map_err(|error| match error {
+        self.proof(Meter::OFF, query)
+    }
+
+    pub(crate) fn proof(&self, meter: Meter<'_>, query: &Query) -> Result<Vec<u8>> {
+        let proof = prove(
+            &Proving {
+                snapshot: self,
+                meter,
+            },
+            query,
+        )
+        .map_err(|error| match error {
             ProveError::Query(error) => Error::Query(error),
             ProveError::Storage(error) => error,
             ProveError::Damaged => Error::damaged("a tree lacks a page, an element or a subtree"),
-        })
+        })?;
+        meter.loaded(proof.len());
+        Ok(proof)
+    }
+
+    pub(crate) fn pages<'a>(&'a self, meter: Meter<'a>, path: &[Vec<u8>]) -> Result<Option<TreePages<'a>>> {
+        let reader = self.reader(meter)?;
+        match reader.locate(path) {
+            Ok(tree) => TreePages::new(reader, tree).map(Some),
+            Err(Error::NoSubtree { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Ground for TreeSnapshot<'_> {
-    fn reader(&self) -> Result<Reader<'_>> {
-        Reader::new(&self.tx.root())
+    fn reader<'a>(&'a self, meter: Meter<'a>) -> Result<Reader<'a>> {
+        Reader::new(&self.tx.root(), self.cache, meter)
     }
 
     fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
@@ -70,11 +94,24 @@ impl Trees for TreeSnapshot<'_> {
         Self: 'a;
 
     fn tree(&self, path: &[Vec<u8>]) -> Result<Option<TreePages<'_>>> {
-        let reader = self.reader()?;
-        match reader.locate(path) {
-            Ok(tree) => Ok(Some(TreePages { reader, tree })),
-            Err(Error::NoSubtree { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.pages(Meter::OFF, path)
+    }
+}
+
+/// A snapshot whose pages count what is looked up.
+struct Proving<'a, 's> {
+    snapshot: &'a TreeSnapshot<'s>,
+    meter: Meter<'a>,
+}
+
+impl Trees for Proving<'_, '_> {
+    type Error = Error;
+    type Pages<'a>
+        = TreePages<'a>
+    where
+        Self: 'a;
+
+    fn tree(&self, path: &[Vec<u8>]) -> Result<Option<TreePages<'_>>> {
+        self.snapshot.pages(self.meter, path)
     }
 }

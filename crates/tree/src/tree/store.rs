@@ -5,9 +5,10 @@ use std::sync::Arc;
 use weald_engine::Database;
 use weald_proof::Hash;
 
-use super::TREES;
+use super::cache::PageCache;
 use super::snapshot::TreeSnapshot;
 use super::tx::TreeTx;
+use super::{TREES, format};
 use crate::error::Result;
 use crate::storage::retry;
 
@@ -15,19 +16,40 @@ use crate::storage::retry;
 #[derive(Clone, Debug)]
 pub struct TreeStore {
     pub(crate) db: Arc<Database>,
+    cache: Arc<PageCache>,
 }
+
+/// Bytes of decoded pages that a store keeps where nothing else is said.
+const CACHE_BYTES: usize = 32 << 20;
 
 impl TreeStore {
     /// The trees in `db`; at first there is the outermost, and it is empty.
     pub fn open(db: impl Into<Arc<Database>>) -> Result<TreeStore> {
+        TreeStore::with_cache(db, CACHE_BYTES)
+    }
+
+    /// The same, with so many bytes (32 MiB otherwise) for Merkle pages that were read or made. Clones of the store share them. Where too few
+    /// fit, a page that is needed is put together again from what is stored, for some 20 look-ups and as many hashes.
+    pub fn with_cache(db: impl Into<Arc<Database>>, cache_bytes: usize) -> Result<TreeStore> {
         let db = db.into();
         TREES.create(&db)?;
-        Ok(TreeStore { db })
+        format::check(&db)?;
+        let cache = Arc::new(PageCache::new(cache_bytes));
+        Ok(TreeStore { db, cache })
+    }
+
+    /// Whether there are trees in `db`, which is not changed; so that a database opened for reading can be asked.
+    pub fn is_in(db: &Database) -> Result<bool> {
+        TREES.is_complete(db)
     }
 
     /// Begins a transaction.
     pub fn begin(&self) -> Result<TreeTx<'_>> {
-        Ok(TreeTx::new(self.db.optimistic()?, self.db.key_len_max()))
+        Ok(TreeTx::new(
+            self.db.optimistic()?,
+            &self.cache,
+            self.db.key_len_max(),
+        ))
     }
 
     /// Runs `body` in a transaction and commits it; again, after a short wait, as often as it conflicts (up to a thousand
@@ -43,7 +65,7 @@ impl TreeStore {
 
     /// What is committed now.
     pub fn snapshot(&self) -> Result<TreeSnapshot<'_>> {
-        Ok(TreeSnapshot::new(self.db.read()?))
+        Ok(TreeSnapshot::new(self.db.read()?, &self.cache))
     }
 
     /// The root hash of what is committed now.

@@ -1,16 +1,19 @@
 //! Transactions over trees.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weald_engine::{Committed, OptimisticTx, Readable, SyncPolicy, Writable};
-use weald_proof::{Answer, Element, Hash, Node, Query, Reference};
+use weald_proof::{Answer, Element, Hash, Query, Reference};
 
 use super::answer::Ground;
-use super::pages::tail_key;
+use super::cache::PageCache;
+use super::meter::Meter;
 use super::reader::{Reader, check_path};
 use super::record::{Located, Slot, Stored, Top, TreeKind};
 use super::settle::{Touched, settle};
-use super::{DROPPED, ENTRIES, Path, ROOTS, TREES};
+use super::{ALL, DROPPED, Path, TREES};
+use crate::cost::OperationCost;
 use crate::error::{Error, Result};
 
 /// A transaction over the trees of a store: a snapshot with its own writes on top. It is committed as if it had run alone, or
@@ -24,7 +27,10 @@ pub struct TreeTx<'s> {
     /// `None` only when it is over.
     tx: Option<OptimisticTx<'s>>,
     touched: Touched,
-    located: BTreeMap<Path, Located>,
+    located: BTreeMap<Path, Arc<Located>>,
+    /// The one of them that was asked for last.
+    last: Option<Arc<Located>>,
+    cache: &'s PageCache,
     /// The longest key that the engine takes.
     key_max: usize,
 }
@@ -34,52 +40,67 @@ pub struct TreeTx<'s> {
 pub struct TreeSavepoint(weald_engine::Savepoint);
 
 impl<'s> TreeTx<'s> {
-    pub(crate) fn new(tx: OptimisticTx<'s>, key_max: usize) -> TreeTx<'s> {
+    pub(crate) fn new(tx: OptimisticTx<'s>, cache: &'s PageCache, key_max: usize) -> TreeTx<'s> {
         TreeTx {
             tx: Some(tx),
             touched: Touched::new(),
             located: BTreeMap::new(),
+            last: None,
+            cache,
             key_max,
         }
     }
 
     /// What a key of the tree at `path` holds.
     pub fn get(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
-        self.element(path, key)
+        self.element(Meter::OFF, path, key)
     }
 
     /// What a key holds or, if that is a reference, what it leads to.
     pub fn follow(&self, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
-        self.followed(path, key)
+        self.followed(Meter::OFF, path, key)
     }
 
     /// The answer to a query. What is counted or left out counts as read too.
     pub fn query(&self, query: &Query) -> Result<Answer> {
-        self.answer(query)
+        self.answer(Meter::OFF, query)
     }
 
     /// The root hash that a commit would give if there were no others.
     pub fn root(&self) -> Result<Hash> {
-        let top = self.top(&self.reader()?, &Located::new(Vec::new()))?;
-        Ok(Node::root(top.map(|top| top.node).as_ref()))
+        self.root_hash(Meter::OFF)
     }
 
     /// Sets a key to an item, a sum item or a reference. Subtrees are [created](Self::create_tree), and not replaced by
     /// anything before they are [dropped](Self::drop_tree).
     pub fn put(&mut self, path: &[&[u8]], key: &[u8], element: Element) -> Result<()> {
+        self.put_as(Meter::OFF, path, key, element)
+    }
+
+    pub(crate) fn put_as(
+        &mut self,
+        meter: Meter<'_>,
+        path: &[&[u8]],
+        key: &[u8],
+        element: Element,
+    ) -> Result<()> {
         check_element(&element)?;
-        let tree = self.locate(path)?;
-        self.refuse_subtree(&tree, key)?;
-        self.set(path, &tree, key, Some(&Stored::Element(element)))
+        let tree = self.locate(meter, path)?;
+        self.refuse_subtree(meter, &tree, key)?;
+        self.set(meter, &tree, key, Some(&Stored::Element(element)))
     }
 
     /// Deletes a key that is no subtree; whether it was there.
     pub fn delete(&mut self, path: &[&[u8]], key: &[u8]) -> Result<bool> {
-        let tree = self.locate(path)?;
-        self.refuse_subtree(&tree, key)?;
-        let present = self.reader()?.stored(&tree, key)?.is_some();
+        self.delete_as(Meter::OFF, path, key)
+    }
+
+    pub(crate) fn delete_as(&mut self, meter: Meter<'_>, path: &[&[u8]], key: &[u8]) -> Result<bool> {
+        let tree = self.locate(meter, path)?;
+        self.refuse_subtree(meter, &tree, key)?;
+        let present = self.reader(meter)?.stored(&tree, key)?.is_some();
         if present {
-            self.set(path, &tree, key, None)?;
+            self.set(meter, &tree, key, None)?;
         }
         Ok(present)
     }
@@ -87,9 +108,19 @@ impl<'s> TreeTx<'s> {
     /// Creates an empty subtree under a key; whether it did, or there was one of that kind, which stays as it is. A key that holds
     /// something else is not touched.
     pub fn create_tree(&mut self, path: &[&[u8]], key: &[u8], kind: TreeKind) -> Result<bool> {
+        self.create_tree_as(Meter::OFF, path, key, kind)
+    }
+
+    pub(crate) fn create_tree_as(
+        &mut self,
+        meter: Meter<'_>,
+        path: &[&[u8]],
+        key: &[u8],
+        kind: TreeKind,
+    ) -> Result<bool> {
         check_path(path.len() + 1)?;
-        let tree = self.locate(path)?;
-        let reader = self.reader()?;
+        let tree = self.locate(meter, path)?;
+        let reader = self.reader(meter)?;
         let generation = match reader.slot(&tree, key)? {
             Some(slot) if slot.kind == Some(kind) => return Ok(false),
             Some(slot) if slot.kind.is_some() => {
@@ -107,8 +138,8 @@ impl<'s> TreeTx<'s> {
             generation,
             kind: Some(kind),
         };
-        self.put_slot(&tree, key, slot)?;
-        self.set(path, &tree, key, Some(&Stored::Subtree { kind, generation }))?;
+        self.put_slot(meter, &tree, key, slot)?;
+        self.set(meter, &tree, key, Some(&Stored::Subtree { kind, generation }))?;
         Ok(true)
     }
 
@@ -116,8 +147,13 @@ impl<'s> TreeTx<'s> {
     /// that is, and nothing of it comes back, whatever is created there later; the space is given back by
     /// [`TreeStore::reclaim`](crate::TreeStore::reclaim).
     pub fn drop_tree(&mut self, path: &[&[u8]], key: &[u8]) -> Result<bool> {
-        let tree = self.locate(path)?;
-        let generation = match self.reader()?.slot(&tree, key)? {
+        self.drop_tree_as(Meter::OFF, path, key)
+    }
+
+    pub(crate) fn drop_tree_as(&mut self, meter: Meter<'_>, path: &[&[u8]], key: &[u8]) -> Result<bool> {
+        let tree = self.locate(meter, path)?;
+        let reader = self.reader(meter)?;
+        let generation = match reader.slot(&tree, key)? {
             Some(slot) if slot.kind.is_some() => slot.generation,
             _ => return Ok(false),
         };
@@ -126,13 +162,15 @@ impl<'s> TreeTx<'s> {
             generation: next,
             kind: None,
         };
-        let dropped = tree.child(key, generation);
-        self.put_slot(&tree, key, slot)?;
+        let dropped = reader.child(&tree, key, generation);
+        let path = dropped.encode();
+        meter.add(OperationCost::write(dropped.prefix.len(), None, Some(path.len())));
+        self.put_slot(meter, &tree, key, slot)?;
         TREES
             .bucket_mut(self.tx_mut()?.root_mut(), DROPPED)?
-            .put(&dropped.prefix, &dropped.encode())?;
-        self.set(path, &tree, key, None)?;
-        self.located.clear();
+            .put(&dropped.prefix, &path)?;
+        self.set(meter, &tree, key, None)?;
+        self.forget_places();
         Ok(true)
     }
 
@@ -145,27 +183,27 @@ impl<'s> TreeTx<'s> {
     pub fn rollback_to(&mut self, savepoint: &TreeSavepoint) -> Result<()> {
         self.tx_mut()?.rollback_to(&savepoint.0)?;
         // What was touched since is looked at in vain, which does no harm; but trees may be gone, or back.
-        self.located.clear();
+        self.forget_places();
         Ok(())
     }
 
     /// Commits with the durability that the database was opened with: entries, pages and root hash together.
     pub fn commit(self) -> Result<Committed> {
-        self.commit_as(None)
+        self.commit_as(Meter::OFF, None)
     }
 
     /// Commits with a durability of its own.
     pub fn commit_with(self, policy: SyncPolicy) -> Result<Committed> {
-        self.commit_as(Some(policy))
+        self.commit_as(Meter::OFF, Some(policy))
     }
 
-    fn commit_as(mut self, policy: Option<SyncPolicy>) -> Result<Committed> {
+    pub(crate) fn commit_as(mut self, meter: Meter<'_>, policy: Option<SyncPolicy>) -> Result<Committed> {
         let tx = self.tx.take().ok_or(Error::Finished)?;
         if self.touched.is_empty() {
             return Ok(tx.commit()?);
         }
         let mut tx = tx.into_exclusive()?;
-        let settled = settle(&Reader::new(&tx.root())?, &self.touched, 0)?;
+        let settled = settle(&Reader::new(&tx.root(), self.cache, meter)?, &self.touched, 0)?;
         settled.write(&mut tx)?;
         Ok(match policy {
             Some(policy) => tx.commit_with(policy)?,
@@ -178,61 +216,85 @@ impl<'s> TreeTx<'s> {
         self.tx = None;
     }
 
-    fn locate(&mut self, path: &[&[u8]]) -> Result<Located> {
-        let path: Path = path.iter().map(|segment| segment.to_vec()).collect();
-        if let Some(located) = self.located.get(&path) {
-            return Ok(located.clone());
+    /// What the commit would do in the state that the transaction began with.
+    pub(crate) fn settle_as_it_is(&self, meter: Meter<'_>) -> Result<()> {
+        let reader = Reader::new(&self.tx()?.untracked(), self.cache, meter)?;
+        settle(&reader, &self.touched, 0).map(drop)
+    }
+
+    fn locate(&mut self, meter: Meter<'_>, path: &[&[u8]]) -> Result<Arc<Located>> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.is_at(path)) {
+            return Ok(last.clone());
         }
-        let located = self.reader()?.locate(&path)?;
-        self.located.insert(path, located.clone());
+        let path: Path = path.iter().map(|segment| segment.to_vec()).collect();
+        let located = match self.located.get(&path) {
+            Some(located) => located.clone(),
+            None => {
+                let located = Arc::new(self.reader(meter)?.locate(&path)?);
+                self.located.insert(path, located.clone());
+                located
+            }
+        };
+        self.last = Some(located.clone());
         Ok(located)
+    }
+
+    fn forget_places(&mut self) {
+        self.located.clear();
+        self.last = None;
     }
 
     /// Fails if there is a subtree under the key. That is a read of the place, not of the key: others may write the key, but not
     /// make it a subtree.
-    fn refuse_subtree(&self, tree: &Located, key: &[u8]) -> Result<()> {
-        let slot = self.reader()?.slot(tree, key)?;
+    fn refuse_subtree(&self, meter: Meter<'_>, tree: &Located, key: &[u8]) -> Result<()> {
+        let slot = self.reader(meter)?.slot(tree, key)?;
         if slot.is_some_and(|slot| slot.kind.is_some()) {
             return Err(Error::Occupied { what: "a subtree" });
         }
         Ok(())
     }
 
-    fn set(&mut self, path: &[&[u8]], tree: &Located, key: &[u8], stored: Option<&Stored>) -> Result<()> {
-        // Of all that is stored under a key, a piece of a page has the longest.
-        let max = self
-            .key_max
-            .saturating_sub(tail_key(&tree.page_key(0, b""), 0).len());
+    fn set(&mut self, meter: Meter<'_>, tree: &Located, key: &[u8], stored: Option<&Stored>) -> Result<()> {
+        // Of all that is stored under a key, an entry of a page has the longest.
+        let max = self.key_max.saturating_sub(tree.node_key_len());
         if key.len() > max {
             return Err(Error::KeyTooLong { len: key.len(), max });
         }
-        let mut entries = TREES.bucket_mut(self.tx_mut()?.root_mut(), ENTRIES)?;
-        match stored {
-            Some(stored) => entries.put(&tree.key(key), &stored.encode())?,
-            None => entries.discard(&tree.key(key))?,
-        }
-        let path = path.iter().map(|segment| segment.to_vec()).collect();
+        self.write(meter, &tree.key(key), stored.map(Stored::encode).as_deref())?;
+        let path = tree.steps.iter().map(|(segment, _)| segment.clone()).collect();
         self.touched.entry(path).or_default().insert(key.to_vec());
         Ok(())
     }
 
-    fn put_slot(&mut self, tree: &Located, key: &[u8], slot: Slot) -> Result<()> {
-        let mut roots = TREES.bucket_mut(self.tx_mut()?.root_mut(), ROOTS)?;
-        Ok(roots.put(&tree.slot_key(key), &slot.encode())?)
+    fn put_slot(&mut self, meter: Meter<'_>, tree: &Located, key: &[u8], slot: Slot) -> Result<()> {
+        self.write(meter, &tree.slot_key(key), Some(&slot.encode()))
     }
 
-    fn tx(&self) -> Result<&OptimisticTx<'s>> {
+    fn write(&mut self, meter: Meter<'_>, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        if meter.is_on() {
+            let trees = TREES.bucket(&self.tx()?.untracked(), ALL)?;
+            let old = trees.get_ref(key)?.map(<[u8]>::len);
+            meter.add(OperationCost::write(key.len(), old, value.map(<[u8]>::len)));
+        }
+        let mut trees = TREES.bucket_mut(self.tx_mut()?.root_mut(), ALL)?;
+        match value {
+            Some(value) => Ok(trees.put(key, value)?),
+            None => Ok(trees.discard(key)?),
+        }
+    }
+
+    pub(super) fn tx(&self) -> Result<&OptimisticTx<'s>> {
         self.tx.as_ref().ok_or(Error::Finished)
     }
 
-    fn tx_mut(&mut self) -> Result<&mut OptimisticTx<'s>> {
+    pub(super) fn tx_mut(&mut self) -> Result<&mut OptimisticTx<'s>> {
         self.tx.as_mut().ok_or(Error::Finished)
     }
 }
 
 impl Ground for TreeTx<'_> {
-    fn reader(&self) -> Result<Reader<'_>> {
-        Reader::new(&self.tx()?.root())
+    fn reader<'a>(&'a self, meter: Meter<'a>) -> Result<Reader<'a>> {
+        Reader::new(&self.tx()?.root(), self.cache, meter)
     }
 
     fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
@@ -248,7 +310,7 @@ impl Ground for TreeTx<'_> {
         if within.is_empty() {
             return Ok(top);
         }
-        let untracked = Reader::new(&self.tx()?.untracked())?;
+        let untracked = Reader::new(&self.tx()?.untracked(), self.cache, reader.meter.of_reads())?;
         settle(&untracked, &within, path.len())?.top(&untracked, tree)
     }
 }

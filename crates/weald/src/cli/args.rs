@@ -8,6 +8,7 @@ use crate::cli::bucket::BucketPath;
 use crate::cli::commands::{
     backup, bench, bucket, check, compact, del, dump, get, repair, scan, serve, set, shell, stats,
 };
+use crate::cli::tree::Tree;
 use crate::cli::hot;
 
 /// What the exit code says, in the help of the program.
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Del(del::Del),
     Scan(scan::Scan),
     Bucket(bucket::Bucket),
+    Tree(Tree),
     Stats(stats::Stats),
     Check(check::Check),
     Repair(repair::Repair),

@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// The engine failed on the database at this path.
     Database(PathBuf, Box<Error>),
+    /// What is stored in the database can't be right.
+    Damaged(String),
     /// Something went wrong with the region at this path.
     Region(PathBuf, Box<hot::Error>),
     /// A file, or standard input or output, failed.
@@ -34,6 +36,7 @@ impl Failure {
             Failure::Refused(_) => 1,
             Failure::Usage(_) => 2,
             Failure::Database(_, e) => of_engine(e),
+            Failure::Damaged(_) => 4,
             Failure::Region(_, e) => of_region(e),
             // The engine gives damage within a value as invalid data.
             Failure::Value(e) if e.kind() == io::ErrorKind::InvalidData => 4,
@@ -91,7 +94,7 @@ fn of_region(e: &hot::Error) -> u8 {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Usage(why) | Failure::Refused(why) => f.write_str(why),
+            Failure::Usage(why) | Failure::Refused(why) | Failure::Damaged(why) => f.write_str(why),
             Failure::Io(what, e) => write!(f, "can't {what}: {e}"),
             Failure::Region(path, e) => write!(f, "{}: {e}", path.display()),
             Failure::Value(e) => write!(f, "can't read the value to its end: {e}"),

@@ -36,6 +36,17 @@ impl<'w, W: Write> Object<'w, W> {
         Ok(self)
     }
 
+    /// A number that may be negative, or beyond what JSON readers keep exact: then it is a string of digits.
+    pub(crate) fn integer(mut self, name: &str, number: i128) -> io::Result<Self> {
+        self.name(name)?;
+        if number.unsigned_abs() <= 1 << 53 {
+            write!(self.out, "{number}")?;
+        } else {
+            write!(self.out, "\"{number}\"")?;
+        }
+        Ok(self)
+    }
+
     /// A number with a fraction; what is no number becomes null.
     pub(crate) fn fraction(mut self, name: &str, number: f64) -> io::Result<Self> {
         self.name(name)?;
@@ -123,6 +134,8 @@ mod tests {
                 .and_then(|o| o.bytes("ascii", ascii.as_bytes()))
                 .and_then(|o| o.text("text", &ascii))
                 .and_then(|o| o.number("n", u64::MAX))
+                .and_then(|o| o.integer("i", -5))
+                .and_then(|o| o.integer("huge", i128::MIN))
                 .and_then(|o| o.fraction("f", 0.5))
                 .and_then(|o| o.fraction("none", f64::NAN))
                 .and_then(|o| o.truth("t", true))
@@ -133,6 +146,8 @@ mod tests {
             assert_eq!(crate::cli::text::unhex(digits.as_str().unwrap()), Ok(all.clone()));
             assert_eq!(value["text"], ascii);
             assert_eq!(value["n"], u64::MAX);
+            assert_eq!(value["i"], -5);
+            assert_eq!(value["huge"], i128::MIN.to_string());
             assert!(value["none"].is_null());
             if !hex {
                 assert_eq!(value["ascii"], ascii);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  args ──► commands ──► place     which database, and how it may be opened
+//!               │    ──► tree      commands of their own for trees and proofs
 //!               │    ──► bucket    which bucket in it
 //!               │    ──► input     where a value comes from
 //!               │    ──► output    where the answer goes: text, json
@@ -28,6 +29,7 @@ mod readiness;
 mod replace;
 mod stream;
 mod text;
+mod tree;
 
 use std::ffi::OsString;
 use std::io::Write;

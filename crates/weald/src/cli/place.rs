@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use weald::{Database, DatabaseOptions};
 
@@ -11,7 +12,7 @@ use crate::cli::failure::{Failure, Result};
 pub(crate) struct Open {
     // Dropped before the database is, so that it is gone before others can open it.
     fresh: Fresh,
-    pub(crate) db: Database,
+    pub(crate) db: Arc<Database>,
     path: PathBuf,
 }
 
@@ -30,6 +31,7 @@ impl Open {
     pub(crate) fn close(self) -> Result<()> {
         let Open { mut fresh, db, path } = self;
         fresh.path = None;
+        let db = Arc::into_inner(db).expect("what it was shared with is gone before it is closed");
         db.close().map_err(|e| Failure::Database(path, Box::new(e)))
     }
 }
@@ -107,7 +109,7 @@ fn open(path: &Path, options: DatabaseOptions) -> Result<Open> {
     match Database::open_with_options(path, options) {
         Ok(db) => Ok(Open {
             fresh: Fresh::default(),
-            db,
+            db: Arc::new(db),
             path: path.to_owned(),
         }),
         Err(e) => Err(Failure::Database(path.to_owned(), Box::new(e))),

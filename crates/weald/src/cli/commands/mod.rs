@@ -32,6 +32,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Del(del) => del.run(db),
         Command::Scan(scan) => scan.run(db),
         Command::Bucket(bucket) => bucket.run(db),
+        Command::Tree(tree) => tree.run(db),
         Command::Stats(stats) => stats.run(db),
         Command::Check(check) => check.run(db),
         Command::Repair(repair) => repair.run(db),

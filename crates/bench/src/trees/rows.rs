@@ -1,0 +1,69 @@
+//! What is measured, and what Weald is to reach.
+
+/// A line of the report. Less is better in all of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) id: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) unit: &'static str,
+    /// At most so much, whatever the others have.
+    pub(crate) target: Option<f64>,
+}
+
+const fn row(id: &'static str, label: &'static str, unit: &'static str, target: Option<f64>) -> Row {
+    Row {
+        id,
+        label,
+        unit,
+        target,
+    }
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    row("batch", "insert, 1000 a batch", "µs", Some(1e6 / 60_000.0)),
+    row("insert", "insert, one a commit", "µs", Some(25.0)),
+    row("get", "get, in one snapshot", "µs", Some(2.0)),
+    row("prove", "prove one key", "µs", Some(10.0)),
+    row("verify", "verify one key", "µs", Some(5.0)),
+    row("proof", "proof of one key, value included", "B", Some(1_000.0)),
+    row("absent", "proof of an absent key", "B", None),
+    row("range-prove", "prove a range of 100", "µs", None),
+    row("range-verify", "verify a range of 100", "µs", None),
+    row(
+        "range-proof",
+        "proof of a range of 100, of which 13,200 B are keys and values",
+        "B",
+        Some(12_000.0),
+    ),
+    row("sum", "prove a sum over half the tree", "µs", None),
+    row("get-new", "get, a snapshot each", "µs", None),
+    row(
+        "depth-0",
+        "insert, one a commit, in the outermost tree",
+        "µs",
+        None,
+    ),
+    row("depth-1", "insert, one a commit, 1 subtree deep", "µs", None),
+    row("depth-2", "insert, one a commit, 2 deep", "µs", None),
+    row("depth-3", "insert, one a commit, 3 deep", "µs", None),
+    row("depth-4", "insert, one a commit, 4 deep", "µs", None),
+    row("depth-5", "insert, one a commit, 5 deep", "µs", None),
+    row("depth-6", "insert, one a commit, 6 deep", "µs", None),
+    row("depth-7", "insert, one a commit, 7 deep", "µs", None),
+    row("drop-few", "drop a subtree of 10 keys", "µs", None),
+    row("drop-all", "drop the subtree of all keys", "µs", None),
+    row("writer-1", "commits of one writer, wall time of each", "µs", None),
+    row(
+        "writer-2",
+        "commits of two writers in two subtrees, wall time of each",
+        "µs",
+        None,
+    ),
+    row("lost", "updates lost by 4 writers of one key", "", Some(0.0)),
+    row(
+        "roots",
+        "root hashes of the same data in another order and batch size",
+        "",
+        Some(1.0),
+    ),
+];

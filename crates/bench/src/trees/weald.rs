@@ -1,0 +1,290 @@
+//! Weald's trees, and the rows that only they have.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use weald_engine::{Database, DatabaseOptions, SyncPolicy};
+use weald_tree::{Answer, Element, Query, Range, TreeKind, TreeSnapshot, TreeStore, verify};
+
+use super::Bench;
+use super::grove::{Grove, Measure, key, value};
+use crate::engine::{Error, Result};
+use crate::measure::Clock;
+use crate::workload;
+
+/// All items in one subtree.
+pub(crate) struct Trees {
+    store: TreeStore,
+    /// How many there are.
+    items: u64,
+}
+
+const TREE: &[&[u8]] = &[b"items"];
+
+fn store(dir: &Path) -> Result<TreeStore> {
+    let options = DatabaseOptions::new().sync(SyncPolicy::None);
+    let db = Database::open_with_options(dir.join("trees.weald"), options)?;
+    Ok(TreeStore::open(Arc::new(db))?)
+}
+
+fn put(store: &TreeStore, path: &[&[u8]], items: impl Iterator<Item = u64>) -> Result<()> {
+    let mut tx = store.begin()?;
+    for n in items {
+        tx.put(path, &key(n), Element::Item(value(n)))?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+fn query(n: u64) -> Query {
+    Query::key(&key(n)).at(TREE)
+}
+
+impl Grove for Trees {
+    type Proof = Vec<u8>;
+
+    fn open(dir: &Path) -> Result<Trees> {
+        let store = store(dir)?;
+        store.transact(|tx| tx.create_tree(&[], TREE[0], TreeKind::Plain))?;
+        Ok(Trees { store, items: 0 })
+    }
+
+    fn insert(&mut self, from: u64, to: u64) -> Result<()> {
+        self.items = to;
+        put(&self.store, TREE, from..to)
+    }
+
+    fn get_all(&self, times: u64, n: &dyn Fn(u64) -> u64, measure: &mut Measure<'_>) -> Result<()> {
+        let snapshot = self.store.snapshot()?;
+        measure(times, &mut |i| expect(&snapshot, n(i)))
+    }
+
+    fn prove(&self, n: u64) -> Result<Vec<u8>> {
+        Ok(self.store.snapshot()?.prove(&query(n))?)
+    }
+
+    fn verify(&self, proof: &Vec<u8>, n: u64, present: bool) -> Result<()> {
+        // The root is read here, but that is little beside the rest.
+        let answer = verify(proof, &self.store.root()?, &query(n))?;
+        let Answer::Entries(entries) = answer else {
+            return Err("no entries".into());
+        };
+        let shown = entries.first().map(|entry| &entry.element);
+        match (present, shown) {
+            (true, Some(Element::Item(shown))) if *shown == value(n) => Ok(()),
+            (false, None) => Ok(()),
+            _ => Err(Error::from("another element")),
+        }
+    }
+
+    fn proof_bytes(&self, proof: &Vec<u8>) -> Result<usize> {
+        Ok(proof.len())
+    }
+
+    fn more(&mut self, bench: &mut Bench<'_>) -> Result<()> {
+        let (store, items) = (&self.store, self.items);
+        if bench.wants("get-new") {
+            bench.cpu("get-new", 5_000, &mut |i| {
+                expect(&store.snapshot()?, workload::mix(i) % items)
+            })?;
+        }
+        ranges(bench, store, items)?;
+        if bench.wants("drop-few") {
+            drops(bench, store)?;
+        }
+        Ok(())
+    }
+}
+
+fn expect(snapshot: &TreeSnapshot<'_>, n: u64) -> Result<()> {
+    match snapshot.get(TREE, &key(n))? {
+        Some(Element::Item(found)) if found == value(n) => Ok(()),
+        _ => Err("another element".into()),
+    }
+}
+
+fn ranges(bench: &mut Bench<'_>, store: &TreeStore, items: u64) -> Result<()> {
+    let (snapshot, root) = (store.snapshot()?, store.root()?);
+    let from = |i: u64| {
+        let start = key(workload::mix(i) % items).to_vec();
+        Query::entries([Range { start, end: None }]).at(TREE).limit(100)
+    };
+    let mut proofs = Vec::new();
+    bench.cpu("range-prove", 500, &mut |i| {
+        proofs.push(snapshot.prove(&from(i))?);
+        Ok(())
+    })?;
+    bench.cpu("range-verify", 500, &mut |i| {
+        verify(&proofs[i as usize], &root, &from(i))?;
+        Ok(())
+    })?;
+    let bytes: usize = proofs.iter().map(Vec::len).sum();
+    bench.add("range-proof", bytes as f64 / proofs.len() as f64);
+    bench.cpu("sum", 500, &mut |i| {
+        let mut start = key(i).to_vec();
+        start[0] /= 2;
+        let mut end = start.clone();
+        end[0] += 128;
+        let range = Range {
+            start,
+            end: Some(end),
+        };
+        snapshot.prove(&Query::totals(range).at(TREE))?;
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn drops(bench: &mut Bench<'_>, store: &TreeStore) -> Result<()> {
+    let few = |n: u64| [b"few".as_slice(), &n.to_be_bytes()].concat();
+    for n in 0..500 {
+        store.transact(|tx| tx.create_tree(&[], &few(n), TreeKind::Plain))?;
+        put(store, &[&few(n)], 0..10)?;
+    }
+    let drop_tree = |name: &[u8]| -> Result<()> {
+        let mut tx = store.begin()?;
+        tx.drop_tree(&[], name)?;
+        tx.commit()?;
+        Ok(())
+    };
+    bench.cpu("drop-few", 500, &mut |n| drop_tree(&few(n)))?;
+    bench.cpu("drop-all", 1, &mut |_| drop_tree(TREE[0]))
+}
+
+/// The rows that need trees of their own.
+pub(crate) fn measure(bench: &mut Bench<'_>) -> Result<()> {
+    const DEPTHS: [&str; 8] = [
+        "depth-0", "depth-1", "depth-2", "depth-3", "depth-4", "depth-5", "depth-6", "depth-7",
+    ];
+    if DEPTHS.iter().any(|row| bench.wants(row)) {
+        depths(bench, &DEPTHS)?;
+    }
+    if bench.wants("writer-2") {
+        writers(bench)?;
+    }
+    if bench.wants("lost") {
+        lost_updates(bench)?;
+    }
+    if bench.wants("roots") {
+        orders(bench)?;
+    }
+    Ok(())
+}
+
+fn fresh(bench: &Bench<'_>, name: &str) -> Result<TreeStore> {
+    let dir = bench.dir.join(name);
+    std::fs::create_dir(&dir)?;
+    store(&dir)
+}
+
+/// Items of the rows that need trees of their own.
+fn few_items(bench: &Bench<'_>) -> u64 {
+    bench.items.min(20_000)
+}
+
+fn depths(bench: &mut Bench<'_>, rows: &[&'static str]) -> Result<()> {
+    let store = fresh(bench, "depths")?;
+    let items = few_items(bench);
+    let mut path: Vec<&[u8]> = Vec::new();
+    for row in rows {
+        for from in (0..items).step_by(1000) {
+            put(&store, &path, from..from + 1000)?;
+        }
+        bench.cpu(row, items / 10, &mut |i| {
+            put(&store, &path, items + i..items + i + 1)
+        })?;
+        store.transact(|tx| tx.create_tree(&path, b"below", TreeKind::Sum))?;
+        path.push(b"below");
+    }
+    Ok(())
+}
+
+/// Wall time: what one writer takes, and what two take for as many each.
+fn writers(bench: &mut Bench<'_>) -> Result<()> {
+    let store = fresh(bench, "writers")?;
+    let names: [&[u8]; 2] = [b"a", b"b"];
+    for name in names {
+        store.transact(|tx| tx.create_tree(&[], name, TreeKind::Plain))?;
+        for from in (0..few_items(bench)).step_by(1000) {
+            put(&store, &[name], from..from + 1000)?;
+        }
+    }
+    let commits = few_items(bench) / 10;
+    let write = |name: &[u8], at: u64| -> Result<()> {
+        (at..at + commits).try_for_each(|n| put(&store, &[name], n..n + 1))
+    };
+    let clock = Clock::start();
+    write(names[0], 1 << 40)?;
+    let one = clock.elapsed();
+    let clock = Clock::start();
+    thread::scope(|scope| {
+        let write = &write;
+        let threads = names.map(|name| scope.spawn(move || write(name, 1 << 41)));
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic in a writer"))
+    })?;
+    let two = clock.elapsed();
+    bench.add("writer-1", one.as_secs_f64() * 1e6 / commits as f64);
+    bench.add("writer-2", two.as_secs_f64() * 1e6 / (2 * commits) as f64);
+    // Nothing is damaged: every entry is proven.
+    let (snapshot, root) = (store.snapshot()?, store.root()?);
+    for name in names {
+        let query = Query::totals(Range::all()).at([name]);
+        let answer = verify(&snapshot.prove(&query)?, &root, &query)?;
+        if answer != snapshot.query(&query)? {
+            return Err("the proof of a tree with two writers is wrong".into());
+        }
+    }
+    Ok(())
+}
+
+fn lost_updates(bench: &mut Bench<'_>) -> Result<()> {
+    const THREADS: u64 = 4;
+    let store = fresh(bench, "lost")?;
+    let commits = few_items(bench);
+    thread::scope(|scope| {
+        let add = || {
+            (0..commits / THREADS).try_for_each(|_| -> Result<()> {
+                Ok(store.transact(|tx| {
+                    let n = match tx.get(&[], b"counter")? {
+                        Some(Element::SumItem(n)) => n,
+                        _ => 0,
+                    };
+                    tx.put(&[], b"counter", Element::SumItem(n + 1))
+                })?)
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(add)).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic in a writer"))
+    })?;
+    let counted = match store.snapshot()?.get(&[], b"counter")? {
+        Some(Element::SumItem(n)) => n,
+        _ => 0,
+    };
+    bench.add("lost", (commits / THREADS * THREADS) as f64 - counted as f64);
+    Ok(())
+}
+
+fn orders(bench: &mut Bench<'_>) -> Result<()> {
+    let items = few_items(bench);
+    let mut roots = Vec::new();
+    for (name, batch, backwards) in [("order", 1000, false), ("disorder", 7, true)] {
+        let store = fresh(bench, name)?;
+        let order: Vec<u64> = if backwards {
+            (0..items).rev().collect()
+        } else {
+            (0..items).collect()
+        };
+        for batch in order.chunks(batch) {
+            put(&store, &[], batch.iter().copied())?;
+        }
+        roots.push(store.root()?);
+    }
+    roots.dedup();
+    bench.add("roots", roots.len() as f64);
+    Ok(())
+}
