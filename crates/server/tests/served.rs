@@ -17,9 +17,13 @@ mod limits;
 mod messages;
 #[path = "served/protocol.rs"]
 mod protocol;
+#[path = "served/recorded.rs"]
+mod recorded;
 #[path = "served/restarts.rs"]
 mod restarts;
 #[path = "served/tracking.rs"]
 mod tracking;
 #[path = "served/transactions.rs"]
 mod transactions;
+#[path = "served/types.rs"]
+mod types;

@@ -184,8 +184,9 @@ fn run(call: &mut Call<'_, '_>, read_only: bool) -> CommandResult {
         match new {
             None => call.reply.null(),
             Some(new) => {
+                let len = value.len();
                 write(&mut value, at, width, new);
-                changed = true;
+                changed |= new != old || value.len() != len;
                 call.reply.integer(answer);
             }
         }

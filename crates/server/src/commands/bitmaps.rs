@@ -113,13 +113,16 @@ fn setbit(call: &mut Call<'_, '_>) -> CommandResult {
     };
     let mut value = call.keyspace.string(db, key)?.unwrap_or_default().to_vec();
     let (byte, shift) = ((offset / 8) as usize, 7 - offset % 8);
-    if value.len() <= byte {
+    let grows = value.len() <= byte;
+    if grows {
         value.resize(byte + 1, 0);
     }
     let old = value[byte] >> shift & 1;
-    value[byte] = value[byte] & !(1 << shift) | on << shift;
-    call.keyspace.change_string(db, key, &value)?;
-    call.changed(Event::STRING, "setbit", key);
+    if grows || old != on {
+        value[byte] = value[byte] & !(1 << shift) | on << shift;
+        call.keyspace.change_string(db, key, &value)?;
+        call.changed(Event::STRING, "setbit", key);
+    }
     call.reply.integer(i64::from(old));
     Ok(())
 }

@@ -108,8 +108,9 @@ fn elements(call: &Call<'_, '_>, options: &Options<'_>) -> Result<(Vec<Vec<u8>>,
                 start: 0,
                 end: record.count(),
             };
+            let reverse = options.unsorted && options.descending;
             call.keyspace
-                .each_element(db, &record, all, false, |_, element| {
+                .each_element(db, &record, all, reverse, |_, element| {
                     out.push(element.to_vec());
                     true
                 })?;
@@ -160,7 +161,11 @@ fn sorted(call: &Call<'_, '_>, options: &Options<'_>, elements: Vec<Vec<u8>>) ->
             if options.alpha {
                 Weight::Text(text)
             } else {
-                let number = text.as_deref().map_or(Some(0.0), parse_float);
+                // As C reads a number out of nothing.
+                let number = text
+                    .as_deref()
+                    .filter(|text| !text.is_empty())
+                    .map_or(Some(0.0), parse_float);
                 Weight::Number(number.ok_or_else(|| {
                     CommandError::new("ERR One or more scores can't be converted into double")
                 })?)

@@ -157,6 +157,9 @@ fn combined(call: &Call<'_, '_>, wanted: &Wanted<'_>) -> Result<Vec<(Vec<u8>, f6
     let mut found: HashMap<&[u8], f64> = HashMap::new();
     match wanted.combine {
         Combine::Union => {
+            // From the smallest on, as infinities of both signs make the order tell.
+            let mut inputs = inputs;
+            inputs.sort_by_key(|(record, _)| record.as_ref().map_or(0, Record::count));
             for (record, weight) in inputs {
                 let Some(record) = record else { continue };
                 for (member, score) in scored(call, record)? {
@@ -180,7 +183,7 @@ fn combined(call: &Call<'_, '_>, wanted: &Wanted<'_>) -> Result<Vec<(Vec<u8>, f6
                     for (record, weight) in &inputs[1..] {
                         let Some(so_far) = sum else { break };
                         sum = score(call, record, member)?
-                            .map(|score| wanted.aggregate.of(so_far, weighed(score, *weight)));
+                            .map(|score| wanted.aggregate.of(so_far, score * weight));
                     }
                     found.extend(sum.map(|sum| (member, sum)));
                 }

@@ -108,30 +108,15 @@ fn score_of(bytes: &[u8]) -> Result<f64> {
     bytes.try_into().map(f64::from_le_bytes).map_err(|_| damaged())
 }
 
-/// Flags before what the key of a record in order does not tell.
-const MINUS_ZERO: u8 = 1;
-const LONG: u8 = 2;
-
-fn order_value(member: &[u8], score: f64) -> Vec<u8> {
-    let minus_zero = score == 0.0 && score.is_sign_negative();
-    if !layout::is_long(member) {
-        return if minus_zero { vec![MINUS_ZERO] } else { Vec::new() };
-    }
-    let mut out = vec![LONG | if minus_zero { MINUS_ZERO } else { 0 }];
-    out.extend_from_slice(member);
-    out
+/// What the key of a record in order does not tell: the whole of a long member.
+fn order_value(member: &[u8]) -> &[u8] {
+    if layout::is_long(member) { member } else { b"" }
 }
 
 fn scored<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Scored<'a>> {
     let score = unsortable(number(key, PREFIX_LEN).ok_or_else(damaged)?);
-    let flags = value.first().copied().unwrap_or(0);
-    let score = if flags & MINUS_ZERO != 0 { -0.0 } else { score };
     let name = &key[PREFIX_LEN + 8..];
-    let member = if name.len() > NAME_MAX {
-        value.get(1..).ok_or_else(damaged)?
-    } else {
-        name
-    };
+    let member = if name.len() > NAME_MAX { value } else { name };
     Ok(Scored { member, score })
 }
 
@@ -183,8 +168,10 @@ impl Keyspace<'_> {
 
     /// Gives a member a score; which one it had.
     pub(crate) fn put_score(&mut self, entry: &mut Entry, member: &[u8], score: f64) -> Result<Option<f64>> {
+        // There is one zero, as in a listpack of Redis.
+        let score = if score == 0.0 { 0.0 } else { score };
         let old = self.score(entry.db, &entry.record(), member)?;
-        if old.is_some_and(|old| old.to_bits() == score.to_bits()) {
+        if old == Some(score) {
             return Ok(old);
         }
         match &entry.value {
@@ -239,7 +226,7 @@ impl Keyspace<'_> {
         let place = order_key(member, score);
         let mut key = layout::prefix(id, tag::ORDER);
         key.extend_from_slice(&place);
-        self.put_item(db, &key, &order_value(member, score))?;
+        self.put_item(db, &key, order_value(member))?;
         self.count_in(db, id, &place)
     }
 

@@ -1,0 +1,148 @@
+//! What a recording can't tell of the types: time, waiting, restarts, payloads.
+
+use std::time::{Duration, Instant};
+
+use weald_server::Frame;
+
+use crate::client::Served;
+
+#[test]
+fn a_key_expires_and_whoever_listens_is_told() {
+    let served = Served::with(&[("notify-keyspace-events", "Ex")]);
+    let mut listener = served.client();
+    listener.run("SUBSCRIBE __keyevent@0__:expired");
+    let mut client = served.client();
+    client.check("SET k v PX 50", "+OK");
+    client.run("RPUSH l a b");
+    client.run("PEXPIRE l 50");
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let Frame::Array(elements) = listener.read() else {
+            panic!("a message is an array");
+        };
+        told.push(elements[2].clone());
+    }
+    told.sort_by_key(|key| format!("{key:?}"));
+    assert_eq!(told, [Frame::Bulk(b"k".to_vec()), Frame::Bulk(b"l".to_vec())]);
+    assert_eq!(client.run("DBSIZE"), Frame::Integer(0));
+    assert_eq!(client.run("PTTL k"), Frame::Integer(-2));
+}
+
+#[test]
+fn an_expired_key_is_gone_before_it_is_deleted() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    client.run("SADD s 1 2 3");
+    client.run("PEXPIRE s 1");
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(client.run("EXISTS s"), Frame::Integer(0));
+    assert_eq!(client.run("SCARD s"), Frame::Integer(0));
+    assert_eq!(client.run("RPUSH s a"), Frame::Integer(1));
+    assert_eq!(client.run("TTL s"), Frame::Integer(-1));
+}
+
+#[test]
+fn those_who_wait_get_elements_in_the_order_in_which_they_came() {
+    let served = Served::new();
+    let mut waiting: Vec<_> = (0..3).map(|_| served.client()).collect();
+    let mut pusher = served.client();
+    for (n, client) in waiting.iter_mut().enumerate() {
+        client.send(["BLPOP l 0", "BLMPOP 0 1 l RIGHT", "BLMOVE l other LEFT RIGHT 0"][n]);
+        let before = Instant::now();
+        while pusher.run("CLIENT LIST") != Frame::Null && before.elapsed() < Duration::from_millis(50) {}
+    }
+    // Of another type it does not wake them.
+    pusher.run("SET l text");
+    pusher.run("DEL l");
+    pusher.run("RPUSH l a b c");
+    let bulk = |text: &str| Frame::Bulk(text.as_bytes().to_vec());
+    assert_eq!(waiting[0].read(), Frame::Array(vec![bulk("l"), bulk("a")]));
+    assert_eq!(
+        waiting[1].read(),
+        Frame::Array(vec![bulk("l"), Frame::Array(vec![bulk("c")])])
+    );
+    assert_eq!(waiting[2].read(), bulk("b"));
+    assert_eq!(pusher.run("EXISTS l"), Frame::Integer(0));
+    waiting[0].send("BZPOPMIN z 0");
+    waiting[1].send("BLPOP l 0.05");
+    assert_eq!(waiting[1].read(), Frame::Null);
+    pusher.run("ZADD z 2 m");
+    assert_eq!(
+        waiting[0].read(),
+        Frame::Array(vec![bulk("z"), bulk("m"), bulk("2")])
+    );
+}
+
+#[test]
+fn all_types_are_there_after_a_restart() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.run("SET s text");
+    client.run("SETBIT bits 100 1");
+    for n in 0..300 {
+        client.run(&format!("HSET h f{n} {n}"));
+        client.run(&format!("SADD set m{n}"));
+        client.run(&format!("ZADD z {n} m{n}"));
+        client.run(&format!("RPUSH l e{n}"));
+    }
+    let questions = [
+        "GET s",
+        "BITCOUNT bits",
+        "HGET h f299",
+        "HLEN h",
+        "SCARD set",
+        "ZRANK z m150",
+        "ZRANGE z 10 12",
+        "LRANGE l 298 -1",
+        "LLEN l",
+        "OBJECT ENCODING h",
+        "OBJECT ENCODING z",
+        "DBSIZE",
+    ];
+    let before: Vec<Frame> = questions.iter().map(|question| client.run(question)).collect();
+    drop(client);
+    let served = Served::in_dir(served.end(), &[]);
+    let mut client = served.client();
+    for (question, before) in questions.iter().zip(before) {
+        assert_eq!(client.run(question), before, "{question}");
+    }
+    assert_eq!(client.run("ZRANK z m150"), Frame::Integer(150));
+}
+
+#[test]
+fn a_dump_is_restored_with_its_type_and_a_damaged_one_is_refused() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.run("RPUSH l 1 -70000 text");
+    client.run("ZADD z -inf a 1.5 b");
+    client.run("HSET h f v");
+    client.run("SADD s 5 6");
+    client.run("SET n 12");
+    for (key, question) in [
+        ("l", "LRANGE % 0 -1"),
+        ("z", "ZRANGE % 0 -1 WITHSCORES"),
+        ("h", "HGETALL %"),
+        ("s", "SMEMBERS %"),
+        ("n", "GET %"),
+    ] {
+        let Frame::Bulk(payload) = client.run(&format!("DUMP {key}")) else {
+            panic!("{key} is there");
+        };
+        client.send_args(&[b"RESTORE", b"copy", b"0", &payload, b"REPLACE"]);
+        assert_eq!(client.read(), Frame::Simple("OK".to_owned()), "{key}");
+        let original = client.run(&question.replace('%', key));
+        assert_eq!(client.run(&question.replace('%', "copy")), original);
+        for at in 0..payload.len() {
+            let mut damaged = payload.clone();
+            damaged[at] ^= 0x41;
+            client.send_args(&[b"RESTORE", b"damaged", b"0", &damaged]);
+            assert!(
+                matches!(client.read(), Frame::Error(_)),
+                "{key} with byte {at} changed"
+            );
+        }
+        client.send_args(&[b"RESTORE", b"copy", b"0", &payload]);
+        assert!(matches!(client.read(), Frame::Error(text) if text.starts_with("BUSYKEY")));
+    }
+}
