@@ -1,7 +1,9 @@
 "use strict";
 // A chart of one or two lines over the last minutes, as SVG that is drawn anew with each point.
 class Chart {
-  constructor(place, names, format) {
+  // With `binary` the axis ends at a power of two, as units of bytes do.
+  constructor(place, names, format, binary = false) {
+    this.binary = binary;
     this.place = place;
     this.names = names;
     this.format = format;
@@ -24,7 +26,8 @@ class Chart {
     };
     const all = this.points.flat().filter((value) => value !== null);
     const highest = Math.max(1, ...all), scale = 10 ** Math.floor(Math.log10(highest));
-    const max = [1, 2, 5, 10].map((factor) => factor * scale).find((bound) => bound >= highest);
+    const max = this.binary ? 2 ** Math.ceil(Math.log2(highest))
+      : [1, 2, 5, 10].map((factor) => factor * scale).find((bound) => bound >= highest);
     const y = (value) => top + (height - top - bottom) * (1 - value / max);
     const x = (i) => width - right - (this.points.length - 1 - i) * (width - left - right) / 119;
     const last = this.points[this.points.length - 1] || [];

@@ -31,7 +31,7 @@ const fill = (list, pairs) => list.replaceChildren(...pairs.map(([name, value]) 
 const charts = {
   commands: new Chart($("chart-commands"), ["commands"], count),
   latency: new Chart($("chart-latency"), ["p50", "p99"], micros),
-  network: new Chart($("chart-network"), ["in", "out"], bytes),
+  network: new Chart($("chart-network"), ["in", "out"], bytes, true),
   commits: new Chart($("chart-commits"), ["commits"], count),
 };
 let before = null;
@@ -160,6 +160,8 @@ async function show(key, db) {
       if (answer.value.length < answer.length) panel.append(element("p", `The first ${answer.value.length} of ${answer.length}.`, "quiet"));
     } else panel.append(element("pre", shown(answer.value)));
   } catch (e) { panel.replaceChildren(element("p", e.message)); }
+  // On a phone it lies below the list.
+  panel.scrollIntoView({ block: "nearest" });
 }
 
 const views = ["overview", "keys", "clients", "slowlog"];
