@@ -1,7 +1,7 @@
 //! What other threads of the process do with a server.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
 use std::time::Duration;
 
 use mio::Waker;
@@ -30,6 +30,17 @@ pub enum HandleError {
     Late,
 }
 
+/// Somebody else for whom a thread runs a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// A user's name and password; without, it is the user default, as far as that needs no password.
+    pub(crate) login: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) db: u32,
+    pub(crate) peer: String,
+    /// Whether it is on this machine.
+    pub(crate) is_local: bool,
+}
+
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,17 +56,37 @@ impl Handle {
     /// Runs a command as somebody who may do everything, in its turn among those of the clients. A write is as durable as the settings say when this returns.
     /// A command that would wait for a key does not wait; one that listens for messages can't be used.
     pub fn run<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Frame, HandleError> {
+        wait(&self.begin(args, None)?)
+    }
+
+    /// Runs commands for somebody else, with the permissions of that user; the answers in the same order. Others may run between them.
+    pub(crate) fn run_for<A: AsRef<[u8]>>(
+        &self,
+        caller: &Caller,
+        commands: &[Vec<A>],
+    ) -> Result<Vec<Frame>, HandleError> {
+        // All are asked before the first is waited for, so that they share a turn of the server.
+        let answers = commands
+            .iter()
+            .map(|args| self.begin(args, Some(caller.clone())))
+            .collect::<Result<Vec<_>, _>>()?;
+        answers.iter().map(wait).collect()
+    }
+
+    fn begin<A: AsRef<[u8]>>(
+        &self,
+        args: &[A],
+        caller: Option<Caller>,
+    ) -> Result<Receiver<Frame>, HandleError> {
         let (answer, answered) = sync_channel(1);
         let args = args.iter().map(|arg| arg.as_ref().to_vec()).collect();
         self.send(Message::Run {
             args,
             protocol: Protocol::Resp3,
+            caller,
             answer,
         })?;
-        answered.recv_timeout(PATIENCE).map_err(|e| match e {
-            std::sync::mpsc::RecvTimeoutError::Timeout => HandleError::Late,
-            std::sync::mpsc::RecvTimeoutError::Disconnected => HandleError::Ended,
-        })
+        Ok(answered)
     }
 
     /// What the server counts.
@@ -73,4 +104,11 @@ impl Handle {
         self.messages.send(message).map_err(|_| HandleError::Ended)?;
         self.waker.wake().map_err(|_| HandleError::Ended)
     }
+}
+
+fn wait(answered: &Receiver<Frame>) -> Result<Frame, HandleError> {
+    answered.recv_timeout(PATIENCE).map_err(|e| match e {
+        RecvTimeoutError::Timeout => HandleError::Late,
+        RecvTimeoutError::Disconnected => HandleError::Ended,
+    })
 }

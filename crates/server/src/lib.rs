@@ -42,6 +42,7 @@ mod dispatch;
 mod error;
 mod glob;
 mod handle;
+mod http;
 mod keyspace;
 mod net;
 mod notify;

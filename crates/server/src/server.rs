@@ -12,6 +12,7 @@ use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 use crate::acl::Users;
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
+use crate::http::Http;
 use crate::net::{Bound, EventLoop, Listener, Message, WAKER, now_ms, resolve};
 use crate::state::{Ending, State};
 
@@ -32,6 +33,7 @@ pub struct Server {
     state: State,
     db: Arc<Database>,
     bound: Vec<Bound>,
+    http: Option<Http>,
 }
 
 /// Why a server does not start, or has ended early.
@@ -102,6 +104,7 @@ impl Server {
             .unwrap_or(0);
         let (sender, messages) = channel();
         let handle = Handle::new(sender, Arc::new(waker), state.stats.clone());
+        let http = Http::bind(&state.config)?;
         Ok(Server {
             poll,
             listeners,
@@ -110,6 +113,7 @@ impl Server {
             state,
             db,
             bound,
+            http,
         })
     }
 
@@ -124,6 +128,11 @@ impl Server {
             Bound::Tcp(address) => Some(*address),
             Bound::Unix(_) => None,
         })
+    }
+
+    /// Where HTTP is served, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(Http::address)
     }
 
     /// For other threads.
@@ -145,16 +154,24 @@ impl Server {
             handle,
             state,
             db,
+            http,
             ..
         } = self;
-        let system = |source| StartError::System {
+        let system = |source: io::Error| StartError::System {
             what: "serve".to_owned(),
             source,
         };
         let mut event_loop = EventLoop::new(poll, listeners, messages, &db, state)
             .map_err(|e| ConfigError::Refused(format!("the data can't be served: {e}")))?;
-        let ending = event_loop.run().map_err(system)?;
+        let http = http
+            .map(|http| http.serve(handle.clone()))
+            .transpose()
+            .map_err(system)?;
+        let ending = event_loop.run().map_err(system);
+        // Requests that still wait for an answer of the loop get an error with its end.
         drop(event_loop);
+        drop(http);
+        let ending = ending?;
         drop(handle);
         match Arc::try_unwrap(db) {
             Ok(db) if ending == Ending::Clean => {

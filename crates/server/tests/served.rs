@@ -9,6 +9,8 @@ mod access;
 mod blocking;
 #[path = "served/buckets.rs"]
 mod buckets;
+#[path = "served/http.rs"]
+mod http;
 #[path = "served/introspection.rs"]
 mod introspection;
 #[path = "served/limits.rs"]

@@ -145,6 +145,30 @@ const SETTINGS: &[Setting] = &[
         "300",
         "Seconds after which a silent connection is probed; 0 for never",
     ),
+    fixed(
+        "http",
+        Kind::OneOf(&["auto", "yes", "no"]),
+        "auto",
+        "Whether HTTP is served beside: health, metrics, a JSON API and the dashboard; auto: unless its port is taken",
+    ),
+    fixed(
+        "http-port",
+        int(0, 65535),
+        "8379",
+        "Port of HTTP; 0 for one that the system chooses",
+    ),
+    fixed(
+        "http-bind",
+        Kind::Text,
+        "127.0.0.1",
+        "Address that HTTP listens on",
+    ),
+    fixed(
+        "http-hosts",
+        Kind::Text,
+        "",
+        "Names under which HTTP may be asked for, with blanks between, beside localhost and addresses",
+    ),
     fixed("dir", Kind::Text, "./weald-data", "Directory of the data"),
     fixed(
         "logfile",

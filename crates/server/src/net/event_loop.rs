@@ -12,6 +12,7 @@ use weald_resp::{Frame, Limits, Protocol, Reply, Step};
 use crate::clients::Client;
 use crate::dispatch::{Args, Executor, find};
 use crate::error::CommandError;
+use crate::handle::Caller;
 use crate::net::connection::Connection;
 use crate::net::listener::{Accepted, Listener};
 use crate::registry::Flags;
@@ -39,6 +40,8 @@ pub(crate) enum Message {
     Run {
         args: Vec<Vec<u8>>,
         protocol: Protocol,
+        /// Who asks; without, somebody who may do everything.
+        caller: Option<Caller>,
         answer: SyncSender<Frame>,
     },
     /// To end.
@@ -172,25 +175,51 @@ impl<'db> EventLoop<'db> {
                 Message::Run {
                     args,
                     protocol,
+                    caller,
                     answer,
-                } => self.run_for_thread(&args, protocol, answer),
+                } => self.run_for_thread(&args, protocol, caller.as_ref(), answer),
             }
         }
     }
 
-    fn run_for_thread(&mut self, args: &[Vec<u8>], protocol: Protocol, answer: SyncSender<Frame>) {
+    fn run_for_thread(
+        &mut self,
+        args: &[Vec<u8>],
+        protocol: Protocol,
+        caller: Option<&Caller>,
+        answer: SyncSender<Frame>,
+    ) {
         let now_ms = self.executor.now_ms;
         let state = &mut self.executor.state;
         let id = state.clients.new_id();
-        let mut session = Session::new(id, Link::Internal, state.internal_user.clone(), now_ms);
+        let user = match caller {
+            None => state.internal_user.clone(),
+            Some(_) => state.users.default_user().clone(),
+        };
+        if caller.is_some_and(|caller| !caller.is_local)
+            && state.settings.protected_mode
+            && user.needs_no_password()
+        {
+            let _ = answer.try_send(Frame::Error(
+                "DENIED the server is in protected mode: the user default needs a password before other machines are served".to_owned(),
+            ));
+            return;
+        }
+        let mut session = Session::new(id, Link::Internal, user, now_ms);
         session.protocol = protocol;
+        if let Some(caller) = caller {
+            session.peer.clone_from(&caller.peer);
+        }
         let connection = Connection::of_thread(answer);
         state.clients.insert(Client::new(session, connection));
         let Some(mut client) = state.clients.take(id) else {
             return;
         };
-        let args: Args<'_> = args.iter().map(Vec::as_slice).collect();
-        self.executor.run(&mut client, &args);
+        let refused = caller.is_some_and(|caller| !self.introduce(&mut client, caller));
+        if !refused {
+            let args: Args<'_> = args.iter().map(Vec::as_slice).collect();
+            self.executor.run(&mut client, &args);
+        }
         // A thread gets one answer, at once: it can't wait for keys or listen.
         if let Some(blocked) = client.session.blocked.take() {
             self.executor.state.waiting.remove(id, &blocked);
@@ -204,6 +233,26 @@ impl<'db> EventLoop<'db> {
                 .extend_from_slice(b"-ERR this command can't be used here\r\n");
         }
         self.executor.state.clients.put_back(client);
+    }
+
+    /// Makes a client the user that a caller says it is, in the database that it asks for; whether that was let be. Otherwise the error is its answer.
+    fn introduce(&mut self, client: &mut Client, caller: &Caller) -> bool {
+        let db = caller.db.to_string();
+        let mut steps: Vec<Args<'_>> = Vec::new();
+        if let Some((name, password)) = &caller.login {
+            steps.push([&b"AUTH"[..], name, password].into_iter().collect());
+        }
+        if caller.db != 0 {
+            steps.push([&b"SELECT"[..], db.as_bytes()].into_iter().collect());
+        }
+        for step in &steps {
+            self.executor.run(client, step);
+            if client.out != b"+OK\r\n" {
+                return false;
+            }
+            client.out.clear();
+        }
+        true
     }
 
     fn accept(&mut self, listener: usize) {

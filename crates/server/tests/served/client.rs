@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Served {
     pub(crate) dir: TempDir,
     pub(crate) address: SocketAddr,
+    pub(crate) http: Option<SocketAddr>,
     pub(crate) handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,6 +39,7 @@ impl Served {
             ("port", "0"),
             ("bind", "127.0.0.1"),
             ("durability", "none"),
+            ("http", "no"),
             ("dir", path.to_str().expect("a path of letters")),
         ]
         .iter()
@@ -47,11 +49,13 @@ impl Served {
         }
         let server = Server::bind(config).expect("the server starts");
         let address = server.address().expect("it listens");
+        let http = server.http_address();
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().expect("it serves and ends"));
         Served {
             dir,
             address,
+            http,
             handle,
             thread: Some(thread),
         }

@@ -214,6 +214,9 @@ fn announce(server: &Server, dir: &str) {
             address.port()
         ));
     }
+    if let Some(address) = server.http_address() {
+        text.push_str(&format!("Dashboard: http://{address}/\n"));
+    }
     // Nobody has to read it.
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
