@@ -1,0 +1,472 @@
+//! Writes, and the write-backs of readers.
+//!
+//! A write is acknowledged when a quorum of each side has applied it. If one of them already held something later, then this write, though it began after that one was acknowledged, would have lost to it by a slow clock:
+//! it is written again with a later version. Owners that have not answered by the end get a hint.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Op, OpId, PartResult, Purpose, Side, not_enough};
+use crate::client::{Error, Reply};
+use crate::clock::Version;
+use crate::codec::Bytes;
+use crate::config::majority;
+use crate::entry::{Entry, Record};
+use crate::id::{ClientToken, NodeId, Owner, RequestId};
+use crate::message::{Body, Origin, WriteItem, Written};
+use crate::node::Node;
+use crate::register::Action;
+
+#[derive(Debug)]
+pub(crate) struct WriteOp {
+    purpose: Purpose,
+    origin: Origin,
+    durable: bool,
+    needed: u8,
+    request: RequestId,
+    items: Vec<Item>,
+    refusals: BTreeSet<Owner>,
+    replied: bool,
+    /// How often this has been written with a later version.
+    retries: u32,
+    pub(super) resend_at: u64,
+    pub(super) ends_at: u64,
+}
+
+#[derive(Debug)]
+struct Item {
+    key: Bytes,
+    entry: Entry,
+    sides: Vec<Side>,
+    answers: BTreeMap<Owner, Written>,
+    /// Another operation goes on with it.
+    handed_on: bool,
+    result: Option<Result<Version, Error>>,
+}
+
+const RETRIES_MAX: u32 = 8;
+
+impl Item {
+    fn new(key: Bytes, entry: Entry) -> Item {
+        Item {
+            key,
+            entry,
+            sides: Vec::new(),
+            answers: BTreeMap::new(),
+            handed_on: false,
+            result: None,
+        }
+    }
+
+    fn holds(&self, owner: &Owner) -> bool {
+        matches!(
+            self.answers.get(owner),
+            Some(Written::Applied | Written::Superseded { .. })
+        )
+    }
+
+    fn refuses(&self, owner: &Owner) -> bool {
+        self.answers.contains_key(owner) && !self.holds(owner)
+    }
+
+    fn owners(&self) -> BTreeSet<Owner> {
+        self.sides
+            .iter()
+            .flat_map(|side| side.owners.iter().copied())
+            .collect()
+    }
+
+    /// What the answers amount to, once they do.
+    fn verdict(&self) -> Option<Result<(), Error>> {
+        let enough = |side: &Side| side.count(|owner| self.holds(owner)) >= side.needed;
+        if !self.sides.is_empty() && self.sides.iter().all(enough) {
+            return Some(Ok(()));
+        }
+        let hopeless = |side: &Side| {
+            let refused = side.count(|owner| self.refuses(owner));
+            (side.owners.len() as u8).saturating_sub(refused) < side.needed && refused > 0
+        };
+        self.sides
+            .iter()
+            .any(hopeless)
+            .then(|| Err(self.error(&BTreeSet::new())))
+    }
+
+    fn error(&self, refusals: &BTreeSet<Owner>) -> Error {
+        let refused = |owner: &Owner| self.refuses(owner) || (refusals.contains(owner) && !self.holds(owner));
+        not_enough(&self.sides, |owner| self.holds(owner), refused)
+    }
+}
+
+impl WriteOp {
+    pub(super) fn refused(&mut self, from: Owner, soon: Option<u64>) {
+        self.refusals.insert(from);
+        self.resend_at = self.resend_at.min(soon.unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn client(&self) -> Option<ClientToken> {
+        match self.purpose {
+            Purpose::Client(client) if !self.replied => Some(client),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn begin_put(
+        &mut self,
+        purpose: Purpose,
+        items: Vec<(Bytes, Option<Bytes>)>,
+        ttl_ms: Option<u64>,
+        needed: u8,
+        durable: bool,
+    ) -> Result<(), Error> {
+        let mut list = Vec::new();
+        for (key, value) in items {
+            let version = self.issue_version()?;
+            let expires_ms = ttl_ms
+                .filter(|_| value.is_some())
+                .map(|ttl| version.ms().saturating_add(ttl));
+            let record = Record {
+                version,
+                expires_ms,
+                value,
+            };
+            list.push(Item::new(key, Entry::plain(record)));
+        }
+        self.begin_write(purpose, Origin::Client, list, needed, durable, 0);
+        Ok(())
+    }
+
+    fn begin_write(
+        &mut self,
+        purpose: Purpose,
+        origin: Origin,
+        items: Vec<Item>,
+        needed: u8,
+        durable: bool,
+        retries: u32,
+    ) -> OpId {
+        let ends_at = self.now.steady_ms + self.config.request_timeout_ms;
+        let id = self.add_op(Op::Write(WriteOp {
+            purpose,
+            origin,
+            durable,
+            needed,
+            request: RequestId(0),
+            items,
+            refusals: BTreeSet::new(),
+            replied: false,
+            retries,
+            resend_at: 0,
+            ends_at,
+        }));
+        self.plan_write(id);
+        id
+    }
+
+    /// Writes back what a reader found, until so many have it that no majority of readers can miss it. Those in `holders` have it already.
+    pub(super) fn begin_write_back(
+        &mut self,
+        purpose: Purpose,
+        key: &Bytes,
+        entry: Entry,
+        holders: &[Owner],
+    ) {
+        self.stats.read_repairs += 1;
+        let Some(layout) = self.layout.clone() else { return };
+        let replicas = layout.quorums.replica_count;
+        let mut item = Item::new(key.clone(), entry);
+        item.answers = holders.iter().map(|&owner| (owner, Written::Applied)).collect();
+        let needed = replicas - majority(replicas) + 1;
+        self.begin_write(purpose, Origin::Reader, vec![item], needed, true, 0);
+    }
+
+    /// Asks the owners, as the layout names them now.
+    pub(super) fn plan_write(&mut self, id: OpId) {
+        let request = self.new_request(id);
+        let Some(layout) = self.layout.clone() else { return };
+        let Some(Op::Write(mut op)) = self.coordinator.ops.remove(&id) else {
+            return;
+        };
+        op.request = request;
+        op.refusals.clear();
+        for item in &mut op.items {
+            item.sides = self.sides(layout.partition_of(&item.key), op.needed);
+            let owners = item.owners();
+            // What readers have seen at owners that still are some goes on to count; other answers were given under another layout.
+            item.answers
+                .retain(|owner, _| op.origin == Origin::Reader && owners.contains(owner));
+        }
+        self.coordinator.ops.insert(id, Op::Write(op));
+        self.send_write(id);
+        self.judge_write(id);
+    }
+
+    /// One message to each node that has not answered, with all that it has to apply.
+    fn send_write(&mut self, id: OpId) {
+        let resend_at = self.now.steady_ms + self.config.resend_ms;
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        op.resend_at = resend_at;
+        let mut messages: BTreeMap<NodeId, Vec<WriteItem>> = BTreeMap::new();
+        for (index, item) in op.items.iter().enumerate() {
+            let over = item.handed_on || matches!(item.result, Some(Err(_)));
+            for owner in item.owners() {
+                if !over && !item.answers.contains_key(&owner) {
+                    messages.entry(owner.node).or_default().push(WriteItem {
+                        index: index as u16,
+                        key: item.key.clone(),
+                        entry: item.entry.clone(),
+                    });
+                }
+            }
+        }
+        let (request, origin, durable) = (op.request, op.origin, op.durable);
+        for (node, items) in messages {
+            self.send(
+                node,
+                Body::Write {
+                    request,
+                    origin,
+                    durable,
+                    items,
+                },
+            );
+        }
+    }
+
+    pub(crate) fn on_write_done(&mut self, from: Owner, request: RequestId, items: &[(u16, Written)]) {
+        let Some(id) = self.op_of(request) else {
+            self.repair_written(from, request, items);
+            return;
+        };
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        for &(index, written) in items {
+            let Some(item) = op.items.get_mut(usize::from(index)) else {
+                continue;
+            };
+            if item.sides.iter().any(|side| side.owners.contains(&from)) {
+                item.answers.insert(from, written);
+            }
+        }
+        self.judge_write(id);
+    }
+
+    /// Looks at each key whether its answers amount to something.
+    fn judge_write(&mut self, id: OpId) {
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        let reader = op.origin == Origin::Reader;
+        let mut to_register = Vec::new();
+        let mut overtaken = Vec::new();
+        let mut met_register = false;
+        for (index, item) in op.items.iter_mut().enumerate() {
+            if item.result.is_some() || item.handed_on {
+                continue;
+            }
+            if item.answers.values().any(|answer| *answer == Written::IsRegister) {
+                item.handed_on = true;
+                met_register |= reader;
+                to_register.push((index as u16, item.key.clone(), item.entry.record.clone()));
+                continue;
+            }
+            if reader && item.answers.values().any(|answer| *answer == Written::TooOld) {
+                // Settled meanwhile: what was read may have been deleted and forgotten.
+                item.handed_on = true;
+                met_register = true;
+                continue;
+            }
+            match item.verdict() {
+                None => {}
+                Some(Err(error)) => item.result = Some(Err(error)),
+                Some(Ok(())) => {
+                    let greatest = item.answers.values().filter_map(|answer| match answer {
+                        Written::Superseded { by } => Some(by.version),
+                        _ => None,
+                    });
+                    match greatest.max().filter(|_| !reader) {
+                        Some(by) => {
+                            item.handed_on = true;
+                            overtaken.push((index as u16, item.key.clone(), item.entry.record.clone(), by));
+                        }
+                        None => item.result = Some(Ok(item.entry.record.version)),
+                    }
+                }
+            }
+        }
+        if met_register {
+            self.finish_write(id, Some(PartResult::MetRegister));
+            return;
+        }
+        for (index, key, record) in to_register {
+            self.begin_ballot(Purpose::Part(id, index), key, Action::Put(record));
+        }
+        for (index, key, record, by) in overtaken {
+            self.write_later(id, index, key, record, by);
+        }
+        self.reply_write(id);
+    }
+
+    /// Writes a key again, with a version later than the one that was met.
+    fn write_later(&mut self, id: OpId, index: u16, key: Bytes, record: Record, by: Version) {
+        let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
+            return;
+        };
+        let (needed, durable, retries, ends_at) = (op.needed, op.durable, op.retries + 1, op.ends_at);
+        self.stats.overtaken += 1;
+        let version = if retries > RETRIES_MAX {
+            Err(Error::Contended)
+        } else {
+            let _ = self.clock.observe(by.stamp);
+            self.issue_version()
+        };
+        let version = match version {
+            Ok(version) => version,
+            Err(error) => return self.part_done(id, index, PartResult::Written(Err(error))),
+        };
+        let lived = record
+            .expires_ms
+            .map(|expires| expires.saturating_sub(record.version.ms()));
+        let record = Record {
+            version,
+            expires_ms: lived.map(|lived| version.ms().saturating_add(lived)),
+            value: record.value,
+        };
+        let items = vec![Item::new(key, Entry::plain(record))];
+        let later = self.begin_write(
+            Purpose::Part(id, index),
+            Origin::Client,
+            items,
+            needed,
+            durable,
+            retries,
+        );
+        if let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&later) {
+            op.ends_at = ends_at;
+        }
+    }
+
+    pub(super) fn write_part_done(&mut self, id: OpId, index: u16, result: &PartResult) {
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        let Some(item) = op.items.get_mut(usize::from(index)) else {
+            return;
+        };
+        if let PartResult::Written(result) = result {
+            item.result = Some(*result);
+            self.reply_write(id);
+        }
+    }
+
+    /// Answers when every key has a result; goes on as long as owners have not answered.
+    fn reply_write(&mut self, id: OpId) {
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        let results: Option<Vec<Result<Version, Error>>> = op.items.iter().map(|item| item.result).collect();
+        let Some(results) = results else { return };
+        if !op.replied {
+            op.replied = true;
+            self.hint_the_absent(id, false);
+            let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
+                return;
+            };
+            let purpose = op.purpose;
+            self.tell_written(purpose, results);
+        }
+        let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
+            return;
+        };
+        let answered = |item: &Item| item.owners().iter().all(|owner| item.answers.contains_key(owner));
+        let over = |item: &Item| item.handed_on || matches!(item.result, Some(Err(_))) || answered(item);
+        if op.items.iter().all(over) || op.origin == Origin::Reader {
+            self.finish_write(id, None);
+        }
+    }
+
+    fn tell_written(&mut self, purpose: Purpose, results: Vec<Result<Version, Error>>) {
+        match purpose {
+            Purpose::Client(client) => {
+                self.stats.failures += u64::from(results.iter().any(Result::is_err));
+                self.reply(client, Reply::Written(results));
+            }
+            Purpose::Part(op, index) => {
+                let result = results.into_iter().next().unwrap_or(Err(Error::Unknown));
+                self.part_done(op, index, PartResult::Written(result));
+            }
+            Purpose::Background => {}
+        }
+    }
+
+    /// Keeps hints for owners that have not answered: those that are not there, or at the end all.
+    fn hint_the_absent(&mut self, id: OpId, all: bool) {
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        if op.origin != Origin::Client {
+            return;
+        }
+        let mut hints = Vec::new();
+        for item in op
+            .items
+            .iter_mut()
+            .filter(|item| !item.handed_on && matches!(item.result, Some(Ok(_))))
+        {
+            for owner in item.owners() {
+                let absent = all || !self.members.is_reachable(owner.node);
+                if absent && owner.node != self.owner.node && !item.answers.contains_key(&owner) {
+                    item.answers.insert(owner, Written::Failed);
+                    hints.push((owner.node, item.key.clone(), item.entry.record.clone()));
+                }
+            }
+        }
+        for (node, key, record) in hints {
+            self.keep_hint(node, key, record);
+        }
+    }
+
+    pub(super) fn tick_write(&mut self, id: OpId) {
+        let now = self.now.steady_ms;
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        if now < op.ends_at {
+            self.send_write(id);
+            return;
+        }
+        if op.replied {
+            self.hint_the_absent(id, true);
+            self.finish_write(id, None);
+            return;
+        }
+        // Keys that another operation goes on with end with that one, which has the same time.
+        let refusals = op.refusals.clone();
+        for item in op.items.iter_mut().filter(|item| item.result.is_none()) {
+            let unknown = item.handed_on;
+            item.result = Some(Err(if unknown {
+                Error::Unknown
+            } else {
+                item.error(&refusals)
+            }));
+        }
+        self.reply_write(id);
+        self.hint_the_absent(id, true);
+        self.finish_write(id, None);
+    }
+
+    /// Forgets the operation; tells whoever waits if that has not been done.
+    fn finish_write(&mut self, id: OpId, result: Option<PartResult>) {
+        let Some(Op::Write(op)) = self.coordinator.ops.remove(&id) else {
+            return;
+        };
+        self.end_request(op.request);
+        if let (Some(result), Purpose::Part(parent, index)) = (result, op.purpose) {
+            self.part_done(parent, index, result);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a replica holds under a key, and which of two wins.
+//!
+//! An entry is a record and, where the key was used for compare-and-set, the state of its register: what was promised to whom, and under which
+//! ballot the record was accepted. Entries are ordered by (accepted ballot, version), and replicas keep the greatest.
+
+use std::hash::Hasher;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::clock::Version;
+use crate::codec::{Bytes, Wire, wire_struct};
+
+/// A value with its version, or the mark of a deletion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// When it was written, and by whom.
+    pub version: Version,
+    /// From when on it counts as deleted, in milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+    /// The value; `None` where the key was deleted.
+    pub value: Option<Bytes>,
+}
+
+wire_struct!(Record {
+    version,
+    expires_ms,
+    value
+});
+
+impl Record {
+    /// The value that a reader sees at that time.
+    pub fn live(&self, now_ms: u64) -> Option<&Bytes> {
+        self.value
+            .as_ref()
+            .filter(|_| self.expires_ms.is_none_or(|expires| now_ms < expires))
+    }
+
+    /// Whether it can be forgotten once every owner has it: it is a deletion, or has expired by then.
+    pub fn is_spent(&self, mark: Version) -> bool {
+        self.version <= mark && self.live(mark.ms()).is_none()
+    }
+}
+
+/// One attempt to decide a register's value. It is a version, so that what is older than a settled mark can be told.
+pub type Ballot = Version;
+
+/// What a register's value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The greatest version of a plain write that the first value took in.
+    pub floor: Version,
+    /// The versions of the latest values, the newest last; at most [`Past::LEN`].
+    pub versions: Vec<Version>,
+}
+
+wire_struct!(Past { floor, versions });
+
+impl Past {
+    /// How many versions are remembered.
+    pub const LEN: usize = 8;
+
+    /// The past of the value that follows this one.
+    pub(crate) fn followed_by(&self, version: Version) -> Past {
+        let mut versions = self.versions.clone();
+        versions.push(version);
+        let excess = versions.len().saturating_sub(Past::LEN);
+        versions.drain(..excess);
+        Past {
+            floor: self.floor,
+            versions,
+        }
+    }
+}
+
+/// The state of a register at one replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Register {
+    /// No ballot below this one is accepted any more.
+    pub promised: Ballot,
+    /// The ballot under which the record was accepted; zero if it was not written through the register.
+    pub accepted: Ballot,
+    /// What came before the record.
+    pub past: Past,
+}
+
+wire_struct!(Register {
+    promised,
+    accepted,
+    past
+});
+
+/// What a replica holds under a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The value. Its version is zero where only a promise was made.
+    pub record: Record,
+    /// There once the key was used as a register, until it is deleted and settled.
+    pub register: Option<Register>,
+}
+
+wire_struct!(Entry { record, register });
+
+/// The place of an entry in the order of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank {
+    /// The accepted ballot; zero for plain records.
+    pub accepted: Ballot,
+    /// The record's version.
+    pub version: Version,
+}
+
+wire_struct!(Rank { accepted, version });
+
+impl Rank {
+    /// Of a key that isn't there.
+    pub const ABSENT: Rank = Rank {
+        accepted: Version::ZERO,
+        version: Version::ZERO,
+    };
+
+    /// The time that says whether this is settled.
+    pub fn newest(self) -> Version {
+        self.accepted.max(self.version)
+    }
+}
+
+impl Entry {
+    /// A record of a key that is no register.
+    pub fn plain(record: Record) -> Entry {
+        Entry {
+            record,
+            register: None,
+        }
+    }
+
+    /// Its place among the entries of its key.
+    pub fn rank(&self) -> Rank {
+        Rank {
+            accepted: self
+                .register
+                .as_ref()
+                .map_or(Version::ZERO, |register| register.accepted),
+            version: self.record.version,
+        }
+    }
+
+    /// Whether it can be dropped when everything up to the mark is settled.
+    pub fn is_spent(&self, mark: Version) -> bool {
+        let quiet = self
+            .register
+            .as_ref()
+            .is_none_or(|register| register.promised <= mark && register.accepted <= mark);
+        quiet && self.record.is_spent(mark)
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        80 + self.record.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
+/// Where a key lies: the high bits say the partition, the next ones the leaf of its tree.
+pub fn key_hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
+}
+
+/// What a key and the rank of its entry add to the sums of a tree.
+pub(crate) fn digest(key: &[u8], rank: Rank) -> u128 {
+    let mut hasher = Xxh3::with_seed(0x7765_616c_6400);
+    hasher.write(&(key.len() as u64).to_le_bytes());
+    hasher.write(key);
+    hasher.write(&rank.to_bytes());
+    hasher.digest128()
+}

@@ -1,0 +1,321 @@
+//! A session: one partition is compared with one other owner's, and both get what the other has that is newer.
+//!
+//! Sums tell whether anything differs, and in which leaves. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
+//! read the whole partition once, however little differs; what travels is little.
+
+use super::RepairPending;
+use crate::clock::Version;
+use crate::codec::Bytes;
+use crate::entry::Entry;
+use crate::id::{NodeId, Owner, Partition, RequestId};
+use crate::message::{Body, Origin, Summary, WriteItem, Written};
+use crate::node::{Node, Pending};
+use crate::store::{Change, Completion, StoreOp};
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) partition: Partition,
+    pub(super) peer: Owner,
+    request: RequestId,
+    /// Part of a round of settling, which wants to know how it ended.
+    round: bool,
+    leaves: Vec<u16>,
+    after: Option<Bytes>,
+    /// What the peer was asked about, up to which key, and whether that was this node's last page.
+    asked: (Option<Bytes>, bool),
+    /// How far the answer went; set while its parts are carried out.
+    covered: Option<Option<Bytes>>,
+    /// Parts of the answer that are under way.
+    open: usize,
+    /// Something could not be applied here or there.
+    imperfect: bool,
+    ring: u64,
+    ends_at: u64,
+}
+
+impl Node {
+    pub(super) fn begin_session(&mut self, partition: Partition, peer: Owner, round: bool) -> bool {
+        self.want_sums(partition);
+        let Some(tree) = self.replica.tree(partition) else {
+            return false;
+        };
+        let root = tree.root;
+        let request = self.next_request();
+        self.repair.next_session += 1;
+        let session = Session {
+            partition,
+            peer,
+            request,
+            round,
+            leaves: Vec::new(),
+            after: None,
+            asked: (None, false),
+            covered: None,
+            open: 0,
+            imperfect: false,
+            ring: 0,
+            ends_at: self.now.steady_ms + self.config.request_timeout_ms,
+        };
+        let id = self.repair.next_session;
+        self.repair.sessions.insert(id, session);
+        self.send(
+            peer.node,
+            Body::Compare {
+                request,
+                partition,
+                root,
+            },
+        );
+        true
+    }
+
+    fn session_of(&self, request: RequestId) -> Option<u64> {
+        self.repair
+            .sessions
+            .iter()
+            .find(|(_, session)| session.request == request)
+            .map(|(&id, _)| id)
+    }
+
+    pub(super) fn expire_sessions(&mut self) {
+        let now = self.now.steady_ms;
+        let over = self
+            .repair
+            .sessions
+            .iter()
+            .filter(|(_, session)| now >= session.ends_at)
+            .map(|(&id, _)| id);
+        for id in over.collect::<Vec<u64>>() {
+            self.end_session(id, false);
+        }
+    }
+
+    pub(super) fn end_session_of(&mut self, request: RequestId) {
+        if let Some(id) = self.session_of(request) {
+            self.end_session(id, false);
+        }
+    }
+
+    fn end_session(&mut self, id: u64, done: bool) {
+        let Some(session) = self.repair.sessions.remove(&id) else {
+            return;
+        };
+        let equal = done && !session.imperfect;
+        if equal {
+            self.confirm_equal(session.peer.node, session.partition, session.ring);
+        }
+        if session.round {
+            self.round_compared(session.partition, session.peer, equal);
+        }
+    }
+
+    pub(crate) fn on_differ(&mut self, request: RequestId, leaves: &[u128], boot: u64, ring: u64) {
+        let Some(id) = self.session_of(request) else {
+            return;
+        };
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        session.ring = ring;
+        let (partition, node, round): (Partition, NodeId, bool) =
+            (session.partition, session.peer.node, session.round);
+        let place = self.hear_ring(node, boot, ring);
+        if leaves.is_empty() {
+            return self.end_session(id, true);
+        }
+        self.stats.differences += 1;
+        if let Some(since) = place.filter(|_| !round) {
+            // The next comparison tells whether that was all.
+            self.ask_for_changes(node, since);
+            return self.end_session(id, false);
+        }
+        let Some(tree) = self.replica.tree(partition) else {
+            return self.end_session(id, false);
+        };
+        let leaves = tree.differing(leaves);
+        if let Some(session) = self.repair.sessions.get_mut(&id) {
+            session.leaves = leaves;
+            self.read_page(id);
+        }
+    }
+
+    fn read_page(&mut self, id: u64) {
+        let Some(session) = self.repair.sessions.get(&id) else {
+            return;
+        };
+        let op = StoreOp::ScanPartition {
+            partition: session.partition,
+            after: session.after.clone(),
+            upto: None,
+            limit: self.config.page_entries,
+            bytes: self.config.page_bytes,
+        };
+        self.repair_store(op, RepairPending::Page(id));
+    }
+
+    pub(super) fn session_page(&mut self, id: u64, completion: Completion) {
+        let Completion::Scanned { entries, done } = completion else {
+            return self.end_session(id, false);
+        };
+        let request = self.next_request();
+        let settled = self.settled_of(id);
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        let upto = entries.last().filter(|_| !done).map(|(key, _)| key.clone());
+        session.asked = (upto.clone(), done);
+        session.request = request;
+        let within = |key: &Bytes| session.leaves.binary_search(&self.replica.leaf_of(key)).is_ok();
+        let summaries: Vec<Summary> = entries
+            .into_iter()
+            .filter(|(key, entry)| within(key) && !entry.is_spent(settled))
+            .map(|(key, entry)| (key, entry.rank()))
+            .collect();
+        let (node, partition) = (session.peer.node, session.partition);
+        let (leaves, after) = (session.leaves.clone(), session.after.clone());
+        self.send(
+            node,
+            Body::Exchange {
+                request,
+                partition,
+                leaves,
+                after,
+                upto,
+                summaries,
+            },
+        );
+    }
+
+    fn settled_of(&self, id: u64) -> Version {
+        let partition = self.repair.sessions.get(&id).map(|session| session.partition);
+        partition.map_or(Version::ZERO, |partition| self.replica.marks(partition).settled)
+    }
+
+    pub(crate) fn on_exchanged(
+        &mut self,
+        request: RequestId,
+        newer: Vec<(Bytes, Entry)>,
+        wanted: Vec<Bytes>,
+        upto: Option<Bytes>,
+        done: bool,
+    ) {
+        let Some(id) = self.session_of(request) else {
+            return;
+        };
+        let Some(session) = self.repair.sessions.get(&id) else {
+            return;
+        };
+        let partition = session.partition;
+        let covered = if done { session.asked.0.clone() } else { upto };
+        let layout = self.layout.clone();
+        let belongs = |key: &Bytes| {
+            layout
+                .as_ref()
+                .is_some_and(|layout| layout.partition_of(key) == partition)
+        };
+        let changes: Vec<(Bytes, Change)> = newer
+            .into_iter()
+            .filter(|(key, entry)| belongs(key) && self.is_news(partition, entry))
+            .map(|(key, entry)| (key, Change::Merge(entry)))
+            .collect();
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        session.covered = Some(covered);
+        session.open = usize::from(!changes.is_empty()) + usize::from(!wanted.is_empty());
+        self.stats.repaired += changes.len() as u64;
+        if !changes.is_empty() {
+            let pending = RepairPending::Merged(id);
+            self.replica_merge(partition, changes, Pending::Repair(pending));
+        }
+        if !wanted.is_empty() {
+            let keys = wanted.clone();
+            self.repair_store(
+                StoreOp::Read { partition, keys },
+                RepairPending::Wanted(id, wanted),
+            );
+        }
+        self.go_on(id);
+    }
+
+    pub(super) fn session_merged(&mut self, id: u64, completion: &Completion) {
+        if *completion == Completion::Failed {
+            return self.end_session(id, false);
+        }
+        if let Some(session) = self.repair.sessions.get_mut(&id) {
+            session.open = session.open.saturating_sub(1);
+        }
+        self.go_on(id);
+    }
+
+    pub(super) fn session_wanted(&mut self, id: u64, keys: &[Bytes], completion: Completion) {
+        let Completion::Read(entries) = completion else {
+            return self.end_session(id, false);
+        };
+        let request = self.next_request();
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        let there = keys
+            .iter()
+            .zip(entries)
+            .filter_map(|(key, entry)| Some((key.clone(), entry?)));
+        let items: Vec<WriteItem> = (0..)
+            .zip(there)
+            .map(|(index, (key, entry))| WriteItem { index, key, entry })
+            .collect();
+        session.request = request;
+        let node = session.peer.node;
+        if items.is_empty() {
+            session.open -= 1;
+            return self.go_on(id);
+        }
+        let (origin, durable) = (Origin::Repair, true);
+        self.send(
+            node,
+            Body::Write {
+                request,
+                origin,
+                durable,
+                items,
+            },
+        );
+    }
+
+    pub(super) fn session_written(&mut self, request: RequestId, items: &[(u16, Written)]) {
+        let Some(id) = self.session_of(request) else {
+            return;
+        };
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        let fine = |written: &Written| {
+            matches!(
+                written,
+                Written::Applied | Written::Superseded { .. } | Written::TooOld
+            )
+        };
+        session.imperfect |= !items.iter().all(|(_, written)| fine(written));
+        session.open = session.open.saturating_sub(1);
+        self.go_on(id);
+    }
+
+    /// When all parts of an answer are carried out: the next range, or the end.
+    fn go_on(&mut self, id: u64) {
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.open > 0 {
+            return;
+        }
+        let Some(covered) = session.covered.take() else {
+            return;
+        };
+        let all_asked = covered == session.asked.0;
+        if all_asked && session.asked.1 {
+            return self.end_session(id, true);
+        }
+        session.after = covered;
+        self.read_page(id);
+    }
+}

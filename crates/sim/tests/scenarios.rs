@@ -1,0 +1,403 @@
+//! Single stories, step by step: what happens without a bug, and that the bug would show.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weald_cluster_proto::{
+    Body, Bug, Bytes, ClientToken, CopyId, Entry, Error, Expect, Found, LayoutChange, Level, Message, NodeId,
+    Origin, Phase, Quorums, Record, Reply, Request, RequestId, Start, Version, WriteItem,
+};
+use weald_sim::{World, founding, tune};
+
+/// A cluster that one client talks to.
+struct Town {
+    world: World,
+    tokens: u64,
+}
+
+const SECOND: u64 = 1_000_000;
+
+impl Town {
+    fn new(nodes: u64, bugs: &[Bug]) -> Town {
+        let mut world = World::new(1, bugs.to_vec(), tune);
+        let layout = founding(1..=nodes, 3, Quorums::balanced(3));
+        for id in 1..=nodes {
+            world.add(NodeId(id), Start::Found(layout.clone()));
+        }
+        let mut town = Town { world, tokens: 0 };
+        town.wait(2 * SECOND);
+        town
+    }
+
+    fn wait(&mut self, time_us: u64) {
+        self.world.run_until(self.world.time_us + time_us);
+    }
+
+    fn ask(&mut self, node: u64, request: Request) -> Reply {
+        self.tokens += 1;
+        let token = ClientToken(self.tokens);
+        assert!(
+            self.world.request(NodeId(node), token, request),
+            "node {node} is down"
+        );
+        for _ in 0..1000 {
+            self.wait(10_000);
+            while let Some((_, to, reply)) = self.world.replies.pop_front() {
+                if to == token {
+                    return reply;
+                }
+            }
+        }
+        panic!("no answer in ten seconds");
+    }
+
+    fn put(&mut self, node: u64, key: &str, value: Option<&str>) -> Result<Version, Error> {
+        let items = vec![(bytes(key), value.map(bytes))];
+        let request = Request::Put {
+            items,
+            ttl_ms: None,
+            write: Level::Cluster,
+            durable: true,
+        };
+        match self.ask(node, request) {
+            Reply::Written(mut results) => results.remove(0),
+            Reply::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn get(&mut self, node: u64, key: &str) -> Result<Found, Error> {
+        let request = Request::Get {
+            keys: vec![bytes(key)],
+            read: Level::Cluster,
+        };
+        match self.ask(node, request) {
+            Reply::Values(mut results) => results.remove(0),
+            Reply::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn value(&mut self, node: u64, key: &str) -> Result<Option<Bytes>, Error> {
+        self.get(node, key).map(|found| found.value)
+    }
+
+    /// Nothing passes between these two groups.
+    fn cut(&mut self, here: &[u64], there: &[u64]) {
+        for &a in here {
+            for &b in there {
+                self.world.network.blocked.insert((NodeId(a), NodeId(b)));
+                self.world.network.blocked.insert((NodeId(b), NodeId(a)));
+            }
+        }
+    }
+
+    fn join_up(&mut self) {
+        self.world.network.blocked = BTreeSet::new();
+    }
+
+    fn wait_for(&mut self, what: &str, is: impl Fn(&World) -> bool) {
+        for _ in 0..2000 {
+            if is(&self.world) {
+                return;
+            }
+            self.wait(20_000);
+        }
+        panic!("it never happened: {what}");
+    }
+}
+
+fn bytes(text: &str) -> Bytes {
+    text.as_bytes().into()
+}
+
+#[test]
+fn a_write_and_a_read_ask_each_owner_once() {
+    let mut town = Town::new(3, &[]);
+    town.world.transcript = Some(Vec::new());
+    town.put(1, "k", Some("v")).unwrap();
+    assert_eq!(town.value(2, "k"), Ok(Some(bytes("v"))));
+    let lines = town.world.transcript.take().unwrap();
+    let data = ["Write", "Read"];
+    let mut story: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.trim_start().split_once(' '))
+        .map(|(_, what)| what)
+        .filter(|what| data.iter().any(|word| what.contains(word)))
+        .collect();
+    story[..4].sort_unstable();
+    let expected = [
+        "1 -> 2: Write",
+        "1 -> 3: Write",
+        "2 -> 1: WriteDone",
+        "3 -> 1: WriteDone",
+    ];
+    assert_eq!(story[..4], expected, "{story:?}");
+    // Two of three are asked: itself and one other.
+    assert_eq!(story.len(), 6, "{story:?}");
+    assert!(story[4].starts_with("2 -> ") && story[4].ends_with(": Read"));
+    assert!(story[5].ends_with("-> 2: ReadDone"));
+}
+
+#[test]
+fn two_of_three_dead_refuses_and_says_how_many_answered() {
+    let mut town = Town::new(3, &[]);
+    town.world.crash(NodeId(2));
+    town.world.crash(NodeId(3));
+    town.wait(10 * SECOND);
+    let needs_two = Error::NotEnough {
+        needed: 2,
+        answered: 1,
+        refused: 0,
+    };
+    assert_eq!(town.put(1, "k", Some("v")), Err(needs_two));
+    assert_eq!(town.get(1, "k"), Err(needs_two));
+    let mut town = Town::new(3, &[Bug::ShrinkingQuorum]);
+    town.world.crash(NodeId(2));
+    town.world.crash(NodeId(3));
+    town.wait(10 * SECOND);
+    assert!(town.put(1, "k", Some("v")).is_ok(), "the bug would show");
+}
+
+#[test]
+fn a_node_that_was_away_gets_what_it_missed() {
+    let mut town = Town::new(3, &[]);
+    town.cut(&[3], &[1, 2]);
+    town.wait(6 * SECOND);
+    let version = town.put(1, "k", Some("v")).unwrap();
+    town.join_up();
+    town.wait_for("the hint is delivered", |world| {
+        let disk = &world.machines[&NodeId(3)].disk;
+        disk.durable.values().any(|entry| entry.record.version == version)
+    });
+}
+
+#[test]
+fn what_a_reader_saw_stays() {
+    for (bugs, stays) in [(&[][..], true), (&[Bug::NoReadRepair, Bug::NoRepair][..], false)] {
+        let mut town = Town::new(3, bugs);
+        // The write reaches its coordinator only, and fails.
+        town.cut(&[1], &[2, 3]);
+        assert!(town.put(1, "k", Some("v")).is_err());
+        town.join_up();
+        town.cut(&[3], &[1, 2]);
+        // Comparisons may spread it before; either way it must not vanish again.
+        assert_eq!(town.value(1, "k"), Ok(Some(bytes("v"))));
+        town.join_up();
+        town.cut(&[1], &[2, 3]);
+        let again = town.value(2, "k");
+        assert_eq!(again == Ok(Some(bytes("v"))), stays, "{again:?}");
+    }
+}
+
+#[test]
+fn what_is_deleted_and_settled_stays_deleted_when_an_old_write_comes_late() {
+    for (bugs, back) in [(&[][..], false), (&[Bug::NoMarks][..], true)] {
+        let mut town = Town::new(3, bugs);
+        let old = town.put(1, "k", Some("v")).unwrap();
+        town.put(1, "k", None).unwrap();
+        town.wait_for("the deletion is forgotten", |world| {
+            world
+                .machines
+                .values()
+                .all(|machine| machine.disk.durable.is_empty())
+        });
+        let record = Record {
+            version: old,
+            expires_ms: None,
+            value: Some(bytes("v")),
+        };
+        for to in [2, 3] {
+            let message = Message {
+                cluster: 77,
+                from: NodeId(1),
+                copy: CopyId(1),
+                layout: 1,
+                stamp: old.stamp,
+                body: Body::Write {
+                    request: RequestId(5),
+                    origin: Origin::Client,
+                    durable: true,
+                    items: vec![WriteItem {
+                        index: 0,
+                        key: bytes("k"),
+                        entry: Entry::plain(record.clone()),
+                    }],
+                },
+            };
+            town.world.inject(NodeId(1), NodeId(to), message.encode());
+        }
+        town.wait(SECOND);
+        assert_eq!(town.value(1, "k"), Ok(back.then(|| bytes("v"))));
+    }
+}
+
+#[test]
+fn an_old_copy_of_a_disk_does_not_vote() {
+    for (bugs, lost) in [(&[][..], false), (&[Bug::OldCopyVotes][..], true)] {
+        let mut town = Town::new(3, bugs);
+        let copy = town.world.machines[&NodeId(2)].disk.clone();
+        town.wait(4 * SECOND);
+        town.cut(&[3], &[1, 2]);
+        town.put(1, "k", Some("v")).unwrap();
+        town.world.crash(NodeId(2));
+        town.join_up();
+        town.cut(&[1], &[2, 3]);
+        town.world.machines.get_mut(&NodeId(2)).unwrap().disk = copy;
+        town.world.start(NodeId(2));
+        town.wait(5 * SECOND);
+        // Two that never had it must not say together that it isn't there.
+        assert_eq!(town.value(3, "k") == Ok(None), lost);
+        if !lost {
+            town.join_up();
+            let whole = |world: &World| {
+                let layout = world
+                    .newest_layout()
+                    .filter(|layout| layout.phase == Phase::Stable);
+                layout.is_some_and(|layout| {
+                    layout.version > 1 && layout.current.members[&NodeId(2)].copy != CopyId(1)
+                })
+            };
+            town.wait_for("it is taken in again, with a new copy", whole);
+            assert_eq!(town.value(3, "k"), Ok(Some(bytes("v"))));
+        }
+    }
+}
+
+#[test]
+fn a_coordinator_with_an_old_layout_is_refused() {
+    for (bugs, stale) in [(&[][..], false), (&[Bug::AnyLayout][..], true)] {
+        let mut town = Town::new(3, bugs);
+        town.cut(&[3], &[1, 2, 4]);
+        town.world
+            .add(NodeId(4), Start::Join(vec![1u64.to_le_bytes().as_slice().into()]));
+        town.wait_for("node 4 is in", |world| {
+            world
+                .newest_layout()
+                .is_some_and(|layout| layout.version == 4 && layout.phase == Phase::Stable)
+        });
+        let change = LayoutChange::Members {
+            join: BTreeMap::new(),
+            leave: vec![NodeId(3)],
+        };
+        town.ask(1, Request::ChangeLayout(change));
+        town.wait_for("node 3 is out", |world| {
+            world
+                .newest_layout()
+                .is_some_and(|layout| layout.version == 7 && layout.phase == Phase::Stable)
+        });
+        town.wait(SECOND);
+        town.cut(&[2], &[1, 4]);
+        town.put(1, "k", Some("v")).unwrap();
+        // Node 3 believes that it is an owner, as node 2 is, which has missed the write.
+        town.world.network.blocked.remove(&(NodeId(3), NodeId(2)));
+        town.world.network.blocked.remove(&(NodeId(2), NodeId(3)));
+        assert_eq!(town.value(3, "k") == Ok(None), stale);
+    }
+}
+
+#[test]
+fn a_new_owner_has_everything_before_it_is_asked() {
+    let mut town = Town::new(3, &[]);
+    for number in 0..50 {
+        town.put(1, &format!("k{number}"), Some("v")).unwrap();
+    }
+    town.world
+        .add(NodeId(4), Start::Join(vec![2u64.to_le_bytes().as_slice().into()]));
+    let mut asked = 0;
+    for round in 0..600 {
+        town.wait(10_000);
+        let layout = town.world.newest_layout().unwrap();
+        let serving = town.world.machines[&NodeId(4)]
+            .node
+            .as_ref()
+            .is_some_and(weald_cluster_proto::Node::is_serving);
+        if serving {
+            asked += 1;
+            assert_eq!(
+                town.value(4, &format!("k{}", round % 50)),
+                Ok(Some(bytes("v"))),
+                "{:?}",
+                layout.phase
+            );
+        }
+    }
+    assert!(asked > 100);
+    let layout = town.world.newest_layout().unwrap();
+    assert_eq!((layout.phase, layout.current.members.len()), (Phase::Stable, 4));
+}
+
+#[test]
+fn counters_count_every_success_once() {
+    let mut town = Town::new(3, &[]);
+    let key = bytes("counter");
+    let mut known: Option<Bytes> = None;
+    let mut done = 0u64;
+    for step in 0..60u64 {
+        let next: Bytes = (done + 1).to_string().into_bytes().into();
+        let expect = known.clone().map_or(Expect::Absent, Expect::Value);
+        let request = Request::CompareAndSet {
+            key: key.clone(),
+            expect,
+            value: Some(next.clone()),
+            ttl_ms: None,
+        };
+        match town.ask(1 + step % 3, request) {
+            Reply::Compared { swapped: true, .. } => {
+                done += 1;
+                known = Some(next);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let plain = town.value(2, "counter").unwrap();
+    assert_eq!(plain, Some(bytes("60")), "a plain read goes through the register");
+    town.put(3, "counter", Some("reset")).unwrap();
+    let found = town.ask(1, Request::GetRegister { key });
+    assert!(matches!(found, Reply::Register(Found { value: Some(value), .. }) if value == bytes("reset")));
+}
+
+#[test]
+fn a_scan_finds_every_key_in_order_through_any_node() {
+    let mut town = Town::new(5, &[]);
+    let names: Vec<String> = (0..40).map(|number| format!("k{number:02}")).collect();
+    for name in &names {
+        town.put(1, name, Some("v")).unwrap();
+    }
+    town.put(2, "k07", None).unwrap();
+    for node in 1..=5 {
+        let (mut start, mut found) = (bytes(""), Vec::new());
+        loop {
+            let request = Request::Scan {
+                start,
+                end: Some(bytes("k35")),
+                limit: 9,
+                read: Level::Cluster,
+            };
+            let Reply::Page { entries, next } = town.ask(node, request) else {
+                panic!("no page")
+            };
+            found.extend(entries.into_iter().map(|(key, _)| key));
+            match next {
+                Some(next) => start = next,
+                None => break,
+            }
+        }
+        let expected: Vec<Bytes> = names
+            .iter()
+            .filter(|name| *name != "k07" && name.as_str() < "k35")
+            .map(|name| bytes(name))
+            .collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_quorum_greater_than_the_replicas_is_refused() {
+    let mut town = Town::new(3, &[]);
+    let keys = vec![bytes("k")];
+    let read = Level::Count(4);
+    assert_eq!(
+        town.ask(1, Request::Get { keys, read }),
+        Reply::Failed(Error::Invalid("the quorum"))
+    );
+}
