@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod input;
+mod messages;
 mod operations;
 mod proofs;
 mod streams;
@@ -15,7 +16,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("dump", streams::dump),
     ("backup", streams::backup),
     ("proof", proofs::run),
+    ("messages", messages::run),
 ];
 
 /// Runs the target of that name.

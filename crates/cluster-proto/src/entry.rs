@@ -47,7 +47,7 @@ pub type Ballot = Version;
 /// What a register's value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
-    /// The greatest version of a plain write that the first value took in.
+    /// The version of the plain write that the register started from.
     pub floor: Version,
     /// The versions of the latest values, the newest last; at most [`Past::LEN`].
     pub versions: Vec<Version>,

@@ -175,7 +175,7 @@ impl Change {
                 None if record.version == before.version => keep(Outcome::Applied),
                 None => keep(Outcome::Superseded(before)),
             },
-            Change::Merge(entry) => merge(entry, before, register, keep, write),
+            Change::Merge(entry) => merge(entry, before, register.as_ref(), keep, write),
             Change::Promise(ballot) => {
                 let mut entry = current.cloned().unwrap_or_default();
                 let mut state = register.unwrap_or_default();
@@ -209,7 +209,7 @@ impl Change {
 fn merge(
     entry: &Entry,
     before: Rank,
-    register: Option<Register>,
+    register: Option<&Register>,
     keep: impl Fn(Outcome) -> Decision,
     write: impl Fn(Entry, Outcome) -> Decision,
 ) -> Decision {
@@ -224,7 +224,7 @@ fn merge(
         .as_ref()
         .map_or(Version::ZERO, |register| register.promised);
     let mut merged = entry.clone();
-    merged.register = match (entry.register.clone(), register.clone()) {
+    merged.register = match (entry.register.clone(), register.cloned()) {
         (Some(theirs), _) if theirs.accepted > Version::ZERO => Some(Register {
             promised: promised.max(theirs.accepted),
             ..theirs

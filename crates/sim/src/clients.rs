@@ -279,7 +279,7 @@ impl Clients {
                     self.note(world, index, result.map(read));
                 }
             }
-            Reply::Register(found) => self.note_all(world, &indices, Ok(read(found))),
+            Reply::Register(found) => self.note_all(world, &indices, &Ok(read(found))),
             Reply::Compared { swapped, found } => {
                 let version = found.version.unwrap_or(Version::ZERO);
                 let put = indices
@@ -297,7 +297,7 @@ impl Clients {
                     }
                     world.count("compare failed");
                 }
-                self.note_all(world, &indices, Ok(outcome));
+                self.note_all(world, &indices, &Ok(outcome));
             }
             Reply::Page { entries, .. } => {
                 let start = self.scans.remove(&token).unwrap_or(now);
@@ -319,12 +319,12 @@ impl Clients {
                     });
                 }
             }
-            Reply::Failed(error) => self.note_all(world, &indices, Err(error)),
+            Reply::Failed(error) => self.note_all(world, &indices, &Err(error)),
             Reply::LayoutChanged { .. } => {}
         }
     }
 
-    fn note_all(&mut self, world: &mut World, indices: &[usize], result: Result<Outcome, Error>) {
+    fn note_all(&mut self, world: &mut World, indices: &[usize], result: &Result<Outcome, Error>) {
         if indices.is_empty() && result.is_err() {
             self.failures.push((world.time_us, Error::NotReady));
         }

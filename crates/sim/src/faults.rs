@@ -228,7 +228,12 @@ impl Faults {
     }
 
     fn clock(&mut self, world: &mut World, id: NodeId) {
-        let far = world.random.chance(600);
+        // One at a time: nodes believe most of those they hear, so two that are wrong together may be believed.
+        let wrong = world
+            .machines
+            .values()
+            .any(|machine| machine.skew_ms.abs() > 1000);
+        let far = world.random.chance(600) && !wrong;
         let by = if far { 3_600_000 } else { 150 } + world.random.below(100) as i64;
         let back = world.random.chance(500);
         let Some(machine) = world.machines.get_mut(&id) else {

@@ -97,7 +97,7 @@ pub fn run(options: &Options) -> Report {
         }
     }
     let mut clients = Clients::new(4);
-    let restless = options.seed % 3 == 0;
+    let restless = options.seed.is_multiple_of(3);
     let mut faults = Faults::new(if options.seed % 4 == 3 { 1_600_000 } else { 500_000 }, restless);
     while world.time_us < options.seconds * 1_000_000 && world.violations.is_empty() {
         let next = world.time_us + 5_000;

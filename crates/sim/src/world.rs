@@ -42,6 +42,9 @@ enum Happening {
 /// What was seen happening, by name, so that a run can show that its faults happened.
 pub type Counts = BTreeMap<&'static str, u64>;
 
+/// One item of a write that a node asked for.
+type Asked = (u16, Partition, WriteItem);
+
 /// A cluster in a box.
 pub struct World {
     /// True time in microseconds.
@@ -68,7 +71,7 @@ pub struct World {
     sequence: u64,
     bugs: Vec<Bug>,
     tune: fn(&mut Config),
-    writes: BTreeMap<(NodeId, RequestId), Vec<(u16, Partition, WriteItem)>>,
+    writes: BTreeMap<(NodeId, RequestId), Vec<Asked>>,
 }
 
 impl World {
@@ -475,9 +478,8 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if self.transcript.is_some() {
-            let line = format!("{:>7} {}", self.time_us / 1000, line());
-            self.transcript.as_mut().expect("it is wanted").push(line);
+        if let Some(transcript) = &mut self.transcript {
+            transcript.push(format!("{:>7} {}", self.time_us / 1000, line()));
         }
     }
 

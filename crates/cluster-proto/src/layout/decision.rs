@@ -401,6 +401,15 @@ impl Node {
             };
             self.answer_proposer(decision.client, result);
         }
+        // Whoever was a member and was sent away does not ask to come back by itself.
+        let names = |side: &super::Assignment| side.members.contains_key(&self.owner.node);
+        let was = self
+            .layout
+            .as_ref()
+            .is_some_and(|before| before.phase == super::Phase::Stable && names(&before.current));
+        if was && !names(&layout.current) {
+            self.joining.wanted = false;
+        }
         self.layout = Some(layout.clone());
         self.replica.own(&layout, self.owner);
         self.begin_movement(&layout);

@@ -252,7 +252,7 @@ impl Node {
                 .count()
         };
         let moved = self.now.wall_ms as i64 - self.clock.physical_ms() as i64;
-        if moved.abs() > bound / 2 && 2 * agree(moved, bound / 2) > offsets.len() {
+        if moved.abs() > bound / 2 && 2 * agree(moved, bound) > offsets.len() {
             self.clock.follow(self.now);
             for (offset, _) in self.standing.offsets.values_mut() {
                 *offset -= moved;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::announcement::{Announcement, Status, Update};
 use crate::codec::Bytes;
 use crate::effect::{Event, To};
-use crate::id::NodeId;
+use crate::id::{NodeId, Owner};
 use crate::layout::{LayoutChange, Member, Phase};
 use crate::message::Body;
 use crate::node::Node;
@@ -16,7 +16,12 @@ pub(crate) struct Joining {
     pub(crate) wanted: bool,
     pub(crate) seeds: Vec<Bytes>,
     next_at: u64,
+    /// Who asked to be taken in, and when: they are taken in together, so that none is kept out by another.
+    asked: BTreeMap<NodeId, (Member, u64)>,
 }
+
+/// Nodes that are taken in at once.
+const ASKED_MAX: usize = 64;
 
 impl Node {
     pub(crate) fn tick_join(&mut self) {
@@ -84,13 +89,28 @@ impl Node {
             zone,
             address: announcement.address.clone(),
         };
-        // The copy that was moving in is gone: nothing would ever come of that move.
-        let lost = layout.phase == Phase::Moving && named.is_some();
+        let now = self.now.steady_ms;
+        let patience = 6 * self.config.resend_ms;
+        self.joining.asked.retain(|_, (_, at)| *at + patience > now);
+        // A copy that was moving in is gone: nothing would ever come of that move.
+        let gone = named.map(|member| Owner {
+            node: from,
+            copy: member.copy,
+        });
+        let lost = gone.is_some_and(|gone| layout.gainers().contains(&gone));
+        if self.joining.asked.len() < ASKED_MAX {
+            self.joining.asked.insert(from, (member, now));
+        }
+        let asked = self.joining.asked.iter();
         let members = LayoutChange::Members {
-            join: BTreeMap::from([(from, member)]),
+            join: asked.map(|(&node, (member, _))| (node, member.clone())).collect(),
             leave: Vec::new(),
         };
-        let change = if lost { LayoutChange::Abort } else { members };
+        let change = if lost && layout.phase == Phase::Moving {
+            LayoutChange::Abort
+        } else {
+            members
+        };
         // If another change is going on, the node will ask again.
         if self.is_ready() && layout.voters().contains(&self.owner) {
             let _ = self.propose_change(&change, None);

@@ -3,8 +3,8 @@
 //! A coordinator has a ballot promised, learns the latest accepted value from a majority, and has the value that follows from it accepted by a majority. Reads and compares that fail have the value accepted
 //! once more, so that what they saw stays. While a partition moves, majorities of the old and of the new owners are needed.
 //!
-//! A key becomes a register with its first ballot, and then plain writes go through a ballot as well. The register remembers the greatest plain version it started from, so that a
-//! plain write that got there in part is not done twice.
+//! A key becomes a register with its first ballot, and then plain writes go through a ballot as well. The register remembers the plain version it started from, so that the
+//! write that got there in part is not done twice.
 //!
 //! A proposer that had something accepted by some, and was outbid, looks for its own version among those that the value found then came from; the register remembers the latest. Only where that does not
 //! reach back far enough, or time runs out, is the outcome unknown, and it says so.
@@ -281,8 +281,8 @@ impl Node {
                 };
                 (met.then(|| value.clone()), *ttl_ms)
             }
-            // What the register started from, or what that had replaced, includes this write.
-            Action::Put(record) if record.version <= past.floor => (None, None),
+            // The register started from this very write. An older one, of a slow clock, has to be made after all: it may have begun later.
+            Action::Put(record) if record.version == past.floor => (None, None),
             Action::Put(record) => {
                 let lives = record
                     .expires_ms
