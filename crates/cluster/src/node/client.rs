@@ -1,13 +1,16 @@
 //! The node as a client of its cluster: typed requests, each waiting for its answer.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use weald_cluster_proto::{Bytes, Error, Expect, Found, LayoutChange, Level, Reply, Request, Version};
 
 use super::Node;
 use super::inbox::Ask;
+
+/// How long a request waits for the node to get ready before it is handed over again.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Why a request was not done, or not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,12 +37,20 @@ fn single<T>(mut results: Vec<Result<T, Error>>) -> Result<T, ClientError> {
 }
 
 impl Node {
-    /// Hands over a request as it is, and waits for the answer.
-    pub fn request(&self, request: Request) -> Result<Reply, ClientError> {
-        self.check(&request)?;
-        let (sender, reply) = mpsc::channel();
-        self.inbox.ask(Ask::Request(request, sender))?;
-        reply.recv().map_err(|_| ClientError::Stopped)
+    /// Hands over a request as it is, and waits for the answer. While the node is not ready it is handed over again, for as long as a request may take:
+    /// nothing was changed then, and a node that starts is ready soon.
+    pub fn request(&self, request: &Request) -> Result<Reply, ClientError> {
+        self.check(request)?;
+        let until = Instant::now() + self.request_timeout;
+        loop {
+            let (sender, reply) = mpsc::channel();
+            self.inbox.ask(Ask::Request(request.clone(), sender))?;
+            let reply = reply.recv().map_err(|_| ClientError::Stopped)?;
+            if !is_not_ready(&reply) || Instant::now() >= until {
+                return Ok(reply);
+            }
+            std::thread::sleep(RETRY);
+        }
     }
 
     /// Refuses what this node's own storage would not take: better told at once than by a quorum that never comes about.
@@ -73,7 +84,7 @@ impl Node {
     /// Reads keys, each for itself: one message for each node that has any.
     pub fn get_many(&self, keys: &[&[u8]], level: Level) -> Result<Vec<Result<Found, Error>>, ClientError> {
         let keys = keys.iter().map(|&key| key.into()).collect();
-        match self.request(Request::Get { keys, read: level })? {
+        match self.request(&Request::Get { keys, read: level })? {
             Reply::Values(found) => Ok(found),
             reply => Err(other(reply)),
         }
@@ -111,7 +122,7 @@ impl Node {
             write: level,
             durable: true,
         };
-        match self.request(request)? {
+        match self.request(&request)? {
             Reply::Written(versions) => Ok(versions),
             reply => Err(other(reply)),
         }
@@ -132,7 +143,7 @@ impl Node {
             value: value.map(Bytes::from),
             ttl_ms: ttl.map(millis),
         };
-        match self.request(request)? {
+        match self.request(&request)? {
             Reply::Compared { swapped, found } => Ok((swapped, found)),
             reply => Err(other(reply)),
         }
@@ -140,7 +151,7 @@ impl Node {
 
     /// Reads a key that is a register, linearizably.
     pub fn get_register(&self, key: &[u8]) -> Result<Found, ClientError> {
-        match self.request(Request::GetRegister { key: key.into() })? {
+        match self.request(&Request::GetRegister { key: key.into() })? {
             Reply::Register(found) => Ok(found),
             reply => Err(other(reply)),
         }
@@ -161,7 +172,7 @@ impl Node {
             limit,
             read: level,
         };
-        match self.request(request)? {
+        match self.request(&request)? {
             Reply::Page { entries, next } => Ok((entries, next)),
             reply => Err(other(reply)),
         }
@@ -169,10 +180,21 @@ impl Node {
 
     /// Begins to change who owns what, and says the version of the layout that has begun.
     pub fn change_layout(&self, change: LayoutChange) -> Result<u64, ClientError> {
-        match self.request(Request::ChangeLayout(change))? {
+        match self.request(&Request::ChangeLayout(change))? {
             Reply::LayoutChanged { version } => Ok(version),
             reply => Err(other(reply)),
         }
+    }
+}
+
+/// Whether nothing at all of a request was done, because the node was not ready.
+fn is_not_ready(reply: &Reply) -> bool {
+    match reply {
+        Reply::Failed(error) => *error == Error::NotReady,
+        Reply::Written(results) => {
+            !results.is_empty() && results.iter().all(|result| *result == Err(Error::NotReady))
+        }
+        _ => false,
     }
 }
 

@@ -78,9 +78,10 @@ impl Driver {
     pub(super) fn run(mut self) -> Result<(), weald_storage::Error> {
         let mut stop_at = None;
         self.carry_out();
+        // Asked for after a tick only: every input moves it, and a busy node would never tick.
+        let mut tick_at = self.protocol.next_tick();
         loop {
-            let due = self.started + Duration::from_millis(self.protocol.next_tick());
-            let mail = self.inbox.take(due);
+            let mail = self.inbox.take(self.started + Duration::from_millis(tick_at));
             for (token, completion) in mail.completions {
                 self.protocol.complete(token, completion, now(self.started));
             }
@@ -91,8 +92,9 @@ impl Driver {
                 self.answer(ask);
             }
             let now = now(self.started);
-            if now.steady_ms >= self.protocol.next_tick() {
+            if now.steady_ms >= tick_at {
                 self.protocol.tick(now);
+                tick_at = self.protocol.next_tick();
             }
             self.carry_out();
             if mail.stopping {

@@ -134,6 +134,7 @@ pub struct Node {
     key_len_max: usize,
     value_len_max: usize,
     id: NodeId,
+    request_timeout: Duration,
     thread: Mutex<Option<JoinHandle<Result<(), weald_storage::Error>>>>,
 }
 
@@ -155,6 +156,7 @@ impl Node {
         let transport = options.transport.clone();
         let storage = options.storage.clone();
         let id = options.keys.node();
+        let request_timeout = Duration::from_millis(options.config.request_timeout_ms);
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)?;
         let (started, answer) = mpsc::channel();
@@ -182,6 +184,7 @@ impl Node {
             key_len_max: limits.key_len_max.saturating_sub(2),
             value_len_max: limits.value_len_max.saturating_sub(ROOM),
             id,
+            request_timeout,
             thread: Mutex::new(Some(thread)),
         })
     }
