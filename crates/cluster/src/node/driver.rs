@@ -13,6 +13,15 @@ use super::{Metrics, Options, StartFailed};
 use crate::store::Store;
 use crate::transport::Transport;
 
+/// Closes the inbox however the thread ends: nobody waits for a node that is gone.
+struct Closes(Arc<Inbox>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// How long requests that were taken before a stop may still run, beside their own time.
 const STOP_MARGIN_MS: u64 = 500;
 
@@ -76,6 +85,7 @@ impl Driver {
     }
 
     pub(super) fn run(mut self) -> Result<(), weald_storage::Error> {
+        let _closes = Closes(self.inbox.clone());
         let mut stop_at = None;
         self.carry_out();
         // Asked for after a tick only: every input moves it, and a busy node would never tick.

@@ -86,8 +86,11 @@ impl Inbox {
     }
 
     pub(super) fn complete(&self, token: Token, completion: Completion) {
-        self.lock().mail.completions.push((token, completion));
-        self.mail.notify_one();
+        let mut state = self.lock();
+        if !state.closed {
+            state.mail.completions.push((token, completion));
+            self.mail.notify_one();
+        }
     }
 
     pub(super) fn stop(&self) {
