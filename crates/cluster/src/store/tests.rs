@@ -1,12 +1,13 @@
 //! The store against the simulator's disk: the same operations, the same completions, in memory and in a file, and what is there after it was opened again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use weald_cluster_proto::{Bytes, Change, Decision, Entry, NodeId, Past, Random, Record, Version};
 use weald_sim::Disk as Model;
-use weald_storage::{Options, Registry};
+use weald_storage::{Changes, Decide, Durability, Item, Options, Range, Registry, Stats};
 
 use super::*;
 
@@ -199,5 +200,154 @@ fn what_the_storage_does_not_take_fails_alone() {
         .map(|(_, completion)| completion != Completion::Failed)
         .collect();
     assert_eq!(done, [true, false, true, false]);
+    store.close().expect("closed");
+}
+
+/// A storage that notes what is asked of it, and lets updates wait.
+struct Noting {
+    inner: Arc<dyn Storage>,
+    gate: Mutex<()>,
+    notes: Mutex<Vec<String>>,
+    fails: AtomicBool,
+}
+
+impl Noting {
+    fn new() -> Arc<Noting> {
+        Arc::new(Noting {
+            inner: Registry::compiled()
+                .open("memory", &Options::new())
+                .expect("a store"),
+            gate: Mutex::new(()),
+            notes: Mutex::default(),
+            fails: AtomicBool::new(false),
+        })
+    }
+
+    fn note(&self, note: String) {
+        self.notes.lock().expect("no panics").push(note);
+    }
+
+    fn noted(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().expect("no panics"))
+    }
+}
+
+impl Storage for Noting {
+    fn backend(&self) -> &'static str {
+        "noting"
+    }
+    fn limits(&self) -> weald_storage::Limits {
+        self.inner.limits()
+    }
+    fn get(&self, key: &[u8]) -> Result<Option<Item>> {
+        self.inner.get(key)
+    }
+    fn update(&self, keys: &[&[u8]], durability: Durability, decide: &mut Decide<'_>) -> Result<()> {
+        self.note(format!("{} {durability:?}", keys.len()));
+        drop(self.gate.lock().expect("no panics"));
+        self.inner.update(keys, durability, decide)?;
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(weald_storage::Error::backend("noting", "as told")),
+            false => Ok(()),
+        }
+    }
+    fn purge(&self, key: &[u8], version: weald_storage::Version) -> Result<bool> {
+        self.inner.purge(key, version)
+    }
+    fn scan(&self, range: &Range, see: &mut dyn FnMut(&[u8], Item) -> Result<bool>) -> Result<()> {
+        self.inner.scan(range, see)
+    }
+    fn changes(&self, since: u64) -> Changes {
+        self.inner.changes(since)
+    }
+    fn clear(&self) -> Result<()> {
+        self.inner.clear()
+    }
+    fn flush(&self) -> Result<()> {
+        self.note("flush".into());
+        self.inner.flush()
+    }
+    fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+    fn stats(&self) -> Result<Stats> {
+        self.inner.stats()
+    }
+}
+
+fn put(key: &str, stamp: u64, durable: bool) -> StoreOp {
+    let record = Record {
+        version: Version {
+            stamp,
+            node: NodeId(1),
+        },
+        expires_ms: None,
+        value: Some(Bytes::from(&b"value"[..])),
+    };
+    StoreOp::Change {
+        partition: Partition(3),
+        changes: vec![(key.as_bytes().into(), Change::Put(record))],
+        durable,
+    }
+}
+
+#[test]
+fn what_waits_shares_an_update_as_durable_as_the_strictest() {
+    let storage = Noting::new();
+    let (store, _, completions) = open(storage.clone(), 1);
+    let gate = storage.gate.lock().expect("no panics");
+    store.submit(Token(1), put("a", 1, false));
+    while storage.notes.lock().expect("no panics").is_empty() {
+        std::thread::yield_now();
+    }
+    for (token, durable) in [(2, false), (3, true), (4, false)] {
+        store.submit(Token(token), put("b", token, durable));
+    }
+    drop(gate);
+    for token in 1..=4 {
+        let (done, completion) = completions
+            .recv_timeout(Duration::from_secs(20))
+            .expect("completed");
+        assert_eq!(done, Token(token));
+        assert_ne!(completion, Completion::Failed);
+    }
+    assert_eq!(storage.noted(), ["1 Batched", "3 Immediate"]);
+    store.close().expect("closed");
+}
+
+#[test]
+fn what_is_kept_is_durable_before_it_is_said_to_be() {
+    let storage = Noting::new();
+    let (store, _, completions) = open(storage.clone(), 1);
+    let run = |op| {
+        store.submit(Token(1), op);
+        let (_, completion) = completions
+            .recv_timeout(Duration::from_secs(20))
+            .expect("completed");
+        (completion != Completion::Failed, storage.noted())
+    };
+    let notes = |notes: &[&str]| notes.iter().map(|note| note.to_string()).collect::<Vec<_>>();
+    assert_eq!(run(put("a", 5, false)), (true, notes(&["1 Batched"])));
+    assert_eq!(
+        run(put("a", 5, true)),
+        (true, notes(&["1 Immediate", "flush"])),
+        "nothing is written, but flushed"
+    );
+    assert_eq!(
+        run(put("a", 5, true)),
+        (true, notes(&["1 Immediate"])),
+        "nothing is left to flush"
+    );
+    assert_eq!(
+        run(StoreOp::Sync {
+            partition: Partition(3)
+        }),
+        (true, notes(&[]))
+    );
+    // The storage has it, but says that it may not be durable.
+    storage.fails.store(true, Ordering::SeqCst);
+    assert_eq!(run(put("b", 6, true)), (false, notes(&["1 Immediate"])));
+    storage.fails.store(false, Ordering::SeqCst);
+    assert_eq!(run(put("b", 6, true)), (true, notes(&["1 Immediate", "flush"])));
     store.close().expect("closed");
 }

@@ -28,15 +28,19 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, receiver: &Arc<d
             std::thread::sleep(Duration::from_millis(20));
             continue;
         };
-        let full = shared.sockets() >= shared.options.incoming_max + shared.options.links_max
+        let full = shared.incoming.load(Ordering::SeqCst) >= shared.options.incoming_max as u64
             || shared.handshakes.load(Ordering::SeqCst) >= shared.options.handshakes_max as u64;
         if full {
             add(&shared.counts.refused, 1);
             continue;
         }
+        shared.incoming.fetch_add(1, Ordering::SeqCst);
         shared.handshakes.fetch_add(1, Ordering::SeqCst);
         let (for_thread, receiver) = (shared.clone(), receiver.clone());
-        shared.spawn(move || serve(&for_thread, &stream, &*receiver));
+        shared.spawn(move || {
+            serve(&for_thread, &stream, &*receiver);
+            for_thread.incoming.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 

@@ -111,6 +111,8 @@ struct Shared {
     /// Sockets that may have to be closed from outside, by a number.
     sockets: Mutex<HashMap<u64, TcpStream>>,
     next_socket: AtomicU64,
+    /// Connections of others, and those of them that still shake hands.
+    incoming: AtomicU64,
     handshakes: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -136,10 +138,6 @@ impl Shared {
             shared: self.clone(),
             number,
         })
-    }
-
-    fn sockets(&self) -> usize {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -193,6 +191,7 @@ impl Tcp {
                 links: Mutex::default(),
                 sockets: Mutex::default(),
                 next_socket: AtomicU64::new(0),
+                incoming: AtomicU64::new(0),
                 handshakes: AtomicU64::new(0),
                 threads: Mutex::default(),
             }),
