@@ -203,3 +203,74 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::identity::Identity;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn sessions(seed: u8, cluster: &str, secret: &[u8]) -> Sessions {
+        let keys = Keys::new(Identity::from_seed(&[seed; 32]), cluster, secret);
+        Arc::into_inner(Sessions::new(keys).expect("keys")).expect("the only one")
+    }
+
+    /// Whom each side takes the other for.
+    fn meet(here: &Sessions, there: &Sessions) -> (Option<NodeId>, Option<NodeId>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::scope(|scope| {
+            let answer = scope.spawn(|| {
+                let (stream, _) = listener.accept().expect("a connection");
+                there.respond(&stream, LIMIT).ok().map(|session| session.peer)
+            });
+            let stream = TcpStream::connect(address).expect("connected");
+            let asked = here.initiate(&stream, LIMIT).ok().map(|session| session.peer);
+            drop(stream);
+            (asked, answer.join().expect("no panics"))
+        })
+    }
+
+    #[test]
+    fn each_side_knows_the_other() {
+        let (here, there) = (
+            sessions(1, "orchard", b"secret"),
+            sessions(2, "orchard", b"secret"),
+        );
+        let (one, two) = (here.keys.node(), there.keys.node());
+        assert_eq!(meet(&here, &there), (Some(two), Some(one)));
+    }
+
+    #[test]
+    fn other_clusters_and_secrets_are_strangers() {
+        let here = sessions(1, "orchard", b"secret");
+        assert_eq!(meet(&here, &sessions(2, "orchard", b"guess")), (None, None));
+        assert_eq!(meet(&here, &sessions(2, "meadow", b"secret")), (None, None));
+        assert_eq!(
+            meet(&here, &sessions(1, "orchard", b"secret")),
+            (None, None),
+            "itself"
+        );
+    }
+
+    #[test]
+    fn nobody_passes_for_another_node() {
+        let (here, victim) = (
+            sessions(1, "orchard", b"secret"),
+            sessions(2, "orchard", b"secret"),
+        );
+        // It has the secret, and what the victim once sent.
+        let mut thief = sessions(3, "orchard", b"secret");
+        thief.binding = victim.binding.clone();
+        assert_eq!(meet(&thief, &here).1, None);
+        assert_eq!(meet(&here, &thief).0, None);
+        // It signs its own key, and writes the victim's name over it.
+        let mut thief = sessions(3, "orchard", b"secret");
+        thief.binding[..32].copy_from_slice(&victim.binding[..32]);
+        assert_eq!(meet(&thief, &here).1, None);
+        assert_eq!(meet(&here, &thief).0, None);
+    }
+}
