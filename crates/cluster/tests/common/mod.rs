@@ -1,11 +1,13 @@
 //! Nodes on loopback with a folder each, which can be stopped and started again.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use weald_cluster::{Identity, Keys, Node, Options, Tcp, TcpOptions, Transport, found};
+use weald_cluster::{Identity, Keys, Node, Options, Tcp, TcpOptions, found};
 use weald_cluster_proto::{Config, Quorums, Start};
 use weald_storage::Registry;
 
@@ -49,12 +51,25 @@ pub(crate) fn bind(listen: &str, keys: &Keys) -> Arc<Tcp> {
     Tcp::bind(options, keys.clone()).expect("a port")
 }
 
+/// An address whose port is free, and below those that the system gives to connections: it is still free when a node is started again.
+fn free_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(101);
+    loop {
+        let port = 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+}
+
 impl Host {
-    /// A node that does not run yet. Its port is found by taking one.
+    /// A node that does not run yet.
     pub(crate) fn new(secret: &[u8]) -> Host {
         let dir = tempfile::tempdir().expect("a folder");
         let keys = keys(dir.path(), secret);
-        let address = String::from_utf8(bind("127.0.0.1:0", &keys).address()).expect("text");
+        let address = free_address();
         Host {
             dir,
             keys,
