@@ -5,7 +5,10 @@ use std::path::Path;
 use super::{Files, Finding};
 
 /// Folders of such files, and how many there are at least: the number only ever grows.
-const GOLDEN: [(&str, usize); 2] = [("crates/proof/tests/trees/golden", 9), ("crates/cluster-proto/tests/golden", 1)];
+const GOLDEN: [(&str, usize); 2] = [
+    ("crates/proof/tests/trees/golden", 9),
+    ("crates/cluster-proto/tests/golden", 1),
+];
 
 pub(super) fn check(files: &Files) -> Vec<Finding> {
     GOLDEN

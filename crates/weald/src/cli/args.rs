@@ -8,8 +8,8 @@ use crate::cli::bucket::BucketPath;
 use crate::cli::commands::{
     backup, bench, bucket, check, compact, del, dump, get, repair, scan, serve, set, shell, stats,
 };
-use crate::cli::tree::Tree;
 use crate::cli::hot;
+use crate::cli::tree::Tree;
 
 /// What the exit code says, in the help of the program.
 const EXIT_CODES: &str = "\

@@ -1,0 +1,318 @@
+//! One operation at a time on a storage, and many changes as one update.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use weald_cluster_proto::{Bytes, Change, Completion, Decision, Entry, Partition, Rank, StoreOp, Version};
+use weald_storage::{Durability, Error, Range, Result, Storage};
+
+use super::place::{self, ROOM};
+
+/// Keys that are forgotten in one go.
+const PURGE_PAGE: usize = 1024;
+/// Bytes that a scan across partitions holds of each.
+const CURSOR_BYTES: usize = 64 << 10;
+
+/// Changes of one operation.
+pub(super) struct Batch<'o> {
+    pub(super) partition: Partition,
+    pub(super) changes: &'o [(Bytes, Change)],
+    pub(super) durable: bool,
+}
+
+/// A storage, and what is known about how durable its contents are.
+pub(super) struct Disk {
+    pub(super) storage: Arc<dyn Storage>,
+    /// Changes that were made without a flush, or whose flush failed. What an earlier run left counts as one.
+    loose: AtomicU64,
+    /// Up to which of them a flush reached.
+    flushed: AtomicU64,
+}
+
+impl Disk {
+    pub(super) fn new(storage: Arc<dyn Storage>) -> Disk {
+        Disk {
+            storage,
+            loose: AtomicU64::new(1),
+            flushed: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the storage takes all of an operation's keys and values.
+    pub(super) fn takes(&self, batch: &Batch<'_>) -> bool {
+        let limits = self.storage.limits();
+        place::is_partition(batch.partition)
+            && batch.changes.iter().all(|(key, change)| {
+                key.len() + 2 <= limits.key_len_max
+                    && place::value_len(change).saturating_add(ROOM) <= limits.value_len_max
+            })
+    }
+
+    /// All changes as one update, as durable as the strictest of them asks. One answer for each batch.
+    pub(super) fn change(&self, batches: &[Batch<'_>]) -> Vec<Completion> {
+        match self.update(batches) {
+            Ok(completions) => completions,
+            // Nothing was done, because of one of them.
+            Err(error)
+                if !matches!(error, Error::Backend { .. })
+                    && batches.len() > 1
+                    && self.storage.limits().atomic =>
+            {
+                batches
+                    .iter()
+                    .flat_map(|batch| self.change(std::slice::from_ref(batch)))
+                    .collect()
+            }
+            // Something may have been done: nobody is told that it was.
+            Err(error) => {
+                log::error!("changes could not be stored: {error}");
+                batches.iter().map(|_| Completion::Failed).collect()
+            }
+        }
+    }
+
+    fn update(&self, batches: &[Batch<'_>]) -> Result<Vec<Completion>> {
+        let flat = || {
+            batches
+                .iter()
+                .flat_map(|batch| batch.changes.iter().map(move |change| (batch, change)))
+        };
+        let keys: Vec<Vec<u8>> = flat()
+            .map(|(batch, (key, _))| place::data_key(batch.partition, key))
+            .collect();
+        let changes: Vec<(&Change, bool)> = flat()
+            .map(|(batch, (_, change))| (change, batch.durable))
+            .collect();
+        let durable = batches.iter().any(|batch| batch.durable);
+        let (durability, loose) = match durable {
+            true => (Durability::Immediate, 0),
+            false => (Durability::Batched, 1),
+        };
+        let mut decisions: Vec<Option<Decision>> = vec![None; changes.len()];
+        self.loose.fetch_add(loose, Ordering::SeqCst);
+        let names: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let done = self.storage.update(&names, durability, &mut |at, old| {
+            let current = old.map(|item| place::to_entry(&keys[at], item)).transpose()?;
+            let mut decision = changes[at].0.decide(current.as_ref());
+            let write = decision.write.as_ref().map(place::to_item);
+            // What is kept must be as durable as what is written.
+            if write.is_some() {
+                decision.write = Some(Entry::default());
+            }
+            decisions[at] = Some(decision);
+            Ok(write)
+        });
+        let kept = |(decision, change): (&Option<Decision>, &(&Change, bool))| {
+            change.1 && decision.as_ref().is_none_or(|decision| decision.write.is_none())
+        };
+        let kept = decisions.iter().zip(&changes).any(kept);
+        if let Err(error) = done {
+            self.loose.fetch_add(1, Ordering::SeqCst);
+            return Err(error);
+        }
+        if kept {
+            self.flush_loose()?;
+        }
+        let mut decisions = decisions.into_iter().map(|decision| {
+            let mut decision = decision.expect("the storage asks about every key");
+            decision.write = None;
+            decision
+        });
+        let take =
+            |batch: &Batch<'_>| Completion::Changed(decisions.by_ref().take(batch.changes.len()).collect());
+        Ok(batches.iter().map(take).collect())
+    }
+
+    /// Makes durable what isn't yet, if there is any.
+    fn flush_loose(&self) -> Result<()> {
+        let loose = self.loose.load(Ordering::SeqCst);
+        if self.flushed.load(Ordering::SeqCst) < loose {
+            self.storage.flush()?;
+            self.flushed.fetch_max(loose, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Everything but changes and what the node knows about itself.
+    pub(super) fn execute(&self, op: &StoreOp) -> Completion {
+        self.try_execute(op).unwrap_or_else(|error| {
+            log::error!("a storage operation failed: {error}");
+            Completion::Failed
+        })
+    }
+
+    fn try_execute(&self, op: &StoreOp) -> Result<Completion> {
+        match op {
+            StoreOp::Read { partition, keys } => self.read(*partition, keys),
+            StoreOp::ScanPartition {
+                partition,
+                after,
+                upto,
+                limit,
+                bytes,
+            } => {
+                let mut range = place::all_of(*partition);
+                if let Some(after) = after {
+                    range.from = Bound::Excluded(place::data_key(*partition, after));
+                }
+                if let Some(upto) = upto {
+                    range.to = Bound::Included(place::data_key(*partition, upto));
+                }
+                let (entries, done) = self.page(&range, *limit, *bytes)?;
+                Ok(Completion::Scanned { entries, done })
+            }
+            StoreOp::ScanKeys {
+                partitions,
+                start,
+                end,
+                limit,
+                bytes,
+            } => self.scan_keys(partitions, start, end.as_ref(), *limit, *bytes),
+            StoreOp::Clear { partition } => self.clear(*partition),
+            StoreOp::Sync { .. } => self.flush_loose().map(|()| Completion::Done),
+            StoreOp::DropSpent { partition, mark } => self.drop_spent(*partition, *mark),
+            StoreOp::Change { .. } | StoreOp::Meta { .. } => Ok(Completion::Failed),
+        }
+    }
+
+    fn read(&self, partition: Partition, keys: &[Bytes]) -> Result<Completion> {
+        let places: Vec<Vec<u8>> = keys.iter().map(|key| place::data_key(partition, key)).collect();
+        let names: Vec<&[u8]> = places.iter().map(Vec::as_slice).collect();
+        let items = self.storage.get_many(&names)?;
+        let entry =
+            |(place, item): (&Vec<u8>, Option<_>)| item.map(|item| place::to_entry(place, item)).transpose();
+        let entries: Result<Vec<Option<Entry>>> = places.iter().zip(items).map(entry).collect();
+        entries.map(Completion::Read)
+    }
+
+    /// Entries in order until there are enough; and whether that was all.
+    fn page(&self, range: &Range, limit: usize, bytes: usize) -> Result<(Vec<(Bytes, Entry)>, bool)> {
+        let mut entries = Vec::new();
+        let mut size = 0;
+        let mut done = true;
+        self.storage.scan(range, &mut |stored, item| {
+            if entries.len() >= limit || size >= bytes {
+                done = false;
+                return Ok(false);
+            }
+            let entry = place::to_entry(stored, item)?;
+            let key = place::client_key(stored);
+            size += key.len() + entry.size();
+            entries.push((key, entry));
+            Ok(true)
+        })?;
+        Ok((entries, done))
+    }
+
+    fn scan_keys(
+        &self,
+        partitions: &[Partition],
+        start: &Bytes,
+        end: Option<&Bytes>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Completion> {
+        let share = (2 * limit / partitions.len().max(1)).clamp(8, limit.max(8));
+        let mut cursors: Vec<Cursor> = partitions
+            .iter()
+            .map(|&partition| Cursor::new(partition, start, end))
+            .collect();
+        let mut heads = BinaryHeap::new();
+        for (at, cursor) in cursors.iter_mut().enumerate() {
+            heads.extend(cursor.head(self, share)?.map(|key| Reverse((key, at))));
+        }
+        let mut entries = Vec::new();
+        let mut size = 0;
+        while let Some(Reverse((_, at))) = heads.pop() {
+            if entries.len() >= limit || size >= bytes {
+                return Ok(Completion::Scanned { entries, done: false });
+            }
+            let (key, entry) = cursors[at].entries.pop_front().expect("it has a head");
+            size += key.len() + entry.size();
+            entries.push((key, entry));
+            heads.extend(cursors[at].head(self, share)?.map(|key| Reverse((key, at))));
+        }
+        Ok(Completion::Scanned { entries, done: true })
+    }
+
+    fn clear(&self, partition: Partition) -> Result<Completion> {
+        let range = place::all_of(partition);
+        loop {
+            let (entries, done) = self.page(&range, PURGE_PAGE, usize::MAX)?;
+            for (key, entry) in &entries {
+                self.purge(partition, key, entry)?;
+            }
+            if done {
+                break;
+            }
+        }
+        self.flush_loose()?;
+        Ok(Completion::Done)
+    }
+
+    fn drop_spent(&self, partition: Partition, mark: Version) -> Result<Completion> {
+        let mut spent: Vec<(Bytes, Rank)> = Vec::new();
+        let mut range = place::all_of(partition);
+        loop {
+            let (entries, done) = self.page(&range, PURGE_PAGE, 1 << 20)?;
+            for (key, entry) in entries.iter().filter(|(_, entry)| entry.is_spent(mark)) {
+                if self.purge(partition, key, entry)? {
+                    spent.push((key.clone(), entry.rank()));
+                }
+            }
+            let Some((last, _)) = entries.last().filter(|_| !done) else {
+                break;
+            };
+            range.from = Bound::Excluded(place::data_key(partition, last));
+        }
+        self.flush_loose()?;
+        Ok(Completion::Dropped(spent))
+    }
+
+    /// The key's worker is the only one that changes it, so that it still holds what was just read.
+    fn purge(&self, partition: Partition, key: &[u8], entry: &Entry) -> Result<bool> {
+        self.loose.fetch_add(1, Ordering::SeqCst);
+        let version = place::item_version(entry.record.version);
+        self.storage.purge(&place::data_key(partition, key), version)
+    }
+}
+
+/// Where a scan across partitions is in one of them.
+struct Cursor {
+    rest: Option<Range>,
+    partition: Partition,
+    entries: VecDeque<(Bytes, Entry)>,
+}
+
+impl Cursor {
+    fn new(partition: Partition, start: &[u8], end: Option<&Bytes>) -> Cursor {
+        let mut range = place::all_of(partition);
+        range.from = Bound::Included(place::data_key(partition, start));
+        if let Some(end) = end {
+            range.to = Bound::Excluded(place::data_key(partition, end));
+        }
+        Cursor {
+            rest: Some(range),
+            partition,
+            entries: VecDeque::new(),
+        }
+    }
+
+    /// The next key, read from the storage if need be.
+    fn head(&mut self, disk: &Disk, share: usize) -> Result<Option<Bytes>> {
+        if self.entries.is_empty()
+            && let Some(mut range) = self.rest.take()
+        {
+            let (entries, done) = disk.page(&range, share, CURSOR_BYTES)?;
+            if let Some((last, _)) = entries.last().filter(|_| !done) {
+                range.from = Bound::Excluded(place::data_key(self.partition, last));
+                self.rest = Some(range);
+            }
+            self.entries = entries.into();
+        }
+        Ok(self.entries.front().map(|(key, _)| key.clone()))
+    }
+}

@@ -1,0 +1,68 @@
+//! How messages get from node to node, behind one trait: [`Tcp`] for real, [`MemoryNet`] within a process.
+//!
+//! A message may be lost, and then is asked for again by the protocol; it is never changed, repeated, or passed off as another node's. Nothing here waits for
+//! a peer while the node waits for it: what finds its queue full is dropped and counted. What arrives faster than the node takes it is left with the sender.
+
+mod lanes;
+mod memory;
+mod session;
+mod tcp;
+
+use std::sync::Arc;
+
+use weald_cluster_proto::{Lane, NodeId};
+
+pub use memory::{MemoryNet, MemoryTransport};
+pub use tcp::{Tcp, TcpError, TcpOptions};
+
+/// Where arriving messages go.
+pub trait Receive: Send + Sync {
+    /// Takes a message of that node, waiting while there is no room. An error says that it is no message, or that the node has stopped: the sender is cut off.
+    fn receive(&self, from: NodeId, message: &[u8]) -> Result<(), Refused>;
+}
+
+/// A message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// A way to other nodes.
+pub trait Transport: Send + Sync {
+    /// Where peers reach this node.
+    fn address(&self) -> Vec<u8>;
+
+    /// Begins to hand on what arrives. What came before is not kept.
+    fn start(&self, receiver: Arc<dyn Receive>);
+
+    /// Queues a message for the node at that address, or, without a node, for whoever is there. `false`: there was no room, or no use; it is dropped.
+    /// Never waits.
+    fn send(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool;
+
+    /// What was counted.
+    fn stats(&self) -> TransportStats;
+
+    /// Sends what is queued, for a moment, and ends. Nothing arrives afterwards.
+    fn stop(&self);
+}
+
+/// Counts since a transport was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportStats {
+    /// Messages sent.
+    pub sent: u64,
+    /// Bytes written, encryption and all.
+    pub sent_bytes: u64,
+    /// Writes that they took: messages that wait together share one.
+    pub writes: u64,
+    /// Messages that were not sent.
+    pub dropped: u64,
+    /// Messages that arrived.
+    pub received: u64,
+    /// Bytes that arrived.
+    pub received_bytes: u64,
+    /// Connections that were made, by us or by others, and proved genuine.
+    pub sessions: u64,
+    /// Connections whose other side could not prove who it is, or sent what no node sends.
+    pub refused: u64,
+    /// Connections that could not be made, or broke.
+    pub broken: u64,
+}

@@ -1,0 +1,245 @@
+//! A connection that we make, and the messages that wait for it.
+
+use std::io::{self, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use weald_cluster_proto::{Lane, NodeId};
+
+use super::super::lanes::{Arrived, Assembly, Lanes, PING};
+use super::super::session::{RECORD_MAX, Session, SessionError};
+use super::{Shared, add};
+
+/// Bytes that go into one write, as far as they wait.
+const WRITE_BYTES: usize = 4 * RECORD_MAX;
+
+/// The messages for one address.
+pub(super) struct Link {
+    address: Vec<u8>,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: Lanes,
+    /// Until then the address is not tried again, and messages for it are dropped.
+    down_until: Option<Instant>,
+    /// What was taken from the lanes is being written.
+    writing: bool,
+    messages: u64,
+}
+
+impl Link {
+    pub(super) fn new(address: &[u8]) -> Link {
+        Link {
+            address: address.to_vec(),
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    pub(super) fn push(
+        &self,
+        to: Option<NodeId>,
+        lane: Lane,
+        message: Vec<u8>,
+        lane_bytes_max: usize,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.down_until.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        let queued = state.lanes.push(to, lane, message, lane_bytes_max);
+        state.messages += u64::from(queued);
+        self.wake.notify_one();
+        queued
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        let state = self.lock();
+        !state.lanes.is_empty() || state.writing
+    }
+
+    pub(super) fn wake(&self) {
+        let state = self.lock();
+        drop(state);
+        self.wake.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is something to send, or the time has come.
+    fn wait(&self, shared: &Shared, until: Instant) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if !state.lanes.is_empty() || left.is_zero() || shared.is_stopped() {
+                return state;
+            }
+            state = self
+                .wake
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Gives up what waits, and the address for a while.
+    fn fail(&self, shared: &Shared, pause: Duration) {
+        let mut state = self.lock();
+        state.lanes.clear();
+        state.writing = false;
+        add(&shared.counts.dropped, std::mem::take(&mut state.messages));
+        state.down_until = Some(Instant::now() + pause);
+    }
+}
+
+/// Connects whenever there is something to send, until nothing is for long.
+pub(super) fn run(shared: &Arc<Shared>, link: &Arc<Link>) {
+    let first = shared.options.retry_max / 50;
+    let mut pause = first;
+    while !shared.is_stopped() {
+        let idle = link
+            .wait(shared, Instant::now() + shared.options.idle_timeout)
+            .lanes
+            .is_empty();
+        if idle {
+            let mut links = shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody can queue anything while the list is held.
+            if link.lock().lanes.is_empty() {
+                if links
+                    .get(&link.address)
+                    .is_some_and(|listed| Arc::ptr_eq(listed, link))
+                {
+                    links.remove(&link.address);
+                }
+                return;
+            }
+            continue;
+        }
+        let ended = connect(shared, link).and_then(|(stream, session)| {
+            pause = first;
+            let _watched = shared.watch(&stream)?;
+            add(&shared.counts.sessions, 1);
+            Connection::new(stream, session)?.run(shared, link)
+        });
+        if let Err(error) = ended {
+            let count = if matches!(error, SessionError::Io(_)) {
+                &shared.counts.broken
+            } else {
+                &shared.counts.refused
+            };
+            add(count, 1);
+            log::debug!("{}: {error}", String::from_utf8_lossy(&link.address));
+            link.fail(shared, pause);
+            // What is queued after the pause wakes the link.
+            pause = (pause * 2).min(shared.options.retry_max);
+        }
+    }
+}
+
+fn connect(shared: &Shared, link: &Link) -> Result<(TcpStream, Session), SessionError> {
+    let limit = shared.options.connect_timeout;
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    let address = std::str::from_utf8(&link.address).map_err(|_| invalid())?;
+    let mut last = invalid();
+    for socket in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&socket, limit) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                let session = shared.sessions.initiate(&stream, limit)?;
+                return Ok((stream, session));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
+}
+
+/// A connection that is made.
+struct Connection {
+    stream: TcpStream,
+    session: Session,
+    record: Vec<u8>,
+    out: Vec<u8>,
+    /// When it is to be checked again.
+    check_at: Instant,
+    /// Whether the other side was asked to show that it is there.
+    asked: bool,
+    last_sent: Instant,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, session: Session) -> Result<Connection, SessionError> {
+        Ok(Connection {
+            stream,
+            session,
+            record: Vec::with_capacity(RECORD_MAX),
+            out: Vec::new(),
+            check_at: Instant::now(),
+            asked: false,
+            last_sent: Instant::now(),
+        })
+    }
+
+    /// Sends until the transport stops, nothing is sent for long, or the connection breaks.
+    fn run(&mut self, shared: &Shared, link: &Link) -> Result<(), SessionError> {
+        let options = &shared.options;
+        self.stream.set_write_timeout(Some(options.check_interval * 3))?;
+        self.stream.set_read_timeout(Some(options.check_interval * 2))?;
+        while !shared.is_stopped() {
+            let mut state = link.wait(shared, self.check_at);
+            self.out.clear();
+            while self.out.len() < WRITE_BYTES && !state.lanes.is_empty() {
+                let dropped = state.lanes.fill(self.session.peer, &mut self.record);
+                add(&shared.counts.dropped, dropped);
+                if !self.record.is_empty() {
+                    self.session.seal(&self.record, &mut self.out)?;
+                    self.last_sent = Instant::now();
+                }
+            }
+            if state.lanes.is_empty() {
+                add(&shared.counts.sent, std::mem::take(&mut state.messages));
+            }
+            state.writing = true;
+            drop(state);
+            if Instant::now() >= self.check_at {
+                self.check(options.check_interval)?;
+            }
+            if !self.out.is_empty() {
+                self.stream.write_all(&self.out)?;
+                add(&shared.counts.writes, 1);
+                shared
+                    .counts
+                    .sent_bytes
+                    .fetch_add(self.out.len() as u64, Ordering::Relaxed);
+            }
+            link.lock().writing = false;
+            if self.last_sent.elapsed() > options.idle_timeout {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to the last question, which had a whole interval to arrive, and asks again. Without one the other side is gone, whatever the
+    /// socket says.
+    fn check(&mut self, interval: Duration) -> Result<(), SessionError> {
+        if std::mem::replace(&mut self.asked, true) {
+            let mut answer = Vec::new();
+            self.session.read(&mut &self.stream, &mut answer)?;
+            Assembly::default().take(&answer, &mut |arrived| match arrived {
+                Arrived::Pong => Ok(()),
+                Arrived::Message(_) | Arrived::Ping => Err(SessionError::Malformed),
+            })?;
+        }
+        self.session.seal(&[PING, 0, 0], &mut self.out)?;
+        self.check_at = Instant::now() + interval;
+        Ok(())
+    }
+}

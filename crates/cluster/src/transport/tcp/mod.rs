@@ -1,0 +1,308 @@
+//! Transport by TCP: one connection for each direction between two nodes, encrypted and authenticated ([`session`](super::session)).
+//!
+//! A [`link`](Link) is a thread that connects, sends what waits in its lanes, and asks from time to time whether the other side is still there. Whoever
+//! connects gets a thread too ([`listen`]), which reads until the connection breaks, sends what it should not, or is silent for too long.
+//!
+//! The price: two threads for each peer, and a stranger who connects holds a thread for as long as a handshake may take; both are bounded.
+
+mod link;
+mod listen;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use weald_cluster_proto::{Lane, NodeId};
+
+use super::session::Sessions;
+use super::{Receive, Transport, TransportStats};
+use crate::keys::Keys;
+use link::Link;
+
+/// How a TCP transport behaves.
+#[derive(Clone, Debug)]
+pub struct TcpOptions {
+    /// The address to listen on, `host:port`; port 0 takes any that is free.
+    pub listen: String,
+    /// The address that peers are told, where it differs.
+    pub advertise: Option<String>,
+    /// How long connecting and shaking hands may take.
+    pub connect_timeout: Duration,
+    /// How often a connection is checked. One whose other side says nothing for three times as long is given up.
+    pub check_interval: Duration,
+    /// After how long without messages a connection is closed.
+    pub idle_timeout: Duration,
+    /// The longest wait before an address is tried again. The first is a fiftieth of it.
+    pub retry_max: Duration,
+    /// Bytes that wait in each of a peer's five lanes at most.
+    pub lane_bytes_max: usize,
+    /// Addresses that messages wait for at most.
+    pub links_max: usize,
+    /// Connections of others at most.
+    pub incoming_max: usize,
+    /// Those of them that have not proved who they are.
+    pub handshakes_max: usize,
+}
+
+impl TcpOptions {
+    /// What fits a cluster of up to some hundred nodes.
+    pub fn new(listen: impl Into<String>) -> TcpOptions {
+        TcpOptions {
+            listen: listen.into(),
+            advertise: None,
+            connect_timeout: Duration::from_secs(3),
+            check_interval: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(60),
+            retry_max: Duration::from_secs(5),
+            lane_bytes_max: 32 << 20,
+            links_max: 1024,
+            incoming_max: 512,
+            handshakes_max: 64,
+        }
+    }
+}
+
+/// Why a transport can't be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TcpError {
+    /// The address can't be listened on.
+    #[error("{address}: {source}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The session's keys can't be made.
+    #[error("the keys of sessions can't be made: {0}")]
+    Keys(String),
+}
+
+#[derive(Default)]
+struct Counts {
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    writes: AtomicU64,
+    dropped: AtomicU64,
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    sessions: AtomicU64,
+    refused: AtomicU64,
+    broken: AtomicU64,
+}
+
+fn add(count: &AtomicU64, by: u64) {
+    count.fetch_add(by, Ordering::Relaxed);
+}
+
+/// What the threads of a transport share.
+struct Shared {
+    options: TcpOptions,
+    sessions: Arc<Sessions>,
+    counts: Counts,
+    stopped: AtomicBool,
+    links: Mutex<HashMap<Vec<u8>, Arc<Link>>>,
+    /// Sockets that may have to be closed from outside, by a number.
+    sockets: Mutex<HashMap<u64, TcpStream>>,
+    next_socket: AtomicU64,
+    /// Connections of others, and those of them that still shake hands.
+    incoming: AtomicU64,
+    handshakes: AtomicU64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Shared {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Runs a thread that is waited for in the end.
+    fn spawn(&self, run: impl FnOnce() + Send + 'static) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(std::thread::spawn(run));
+    }
+
+    /// Remembers a socket, so that whoever waits on it can be woken.
+    fn watch(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Watched> {
+        let number = self.next_socket.fetch_add(1, Ordering::Relaxed);
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.insert(number, stream.try_clone()?);
+        Ok(Watched {
+            shared: self.clone(),
+            number,
+        })
+    }
+}
+
+struct Watched {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut sockets = self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.remove(&self.number);
+    }
+}
+
+/// Transport by TCP.
+///
+/// ```
+/// use weald_cluster::{Identity, Keys, Tcp, TcpOptions, Transport};
+///
+/// let dir = tempfile::tempdir()?;
+/// let keys = Keys::new(Identity::open(dir.path())?, "orchard", b"sixteen random bytes");
+/// let tcp = Tcp::bind(TcpOptions::new("127.0.0.1:0"), keys)?;
+/// assert!(tcp.address().starts_with(b"127.0.0.1:"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Tcp {
+    shared: Arc<Shared>,
+    listener: Mutex<Option<TcpListener>>,
+    local: SocketAddr,
+    address: Vec<u8>,
+}
+
+impl Tcp {
+    /// Listens. Nobody is let in before [`start`](Transport::start).
+    pub fn bind(options: TcpOptions, keys: Keys) -> Result<Arc<Tcp>, TcpError> {
+        let failed = |source| TcpError::Listen {
+            address: options.listen.clone(),
+            source,
+        };
+        let listener = TcpListener::bind(&options.listen).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let address = options.advertise.clone().unwrap_or_else(|| local.to_string());
+        let sessions = Sessions::new(keys).map_err(|error| TcpError::Keys(error.to_string()))?;
+        Ok(Arc::new(Tcp {
+            shared: Arc::new(Shared {
+                options,
+                sessions,
+                counts: Counts::default(),
+                stopped: AtomicBool::new(false),
+                links: Mutex::default(),
+                sockets: Mutex::default(),
+                next_socket: AtomicU64::new(0),
+                incoming: AtomicU64::new(0),
+                handshakes: AtomicU64::new(0),
+                threads: Mutex::default(),
+            }),
+            listener: Mutex::new(Some(listener)),
+            local,
+            address: address.into_bytes(),
+        }))
+    }
+
+    fn queue(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool {
+        let shared = &self.shared;
+        if shared.is_stopped() || address == self.address {
+            return false;
+        }
+        let mut links = shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = links.get(address) {
+            return link.push(to, lane, message, shared.options.lane_bytes_max);
+        }
+        if links.len() >= shared.options.links_max {
+            return false;
+        }
+        let link = Arc::new(Link::new(address));
+        let queued = link.push(to, lane, message, shared.options.lane_bytes_max);
+        links.insert(address.to_vec(), link.clone());
+        let for_thread = shared.clone();
+        shared.spawn(move || link::run(&for_thread, &link));
+        queued
+    }
+}
+
+impl Transport for Tcp {
+    fn address(&self) -> Vec<u8> {
+        self.address.clone()
+    }
+
+    fn start(&self, receiver: Arc<dyn Receive>) {
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(listener) = listener {
+            let shared = self.shared.clone();
+            self.shared
+                .spawn(move || listen::run(&shared, &listener, &receiver));
+        }
+    }
+
+    fn send(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool {
+        let queued = self.queue(to, address, lane, message);
+        if !queued {
+            add(&self.shared.counts.dropped, 1);
+        }
+        queued
+    }
+
+    fn stats(&self) -> TransportStats {
+        let counts = &self.shared.counts;
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        TransportStats {
+            sent: get(&counts.sent),
+            sent_bytes: get(&counts.sent_bytes),
+            writes: get(&counts.writes),
+            dropped: get(&counts.dropped),
+            received: get(&counts.received),
+            received_bytes: get(&counts.received_bytes),
+            sessions: get(&counts.sessions),
+            refused: get(&counts.refused),
+            broken: get(&counts.broken),
+        }
+    }
+
+    fn stop(&self) {
+        let shared = &self.shared;
+        let until = Instant::now() + Duration::from_millis(500);
+        let waits = || {
+            let links = shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+            links.values().any(|link| link.is_busy())
+        };
+        while waits() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        shared.stopped.store(true, Ordering::SeqCst);
+        let links = std::mem::take(&mut *shared.links.lock().unwrap_or_else(PoisonError::into_inner));
+        links.values().for_each(|link| link.wake());
+        // Whoever waits for a connection gets one.
+        let mut local = self.local;
+        if local.ip().is_unspecified() {
+            local.set_ip(if local.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        let _ = TcpStream::connect_timeout(&local, Duration::from_secs(1));
+        loop {
+            for socket in shared
+                .sockets
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .values()
+            {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+            let thread = shared
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            let Some(thread) = thread else { break };
+            thread.join().expect("it doesn't panic");
+        }
+    }
+}
