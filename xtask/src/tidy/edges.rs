@@ -17,6 +17,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("weald-tree", &["weald-engine", "weald-proof"]),
     ("weald-storage", &["weald-hot", "weald-engine"]),
     ("weald-cluster-proto", &[]),
+    ("weald-sim", &["weald-cluster-proto"]),
     ("weald-cluster", &["weald-cluster-proto", "weald-storage"]),
     ("weald-resp", &[]),
     (
@@ -24,7 +25,6 @@ const CRATES: &[(&str, &[&str])] = &[
         &["weald-engine", "weald-tree", "weald-cluster", "weald-resp"],
     ),
     ("weald", ALL_ABOVE),
-    ("weald-sim", ALL_ABOVE),
     ("weald-bench", ALL_ABOVE),
     ("weald-fuzz", ALL_ABOVE),
     ("xtask", &[]),
