@@ -38,7 +38,7 @@
 //! | feature | default | what it brings | what it costs |
 //! | --- | --- | --- | --- |
 //! | `engine` | yes | [`Database`], the database in one file | a handful of small dependencies |
-//! | `hot` | yes | [`hot`](crate::hot), regions of memory that processes share | two small dependencies |
+//! | `hot` | yes | [`hot`], regions of memory that processes share | two small dependencies |
 //! | `server` | with `cli` | [`server`], a server for Redis clients | mio, toml, sha2 and what they need |
 //! | `cli` | yes | the program `weald` | clap and what it needs: a library should leave it out with `default-features = false` |
 
