@@ -69,6 +69,7 @@ impl Storage for Cache {
             atomic: false,
             snapshots: false,
             forgets: true,
+            shared: false,
         }
     }
 
@@ -155,6 +156,7 @@ impl Storage for Cache {
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }

@@ -233,6 +233,7 @@ impl Storage for Etcd {
             atomic: false,
             snapshots: false,
             forgets: false,
+            shared: true,
         }
     }
 
@@ -329,6 +330,7 @@ impl Storage for Etcd {
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }

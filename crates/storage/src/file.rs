@@ -89,6 +89,7 @@ impl Storage for File {
             atomic: true,
             snapshots: true,
             forgets: false,
+            shared: false,
         }
     }
 
@@ -209,6 +210,7 @@ impl Storage for File {
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }

@@ -30,6 +30,9 @@
 //! # Ok::<(), weald_storage::Error>(())
 //! ```
 //!
+//! A tier of shared memory can sit before any backend of one's own, so that what is read often is not read from it again: see [`HotTier`] and
+//! [`Options::hot_bytes`].
+//!
 //! # Trade-offs
 //!
 //! A version costs 16 bytes a key, and each write reads what is there first. A backend that only knows single puts (`lsm`, `rocksdb`) gets a
@@ -69,9 +72,15 @@ mod memory;
 mod redis_cluster;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+#[cfg(feature = "memory")]
+mod sessions;
+#[cfg(feature = "memory")]
+mod tier;
 
 pub use changes::{Change, ChangeRing, Changes};
 pub use error::{Error, Result};
 pub use item::{Entry, Item, Outcome, Version};
 pub use registry::{Options, Registry};
 pub use storage::{Decide, Durability, Limits, Range, Stats, Storage};
+#[cfg(feature = "memory")]
+pub use tier::HotTier;

@@ -83,6 +83,7 @@ impl Storage for Lsm {
             atomic: true,
             snapshots: true,
             forgets: false,
+            shared: false,
         }
     }
 
@@ -177,6 +178,7 @@ impl Storage for Lsm {
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
 
 use weald_hot::{Change, Expected, Region, RegionOptions, Session, Swap};
 
@@ -15,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::item::{Item, OVERHEAD_MAX, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
+use crate::sessions::{SESSIONS_MAX, Sessions};
 use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "memory";
@@ -22,11 +22,8 @@ const VOLUME_BYTES: u64 = 4 << 20;
 /// What a value shares its volume with.
 const VOLUME_RESERVE: usize = 128 << 10;
 const KEY_LEN_MAX: usize = 64 << 10;
-/// Operations at once; more wait for one to end.
-const SESSIONS_MAX: u32 = 128;
 
 pub(crate) struct Memory {
-    region: Region,
     sessions: Sessions,
     ring: ChangeRing,
     reads: Reads,
@@ -45,28 +42,19 @@ impl Memory {
         })
         .map_err(failed)?;
         Ok(Memory {
-            region,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(region, NAME),
             ring: ChangeRing::new(options.change_capacity),
             reads: Reads::default(),
             closed: AtomicBool::new(false),
         })
     }
 
-    /// Works with a session, again as long as others are in the way.
-    fn with<T>(&self, mut work: impl FnMut(&Session) -> weald_hot::Result<T>) -> Result<T> {
+    /// Works with a session, unless the store is closed.
+    fn with<T>(&self, work: impl FnMut(&Session) -> weald_hot::Result<T>) -> Result<T> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
-        let session = self.sessions.take(&self.region)?;
-        let result = loop {
-            match work(&session) {
-                Err(error) if error.is_retryable() => std::thread::yield_now(),
-                result => break result.map_err(failed),
-            }
-        };
-        self.sessions.put_back(session);
-        result
+        self.sessions.with(work).map_err(failed)
     }
 
     fn update_one(
@@ -112,6 +100,7 @@ impl Storage for Memory {
             atomic: false,
             snapshots: false,
             forgets: false,
+            shared: false,
         }
     }
 
@@ -205,52 +194,20 @@ impl Storage for Memory {
     }
 
     fn stats(&self) -> Result<Stats> {
-        let info = self.region.info().map_err(failed)?;
+        let info = self.sessions.region().info().map_err(failed)?;
         Ok(Stats {
             keys: self.with(Session::len)?,
             bytes: (info.volumes - info.volumes_free) * info.volume_size,
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }
 
 /// Entries of a scan that are read at once.
 const PAGE: usize = 256;
-
-/// Sessions that nobody uses just now.
-#[derive(Default)]
-struct Sessions {
-    idle: Mutex<(Vec<Session>, u32)>,
-    back: Condvar,
-}
-
-impl Sessions {
-    fn take(&self, region: &Region) -> Result<Session> {
-        let mut idle = self.idle.lock().expect("nothing panics while it is held");
-        loop {
-            if let Some(session) = idle.0.pop() {
-                return Ok(session);
-            }
-            if idle.1 < SESSIONS_MAX {
-                let session = region.join(NAME).map_err(failed)?;
-                idle.1 += 1;
-                return Ok(session);
-            }
-            idle = self.back.wait(idle).expect("nothing panics while it is held");
-        }
-    }
-
-    fn put_back(&self, session: Session) {
-        self.idle
-            .lock()
-            .expect("nothing panics while it is held")
-            .0
-            .push(session);
-        self.back.notify_one();
-    }
-}
 
 fn failed(error: weald_hot::Error) -> Error {
     Error::backend(NAME, error)

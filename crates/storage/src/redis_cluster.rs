@@ -209,6 +209,7 @@ impl Storage for RedisCluster {
             atomic: false,
             snapshots: false,
             forgets: false,
+            shared: true,
         }
     }
 
@@ -307,6 +308,7 @@ impl Storage for RedisCluster {
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }

@@ -15,6 +15,8 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// The memory that it may take for data and caches, as far as the backend can be told.
     pub memory_bytes: u64,
+    /// The memory of a [tier](crate::HotTier) before the backend, which keeps what was read or written last; 0 for none. Beside `memory_bytes`.
+    pub hot_bytes: u64,
     /// How many changes it remembers for those who follow.
     pub change_capacity: usize,
     /// What only this backend knows, by name.
@@ -26,6 +28,7 @@ impl Default for Options {
         Options {
             dir: None,
             memory_bytes: 256 << 20,
+            hot_bytes: 0,
             change_capacity: 1 << 14,
             settings: BTreeMap::new(),
         }
@@ -33,7 +36,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// No folder, 256 MiB, 16,384 changes.
+    /// No folder, 256 MiB, no tier before it, 16,384 changes.
     pub fn new() -> Options {
         Options::default()
     }
@@ -152,14 +155,32 @@ impl Registry {
         self.openers.keys().map(String::as_str)
     }
 
-    /// Opens a store.
+    /// Opens a store, with a tier before it where `options` say so.
     pub fn open(&self, name: &str, options: &Options) -> Result<Arc<dyn Storage>> {
         let open = self.openers.get(name).ok_or_else(|| Error::UnknownBackend {
             name: name.into(),
             known: self.names().collect::<Vec<_>>().join(", "),
         })?;
-        open(options)
+        let store = open(options)?;
+        match options.hot_bytes {
+            0 => Ok(store),
+            bytes => with_tier(store, bytes),
+        }
     }
+}
+
+#[cfg(feature = "memory")]
+fn with_tier(store: Arc<dyn Storage>, bytes: u64) -> Result<Arc<dyn Storage>> {
+    Ok(Arc::new(crate::HotTier::over(store, bytes)?))
+}
+
+#[cfg(not(feature = "memory"))]
+fn with_tier(store: Arc<dyn Storage>, _: u64) -> Result<Arc<dyn Storage>> {
+    Err(Error::Option {
+        backend: store.backend(),
+        option: "hot_bytes".into(),
+        problem: "a tier before a backend needs the feature 'memory', which this build lacks".into(),
+    })
 }
 
 impl fmt::Debug for Registry {

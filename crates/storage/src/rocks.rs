@@ -79,6 +79,7 @@ impl Storage for Rocks {
             atomic: true,
             snapshots: true,
             forgets: false,
+            shared: false,
         }
     }
 
@@ -197,6 +198,7 @@ impl Storage for Rocks {
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),
+            ..Stats::default()
         })
     }
 }

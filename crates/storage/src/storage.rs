@@ -33,6 +33,8 @@ pub struct Limits {
     pub snapshots: bool,
     /// Whether it may forget entries when it is full.
     pub forgets: bool,
+    /// Whether others may change it behind this handle's back, as with servers that run already.
+    pub shared: bool,
 }
 
 impl Limits {
@@ -137,6 +139,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Reads that found an item.
     pub hits: u64,
+    /// Those of them that a [tier](crate::Options::hot_bytes) before the backend answered.
+    pub tier_hits: u64,
     /// Reads that found none.
     pub misses: u64,
     /// Changes made since it was opened.

@@ -69,6 +69,23 @@ fn file_conforms() {
     survives_a_reopen("file");
 }
 
+#[cfg(all(feature = "memory", feature = "file"))]
+#[test]
+fn a_tier_before_a_backend_conforms() {
+    let dirs = tempfile::tempdir().unwrap();
+    for backend in ["memory", "file"] {
+        let count = std::cell::Cell::new(0);
+        conformance::run(|| {
+            count.set(count.get() + 1);
+            let options = Options {
+                hot_bytes: 8 << 20,
+                ..Options::in_dir(dirs.path().join(format!("{backend} {}", count.get())))
+            };
+            Registry::compiled().open(backend, &options).unwrap()
+        });
+    }
+}
+
 #[cfg(feature = "lsm")]
 #[test]
 fn lsm_conforms() {
