@@ -9,6 +9,8 @@ mod access;
 mod blocking;
 #[path = "served/buckets.rs"]
 mod buckets;
+#[path = "served/dashboard.rs"]
+mod dashboard;
 #[path = "served/http.rs"]
 mod http;
 #[path = "served/introspection.rs"]
@@ -29,3 +31,5 @@ mod tracking;
 mod transactions;
 #[path = "served/types.rs"]
 mod types;
+#[path = "served/webdriver.rs"]
+mod webdriver;
