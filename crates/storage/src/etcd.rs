@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,7 +17,7 @@ use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
 use crate::item::{Item, Version};
 use crate::reads::Reads;
-use crate::registry::Options;
+use crate::registry::{Login, Options};
 use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "etcd";
@@ -32,6 +33,9 @@ const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
 pub(crate) struct Etcd {
     agent: ureq::Agent,
+    login: Option<Login>,
+    /// What etcd gave for the password, which it takes for some minutes.
+    token: Mutex<Option<String>>,
     endpoints: Vec<String>,
     /// The endpoint that answered last.
     current: AtomicUsize,
@@ -50,7 +54,7 @@ struct Stored {
 
 impl Etcd {
     pub(crate) fn open(options: &Options) -> Result<Etcd> {
-        options.know_only(NAME, &["endpoints", "prefix"])?;
+        options.know_only(NAME, &["endpoints", "prefix", "user", "password-file"])?;
         let endpoints = options.need_setting(
             NAME,
             "endpoints",
@@ -64,6 +68,8 @@ impl Etcd {
             .into();
         let store = Etcd {
             agent,
+            login: options.login(NAME)?,
+            token: Mutex::new(None),
             endpoints: endpoints
                 .split(',')
                 .map(|at| format!("http://{}", at.trim()))
@@ -88,8 +94,8 @@ impl Etcd {
         let mut last = None;
         for turn in 0..self.endpoints.len() {
             let place = (first + turn) % self.endpoints.len();
-            let url = format!("{}{path}", self.endpoints[place]);
-            match self.post(&url, request) {
+            let endpoint = &self.endpoints[place];
+            match self.post(&format!("{endpoint}{path}"), endpoint, request) {
                 Ok(answer) => {
                     self.current.store(place, Ordering::Relaxed);
                     return Ok(answer);
@@ -100,23 +106,54 @@ impl Etcd {
         Err(last.expect("there is an endpoint, since splitting gives at least one"))
     }
 
-    fn post(&self, url: &str, request: &Value) -> Result<Value> {
+    fn post(&self, url: &str, endpoint: &str, request: &Value) -> Result<Value> {
+        let token = self.token(endpoint)?;
+        let (status, answer) = self.exchange(url, request, token.as_deref())?;
+        if status != 401 || self.login.is_none() {
+            return accepted(status, answer);
+        }
+        // The token is too old, or etcd forgot it when it was started again.
+        *self.held_token() = None;
+        let token = self.token(endpoint)?;
+        let (status, answer) = self.exchange(url, request, token.as_deref())?;
+        accepted(status, answer)
+    }
+
+    /// What to say with a request, where there is a password.
+    fn token(&self, endpoint: &str) -> Result<Option<String>> {
+        let Some(login) = &self.login else {
+            return Ok(None);
+        };
+        if let Some(token) = &*self.held_token() {
+            return Ok(Some(token.clone()));
+        }
+        let name = login.user.as_deref().unwrap_or("root");
+        let request = json!({"name": name, "password": login.password});
+        let url = format!("{endpoint}/v3/auth/authenticate");
+        let (status, answer) = self.exchange(&url, &request, None)?;
+        let token = accepted(status, answer)?["token"]
+            .as_str()
+            .ok_or_else(|| failed("it gave no token for the password"))?
+            .to_owned();
+        *self.held_token() = Some(token.clone());
+        Ok(Some(token))
+    }
+
+    fn held_token(&self) -> MutexGuard<'_, Option<String>> {
+        self.token.lock().expect("nothing panics while it is held")
+    }
+
+    fn exchange(&self, url: &str, request: &Value, token: Option<&str>) -> Result<(u16, Value)> {
         let body = request.to_string();
-        let sent = self
-            .agent
-            .post(url)
-            .header("content-type", "application/json")
-            .send(body.as_bytes());
-        let mut response = sent.map_err(failed)?;
-        let status = response.status();
+        let mut post = self.agent.post(url).header("content-type", "application/json");
+        if let Some(token) = token {
+            post = post.header("authorization", token);
+        }
+        let mut response = post.send(body.as_bytes()).map_err(failed)?;
+        let status = response.status().as_u16();
         let reader = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader();
         let answer: Value = serde_json::from_reader(reader).map_err(failed)?;
-        if status.is_success() {
-            Ok(answer)
-        } else {
-            let message = answer["error"].as_str().unwrap_or("no reason given");
-            Err(failed(format!("{status}: {message}")))
-        }
+        Ok((status, answer))
     }
 
     fn name(&self, key: &[u8]) -> Vec<u8> {
@@ -333,6 +370,14 @@ impl Storage for Etcd {
             ..Stats::default()
         })
     }
+}
+
+fn accepted(status: u16, answer: Value) -> Result<Value> {
+    if (200..300).contains(&status) {
+        return Ok(answer);
+    }
+    let message = answer["error"].as_str().unwrap_or("no reason given");
+    Err(failed(format!("{status}: {message}")))
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

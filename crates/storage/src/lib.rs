@@ -80,7 +80,7 @@ mod tier;
 pub use changes::{Change, ChangeRing, Changes};
 pub use error::{Error, Result};
 pub use item::{Entry, Item, Outcome, Version};
-pub use registry::{Options, Registry};
+pub use registry::{Login, Options, Registry};
 pub use storage::{Decide, Durability, Limits, Range, Stats, Storage};
 #[cfg(feature = "memory")]
 pub use tier::HotTier;

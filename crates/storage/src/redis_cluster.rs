@@ -9,13 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::cluster::{ClusterClient, ClusterConnection, cluster_pipe};
-use redis::{Client, FromRedisValue, RedisResult, Value};
+use redis::{Client, Connection, FromRedisValue, RedisResult, Value};
 
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
 use crate::item::{Item, Version};
 use crate::reads::Reads;
-use crate::registry::Options;
+use crate::registry::{Login, Options};
 use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "redis-cluster";
@@ -33,6 +33,7 @@ return 1";
 
 pub(crate) struct RedisCluster {
     client: ClusterClient,
+    login: Option<Login>,
     idle: Mutex<Vec<ClusterConnection>>,
     prefix: Vec<u8>,
     ring: ChangeRing,
@@ -42,7 +43,8 @@ pub(crate) struct RedisCluster {
 
 impl RedisCluster {
     pub(crate) fn open(options: &Options) -> Result<RedisCluster> {
-        options.know_only(NAME, &["nodes", "prefix"])?;
+        options.know_only(NAME, &["nodes", "prefix", "user", "password-file"])?;
+        let login = options.login(NAME)?;
         let nodes = options.need_setting(
             NAME,
             "nodes",
@@ -53,8 +55,16 @@ impl RedisCluster {
             .map(|node| format!("redis://{}", node.trim()))
             .collect();
         let prefix = options.settings.get("prefix").map_or("weald:", String::as_str);
+        let mut builder = ClusterClient::builder(urls);
+        if let Some(login) = &login {
+            builder = builder.password(login.password.clone());
+            if let Some(user) = &login.user {
+                builder = builder.username(user.clone());
+            }
+        }
         let store = RedisCluster {
-            client: ClusterClient::new(urls).map_err(failed)?,
+            client: builder.build().map_err(failed)?,
+            login,
             idle: Mutex::new(Vec::new()),
             prefix: prefix.into(),
             ring: ChangeRing::new(options.change_capacity),
@@ -81,6 +91,21 @@ impl RedisCluster {
             .expect("nothing panics while it is held")
             .push(connection);
         Ok(result)
+    }
+
+    /// A connection to one server of the cluster.
+    fn connect(&self, host: String, port: u16) -> Result<Connection> {
+        let mut connection = Client::open((host, port))
+            .and_then(|client| client.get_connection())
+            .map_err(failed)?;
+        if let Some(login) = &self.login {
+            redis::cmd("AUTH")
+                .arg(login.user.as_deref().unwrap_or("default"))
+                .arg(&login.password)
+                .query::<()>(&mut connection)
+                .map_err(failed)?;
+        }
+        Ok(connection)
     }
 
     fn name(&self, key: &[u8]) -> Vec<u8> {
@@ -142,9 +167,7 @@ impl RedisCluster {
         let pattern = [&glob(&self.prefix)[..], b"*"].concat();
         let mut keys = BTreeSet::new();
         for (host, port) in self.primaries()? {
-            let mut connection = Client::open((host, port))
-                .and_then(|client| client.get_connection())
-                .map_err(failed)?;
+            let mut connection = self.connect(host, port)?;
             let mut cursor = 0_u64;
             loop {
                 let mut command = redis::cmd("SCAN");
@@ -292,9 +315,7 @@ impl Storage for RedisCluster {
     fn stats(&self) -> Result<Stats> {
         let mut bytes = 0;
         for (host, port) in self.primaries()? {
-            let mut connection = Client::open((host, port))
-                .and_then(|client| client.get_connection())
-                .map_err(failed)?;
+            let mut connection = self.connect(host, port)?;
             let info: String = redis::cmd("INFO")
                 .arg("memory")
                 .query(&mut connection)

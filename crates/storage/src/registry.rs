@@ -72,6 +72,29 @@ impl Options {
             })
     }
 
+    /// Who to say that one is, from the settings `user` and `password-file`; the name may be missing. A password stands in a file, so that it is
+    /// in no list of processes and no log.
+    pub fn login(&self, backend: &'static str) -> Result<Option<Login>> {
+        let user = self.settings.get("user").cloned();
+        let Some(path) = self.settings.get("password-file") else {
+            return match user {
+                None => Ok(None),
+                Some(_) => Err(Error::Option {
+                    backend,
+                    option: "user".into(),
+                    problem: "it needs 'password-file' beside it".into(),
+                }),
+            };
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| Error::Option {
+            backend,
+            option: "password-file".into(),
+            problem: format!("{path}: {error}"),
+        })?;
+        let password = text.trim_end_matches(['\r', '\n']).to_owned();
+        Ok(Some(Login { user, password }))
+    }
+
     /// Refuses settings other than those that the backend knows.
     pub fn know_only(&self, backend: &'static str, known: &[&str]) -> Result<()> {
         match self.settings.keys().find(|name| !known.contains(&name.as_str())) {
@@ -82,6 +105,23 @@ impl Options {
                 problem: "this backend has no such setting".into(),
             }),
         }
+    }
+}
+
+/// A name and password for a server.
+#[derive(Clone)]
+pub struct Login {
+    /// The name, where one was given.
+    pub user: Option<String>,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,5 +226,33 @@ fn with_tier(store: Arc<dyn Storage>, _: u64) -> Result<Arc<dyn Storage>> {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_comes_from_a_file_and_is_shown_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        std::fs::write(&file, "open sesame\n").unwrap();
+        let mut options = Options::new();
+        assert!(options.login("x").unwrap().is_none());
+        options.settings.insert("user".into(), "ali".into());
+        assert!(options.login("x").is_err(), "a name alone is a mistake");
+        options
+            .settings
+            .insert("password-file".into(), file.display().to_string());
+        let login = options.login("x").unwrap().unwrap();
+        assert_eq!(
+            (login.user.as_deref(), &*login.password),
+            (Some("ali"), "open sesame")
+        );
+        assert!(!format!("{login:?} {options:?}").contains("sesame"));
+        options.settings.insert("password-file".into(), "/nowhere".into());
+        let refused = options.login("x").unwrap_err().to_string();
+        assert!(refused.contains("/nowhere"), "{refused}");
     }
 }

@@ -79,13 +79,30 @@ fn open(name: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Storage>, weald
 }
 
 /// A store with a prefix of its own for each part of the suite, one a prefix of the other's neighbour.
-fn conforms(name: &str, where_setting: &str, addresses: &str) {
+fn conforms(name: &str, settings: &[(&str, &str)]) {
     let count = std::cell::Cell::new(0);
     conformance::run(|| {
         count.set(count.get() + 1);
         let prefix = format!("suite[{}]*", count.get());
-        open(name, &[(where_setting, addresses), ("prefix", &prefix)]).unwrap()
+        open(name, &[settings, &[("prefix", &prefix)]].concat()).unwrap()
     });
+}
+
+/// Asks a server on loopback something that must be granted.
+#[cfg(feature = "etcd")]
+fn post(port: u16, path: &str, body: &str) {
+    use std::io::{Read, Write};
+
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
 }
 
 #[cfg(feature = "etcd")]
@@ -130,7 +147,30 @@ fn etcd_conforms_and_outlives_one_server_of_three() {
         store().is_ok_and(|store| store.get(b"k").is_ok())
     });
 
-    conforms("etcd", "endpoints", &addresses);
+    conforms("etcd", &[("endpoints", &addresses)]);
+
+    for (path, body) in [
+        ("user/add", r#"{"name": "root", "password": "a secret"}"#),
+        ("role/add", r#"{"name": "root"}"#),
+        ("user/grant", r#"{"user": "root", "role": "root"}"#),
+        ("enable", "{}"),
+    ] {
+        post(ports[1], &format!("/v3/auth/{path}"), body);
+    }
+    let refused = store().and_then(|store| store.get(b"k"));
+    assert!(refused.is_err(), "the servers want a password");
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "a secret").unwrap();
+    let store = || {
+        open(
+            "etcd",
+            &[
+                ("endpoints", &addresses),
+                ("user", "root"),
+                ("password-file", secret.to_str().unwrap()),
+            ],
+        )
+    };
 
     let item = |time, value: &str| weald_storage::Item::value(weald_storage::Version::new(time, 1), value);
     let store = store().unwrap();
@@ -164,6 +204,8 @@ fn redis_cluster_conforms_on_six_servers() {
             ("--cluster-port", ports[6 + n].to_string()),
             ("--cluster-node-timeout", "5000".into()),
             ("--save", String::new()),
+            ("--requirepass", "a secret".into()),
+            ("--masterauth", "a secret".into()),
         ];
         let arguments: Vec<String> = pairs
             .into_iter()
@@ -182,17 +224,26 @@ fn redis_cluster_conforms_on_six_servers() {
         .map(|port| format!("127.0.0.1:{port}"))
         .collect();
     let made = Command::new("redis-cli")
-        .args(["--cluster", "create"])
+        .args(["--no-auth-warning", "-a", "a secret", "--cluster", "create"])
         .args(&nodes)
         .args(["--cluster-replicas", "1", "--cluster-yes"])
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
     let addresses = nodes.join(",");
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "a secret\n").unwrap();
+    let login = [
+        ("nodes", addresses.as_str()),
+        ("user", "default"),
+        ("password-file", secret.to_str().unwrap()),
+    ];
     wait_until("redis cluster", || {
-        let store = open("redis-cluster", &[("nodes", &addresses)]);
+        let store = open("redis-cluster", &login);
         store.is_ok_and(|store| (0..50_u8).all(|n| store.get(&[n]).is_ok()))
     });
-    conforms("redis-cluster", "nodes", &addresses);
+    conforms("redis-cluster", &login);
+    let stranger = open("redis-cluster", &[("nodes", &addresses)]);
+    assert!(stranger.is_err(), "the servers want a password");
     drop(servers);
 }
