@@ -46,7 +46,7 @@ pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> 
             "the database has a log that must be replayed first: open it with wal(true) once and close it";
         return Err(Error::InvalidOptions { why: why.into() });
     }
-    let mut replay = Replay::new(&options, meta.roots.txid);
+    let mut replay = Replay::new(&options, &store.file, meta.roots.txid);
     let wal = if options.wal {
         Some(open_log(&log_dir, &vfs, &options, &meta, &mut replay)?)
     } else {
