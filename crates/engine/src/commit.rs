@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::gate::GateGuard;
 use crate::ids::{Lsn, PageId, TxId};
 use crate::large::format::run_len;
-use crate::merge::merge;
+use crate::merge::{merge, merge_and_filter};
 use crate::op::{Entry, LargeRef, Op, Value};
 use crate::options::SyncPolicy;
 use crate::roots::Roots;
@@ -198,7 +198,11 @@ impl Core {
         let before = state.head;
         self.reclaim(&state);
         let txid = TxId(before.txid.0 + 1);
-        let (mut roots, created) = self.merge_stage(&mut state, base, txid, &mut draft.stage, bulk)?;
+        let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
+        let mut pages = Apply::begin(self.store.snapshot(&pin), txid, bulk);
+        let (mut roots, filters) = merge_and_filter(&mut pages, &self.filters, &base, &draft.stage.finish())?;
+        let created = pages.finish(&mut state.dirty)?;
+        drop(pin);
         roots.txid = txid;
         roots.lsn = before.lsn;
         let owned = self.own(&draft.stage, draft.spilled_large());
@@ -218,6 +222,7 @@ impl Core {
         drop(checkpoints);
         self.settle_superseded(&draft.stage);
         draft.settle();
+        self.filters.adopt(filters);
         self.enqueue(roots, None);
         self.publish();
         // What the commit freed is not needed by the last checkpoint any more, as it is that checkpoint.

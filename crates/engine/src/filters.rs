@@ -2,7 +2,7 @@
 //!
 //! Each tree has at most one filter in use and one in the making. A commit inserts its keys into both before it is published. The one in the making
 //! is entered here first and then filled from a snapshot, so that it has every key from that snapshot on; older snapshots don't
-//! ask it. Where a filter is missing, look-ups go to the tree: nothing here can make an answer wrong.
+//! ask it. A bulk load into an empty tree fills a filter as it goes, while the keys are at hand: that is a tenth of the work of reading them again. Where a filter is missing, look-ups go to the tree: nothing here can make an answer wrong.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -32,6 +32,8 @@ const SLICE: usize = 4096;
 /// The filters of a database.
 pub(crate) struct Filters {
     bits_per_key: u32,
+    /// So that what spoils the filters of one database does nothing to those of another.
+    seed: u64,
     set: ArcSwap<Set>,
     /// Taken by whoever changes the set.
     changing: Mutex<()>,
@@ -83,9 +85,10 @@ struct Loading {
 }
 
 impl Filters {
-    pub(crate) fn new(bits_per_key: u32) -> Filters {
+    pub(crate) fn new(bits_per_key: u32, seed: u64) -> Filters {
         Filters {
             bits_per_key,
+            seed,
             set: ArcSwap::default(),
             changing: Mutex::new(()),
             wanted: Mutex::default(),
@@ -117,6 +120,34 @@ impl Filters {
             in_making: set.in_making.get(&tree).cloned(),
         };
         (keeper.in_use.is_some() || keeper.in_making.is_some()).then_some(keeper)
+    }
+
+    /// A filter for a tree that one commit fills from nothing with `len` keys, where that is worth one. Nobody asks it before it is
+    /// [adopted](Self::adopt).
+    pub(crate) fn make(&self, tree: TreeId, len: u64, txid: TxId) -> Option<Arc<Bloom>> {
+        if len < KEYS_MIN || self.bits_per_key == 0 {
+            return None;
+        }
+        let capacity = self.capacity(len)?;
+        let filter = Bloom::new(tree, capacity, self.bits_per_key, self.seed ^ txid.0, txid);
+        Some(Arc::new(filter))
+    }
+
+    /// How many keys a filter is made for, for a tree that has `len`. `None` where it would recognise little, and spoil the cache: better none.
+    fn capacity(&self, len: u64) -> Option<u64> {
+        // The length is what the file says, and may be anything.
+        let max = BYTES_MAX * 8 / u64::from(self.bits_per_key);
+        Some(len.saturating_add(len / 2).min(max)).filter(|capacity| len <= *capacity)
+    }
+
+    /// Uses filters that have all keys of their trees: those of a commit that is about to be published. The caller holds the gate.
+    pub(crate) fn adopt(&self, made: Vec<(TreeId, Arc<Bloom>)>) {
+        if made.is_empty() {
+            return;
+        }
+        self.wanted()
+            .retain(|tree| made.iter().all(|(other, _)| other != tree));
+        self.change(|set| set.in_use.extend(made));
     }
 
     /// Notes that `tree` has come to have `len` keys.
@@ -245,6 +276,14 @@ impl Keeper {
         }
     }
 
+    /// That of a filter in the making alone.
+    pub(crate) fn of(filter: Arc<Bloom>) -> Keeper {
+        Keeper {
+            in_use: None,
+            in_making: Some(filter),
+        }
+    }
+
     pub(crate) fn delete(&self) {
         self.in_use
             .iter()
@@ -339,20 +378,15 @@ impl Core {
         if len < KEYS_MIN {
             return Ok(());
         }
-        // The length is what the file says, and may be anything.
-        let capacity = len
-            .saturating_add(len / 2)
-            .min(BYTES_MAX * 8 / u64::from(self.filters.bits_per_key));
-        if len > capacity {
-            // It would recognise little, and spoil the cache: better none.
+        let Some(capacity) = self.filters.capacity(len) else {
             self.filters.change(|set| drop(set.in_use.remove(&tree)));
             return Ok(());
-        }
+        };
         let making = {
             // Under the lock, so that each commit is either in the snapshot below or finds the filter here.
             let state = self.state();
             let valid_from = state.head.txid;
-            let seed = self.database as u64 ^ valid_from.0;
+            let seed = self.filters.seed ^ valid_from.0;
             let filter = Arc::new(Bloom::new(
                 tree,
                 capacity,

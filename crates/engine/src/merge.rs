@@ -1,10 +1,12 @@
 //! Merges what a transaction has staged into the trees.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::bloom::Bloom;
 use crate::error::Result;
-use crate::filters::Filters;
-use crate::ids::TreeId;
+use crate::filters::{Filters, Keeper};
+use crate::ids::{TreeId, TxId};
 use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
 use crate::stage::{Sorted, SortedTree, Staged};
@@ -48,16 +50,27 @@ pub(crate) fn merge(
     roots: &Roots,
     staged: &Sorted<'_>,
 ) -> Result<Roots> {
-    let mut merger = Merger {
-        filters,
-        roots: *roots,
-        records: BTreeMap::new(),
-        expiry: BTreeMap::new(),
-    };
+    let mut merger = Merger::new(filters, roots);
     for tree in staged.trees() {
         merger.tree(pages, &tree)?;
     }
     merger.finish(pages)
+}
+
+/// The same for all of a transaction at once, and the filters of the trees that it fills from nothing: they count when it has committed.
+pub(crate) fn merge_and_filter(
+    pages: &mut Apply<'_>,
+    filters: &Filters,
+    roots: &Roots,
+    staged: &Sorted<'_>,
+) -> Result<(Roots, MadeFilters)> {
+    let mut merger = Merger::new(filters, roots);
+    merger.made = Some(Vec::new());
+    for tree in staged.trees() {
+        merger.tree(pages, &tree)?;
+    }
+    let made = merger.made.take().unwrap_or_default();
+    Ok((merger.finish(pages)?, made))
 }
 
 /// Gives trees that hold what they held other pages to begin with.
@@ -67,12 +80,7 @@ pub(crate) fn replace_roots(
     roots: &Roots,
     records: BTreeMap<TreeId, TreeRecord>,
 ) -> Result<Roots> {
-    let mut merger = Merger {
-        filters,
-        roots: *roots,
-        records: BTreeMap::new(),
-        expiry: BTreeMap::new(),
-    };
+    let mut merger = Merger::new(filters, roots);
     for (tree, record) in records {
         match merger.roots.fixed_mut(tree) {
             Some(fixed) => *fixed = record,
@@ -82,8 +90,13 @@ pub(crate) fn replace_roots(
     merger.finish(pages)
 }
 
+/// Filters that have all keys of trees which did not have any before.
+pub(crate) type MadeFilters = Vec<(TreeId, Arc<Bloom>)>;
+
 struct Merger<'f> {
     filters: &'f Filters,
+    /// Where filters are to be made.
+    made: Option<MadeFilters>,
     roots: Roots,
     /// The trees whose record in the catalog changes; `None` for one that goes.
     records: BTreeMap<[u8; 8], Option<TreeRecord>>,
@@ -91,7 +104,32 @@ struct Merger<'f> {
     expiry: BTreeMap<Vec<u8>, bool>,
 }
 
-impl Merger<'_> {
+impl<'f> Merger<'f> {
+    fn new(filters: &'f Filters, roots: &Roots) -> Merger<'f> {
+        Merger {
+            filters,
+            made: None,
+            roots: *roots,
+            records: BTreeMap::new(),
+            expiry: BTreeMap::new(),
+        }
+    }
+
+    /// The filters that the keys put into `tree` go to: those that it has, or one that is made for it.
+    fn keeper(&mut self, staged: &SortedTree<'_>, was: &TreeRecord, txid: TxId) -> Option<Keeper> {
+        let kept = self.filters.keeper(staged.tree);
+        let Some(made) = self
+            .made
+            .as_mut()
+            .filter(|_| kept.is_none() && was.root.is_empty())
+        else {
+            return kept;
+        };
+        let filter = self.filters.make(staged.tree, staged.points_len() as u64, txid)?;
+        made.push((staged.tree, Arc::clone(&filter)));
+        Some(Keeper::of(filter))
+    }
+
     fn tree(&mut self, pages: &mut Apply<'_>, staged: &SortedTree<'_>) -> Result<()> {
         let tree = staged.tree;
         let mut record = record(pages, &self.roots, tree)?;
@@ -105,7 +143,7 @@ impl Merger<'_> {
             let applied = tree::delete_range(pages, record.root, start, end)?;
             record.take(&applied);
         }
-        let keeper = self.filters.keeper(tree);
+        let keeper = self.keeper(staged, &record, pages.txid());
         let expiry = &mut self.expiry;
         let next_tree = &mut self.roots.next_tree;
         let points = staged.points().map(|(key, staged)| (key, change(&staged)));
@@ -134,7 +172,10 @@ impl Merger<'_> {
             }
         })?;
         record.take(&applied);
-        self.filters.note_len(tree, record.len);
+        let has_made = self.made.iter().flatten().any(|(other, _)| *other == tree);
+        if !has_made {
+            self.filters.note_len(tree, record.len);
+        }
         match self.roots.fixed_mut(tree) {
             Some(fixed) => *fixed = record,
             None => {

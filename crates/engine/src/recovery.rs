@@ -46,7 +46,7 @@ pub(crate) fn open(path: &Path, vfs: Arc<dyn Vfs>, options: DatabaseOptions) -> 
             "the database has a log that must be replayed first: open it with wal(true) once and close it";
         return Err(Error::InvalidOptions { why: why.into() });
     }
-    let mut replay = Replay::new(&options, meta.roots.txid);
+    let mut replay = Replay::new(&options, &store.file, meta.roots.txid);
     let wal = if options.wal {
         Some(open_log(&log_dir, &vfs, &options, &meta, &mut replay)?)
     } else {
@@ -261,7 +261,7 @@ pub(crate) fn read_space(file: &PageFile, meta: &Meta) -> Result<Space> {
 
 /// What the checkpoint has of filters. Without them everything works, only slower, so that damage is no error.
 fn read_filters(file: &PageFile, meta: &Meta, options: &DatabaseOptions) -> Filters {
-    let filters = Filters::new(options.bloom_bits_per_key);
+    let filters = Filters::new(options.bloom_bits_per_key, meta.database as u64);
     let size = file.page_size() as u64;
     let blob = meta.filters;
     let within = blob.bytes <= blob.extent.len.saturating_mul(size)

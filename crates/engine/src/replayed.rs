@@ -10,7 +10,7 @@
 //! before that, and a thread of it merges; whoever writes, or looks at the trees as such, waits for that or does it himself. To
 //! readers the merge is a commit like any other: they keep the pages that they began with.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, btree_map};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,11 +21,12 @@ use crate::commit::restage;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{Lsn, TxId};
+use crate::large::format::run_len;
 use crate::merge::merge;
 use crate::op::{Entry, LargeRef, Op, Value};
 use crate::options::DatabaseOptions;
 use crate::stage::{ArenaPool, Stage};
-use crate::store::{Apply, Extent, PageStore, run_of};
+use crate::store::{Apply, Extent, PageFile, PageStore, merge_adjacent, run_of};
 use crate::wal::Record;
 
 /// The log's operations as they come.
@@ -34,6 +35,9 @@ pub(crate) struct Replay {
     large: Vec<LargeRef>,
     /// The runs that the log has, by the place of their first page; of several the last.
     runs: BTreeMap<u64, (LargeRef, Vec<u8>)>,
+    page_size: usize,
+    /// Pages of the file: where the log does not have a run, it is in these.
+    pages: u64,
     /// The checkpoint's commit.
     base: TxId,
     last: Option<(TxId, Lsn)>,
@@ -42,13 +46,15 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// For what follows on commit `base`.
-    pub(crate) fn new(options: &DatabaseOptions, base: TxId) -> Replay {
+    /// For what follows on commit `base` of `file`.
+    pub(crate) fn new(options: &DatabaseOptions, file: &PageFile, base: TxId) -> Replay {
         let arenas = ArenaPool::new(0, options.secure_memory);
         Replay {
             stage: Stage::new(&arenas),
             large: Vec::new(),
             runs: BTreeMap::new(),
+            page_size: file.page_size(),
+            pages: file.pages(),
             base,
             last: None,
             commits: 0,
@@ -83,7 +89,9 @@ impl Replay {
                                     ..
                                 },
                             ..
-                        } => self.large.push(large),
+                        } => self
+                            .refer(large)
+                            .map_err(|what| Error::corrupt(dir, Some(lsn.0), what))?,
                         Op::Run { large, bytes } => {
                             self.runs.insert(large.first.id().0, (large, bytes.to_vec()));
                         }
@@ -108,6 +116,21 @@ impl Replay {
         Ok(())
     }
 
+    /// Notes a value that a commit refers to. Its length is only what the log says, so that it must fit what there is.
+    fn refer(&mut self, large: LargeRef) -> std::result::Result<(), &'static str> {
+        let extent = run_of(large, self.page_size);
+        let is_there = || match self.runs.get(&extent.start) {
+            Some((logged, bytes)) if *logged == large => bytes.len() as u64 == run_len(large.len),
+            _ => extent.start + extent.len <= self.pages,
+        };
+        // One of an impossible length has no pages.
+        if extent.len == 0 || !PageStore::has_places(extent) || !is_there() {
+            return Err("it refers to a large value that neither the log nor the file has");
+        }
+        self.large.push(large);
+        Ok(())
+    }
+
     /// Puts the operations in order, for which they need not be complete.
     pub(crate) fn sort(&self) {
         self.stage.finish();
@@ -121,9 +144,8 @@ impl Replay {
         };
         // Later commits of the log may have reused the runs of earlier ones, so first all are taken; those that are gone are given back
         // when the rest is in the trees.
-        let all = pages_of(self.large.iter().copied(), store.page_size());
         let mut space = store.space();
-        for extent in extents(&all) {
+        for extent in merge_adjacent(runs_of(self.large.iter().copied(), store.page_size())) {
             if !space.reserve(extent) {
                 let what = "the log says that a large value is in pages that belong to something else";
                 return Err(Error::corrupt_page(store.file.path(), extent.start, what));
@@ -142,8 +164,9 @@ impl Replay {
             end,
         };
         let live = || replayed.stage.live_large_values();
-        let pages: u64 = live().map(|large| run_of(large, store.page_size()).len).sum();
-        if pages != pages_of(live(), store.page_size()).len() as u64 {
+        let mut live_runs = runs_of(live(), store.page_size());
+        live_runs.sort_unstable();
+        if live_runs.array_windows().any(|[a, b]| a.start + a.len > b.start) {
             let what = "the log says that two large values are in the same pages";
             return Err(Error::corrupt(store.file.path(), None, what));
         }
@@ -185,11 +208,10 @@ impl Replayed {
     }
 
     /// The pages of large values that nothing refers to any more.
-    fn unused(&self, page_size: usize) -> BTreeSet<u64> {
-        let all = pages_of(self.large.iter().copied(), page_size);
-        all.difference(&pages_of(self.stage.live_large_values(), page_size))
-            .copied()
-            .collect()
+    fn unused(&self, page_size: usize) -> Vec<Extent> {
+        let all = merge_adjacent(runs_of(self.large.iter().copied(), page_size));
+        let live = merge_adjacent(runs_of(self.stage.live_large_values(), page_size));
+        without(&all, &live)
     }
 }
 
@@ -256,30 +278,36 @@ impl Core {
         drop(state);
         self.backlog.clear();
         let mut space = self.store.space();
-        extents(&replayed.unused(self.store.page_size())).for_each(|extent| space.give_back(extent));
+        let unused = replayed.unused(self.store.page_size());
+        unused.into_iter().for_each(|extent| space.give_back(extent));
         Ok(())
     }
 }
 
-/// The pages that large values lie in.
-fn pages_of(large: impl Iterator<Item = LargeRef>, page_size: usize) -> BTreeSet<u64> {
-    large
-        .map(|large| run_of(large, page_size))
-        .flat_map(|e| e.start..e.start + e.len)
-        .collect()
+/// The runs of large values.
+fn runs_of(large: impl Iterator<Item = LargeRef>, page_size: usize) -> Vec<Extent> {
+    large.map(|large| run_of(large, page_size)).collect()
 }
 
-/// The pages as extents.
-fn extents(pages: &BTreeSet<u64>) -> impl Iterator<Item = Extent> {
-    let mut pages = pages.iter().copied().peekable();
-    std::iter::from_fn(move || {
-        let start = pages.next()?;
-        let mut len = 1;
-        while pages.next_if_eq(&(start + len)).is_some() {
-            len += 1;
+/// What of `all` is in none of `some`. Both ascend, and neither has extents that overlap.
+fn without(all: &[Extent], some: &[Extent]) -> Vec<Extent> {
+    let mut rest = Vec::new();
+    for extent in all {
+        let (mut from, stop) = (extent.start, extent.start + extent.len);
+        let first = some.partition_point(|s| s.start + s.len <= from);
+        for taken in some[first..].iter().take_while(|s| s.start < stop) {
+            if taken.start > from {
+                let len = taken.start - from;
+                rest.push(Extent { start: from, len });
+            }
+            from = taken.start + taken.len;
         }
-        Some(Extent { start, len })
-    })
+        if from < stop {
+            let len = stop - from;
+            rest.push(Extent { start: from, len });
+        }
+    }
+    rest
 }
 
 #[cfg(test)]

@@ -147,7 +147,8 @@ pub struct StagingChunks {
 pub struct LogStats {
     /// Where it ends.
     pub end: Lsn,
-    /// Up to where it is on the disk.
+    /// Up to where it is on the disk. Damage before that is noticed when the log is read, but for that of the last group of commits, which looks like a
+    /// torn end.
     pub durable: Lsn,
     /// Bytes that would have to be replayed after a crash.
     pub replay_bytes: u64,

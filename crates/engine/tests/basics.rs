@@ -278,6 +278,52 @@ fn look_ups_of_absent_keys_end_at_a_filter_that_survives_reopening() {
 }
 
 #[test]
+fn a_load_into_an_empty_tree_brings_its_filter_along() {
+    let dir = dir();
+    let options = DatabaseOptions::new().background(false).bulk_bytes(1 << 20);
+    let db = Database::open_with_options(dir.path().join("db"), options).unwrap();
+    let load = |from: u64| {
+        let mut tx = db.write().unwrap();
+        (0..50_000).for_each(|n| tx.put(&key(from + n * 2), &[7; 20]).unwrap());
+        let mut bucket = tx.create_bucket_if_absent(b"bucket").unwrap();
+        (0..20_000).for_each(|n| bucket.put(&key(from + n * 2), &[8; 20]).unwrap());
+        tx.commit().unwrap();
+    };
+    let check = |from: u64| {
+        let before = db.stats().filter_hits;
+        let tx = db.read().unwrap();
+        let bucket = tx.bucket(b"bucket").unwrap();
+        for n in 0..50_000 {
+            assert!(tx.contains_key(&key(from + n * 2)).unwrap());
+            assert!(!tx.contains_key(&key(from + n * 2 + 1)).unwrap());
+            assert_eq!(bucket.contains_key(&key(from + n * 2)).unwrap(), n < 20_000);
+        }
+        db.stats().filter_hits - before
+    };
+    let early = db.read().unwrap();
+    load(0);
+    assert_eq!(db.stats().direct_commits, 1);
+    assert!(db.stats().filters_ready && db.stats().filter_bytes > 0);
+    assert!(check(0) > 78_000);
+    assert!(!early.contains_key(&key(0)).unwrap());
+
+    // What fills the trees again goes into the filters that they have.
+    let mut tx = db.write().unwrap();
+    tx.delete_range::<&[u8]>(..).unwrap();
+    tx.bucket_mut(b"bucket")
+        .unwrap()
+        .delete_range::<&[u8]>(..)
+        .unwrap();
+    tx.commit().unwrap();
+    let bytes = db.stats().filter_bytes;
+    load(1_000_000);
+    assert_eq!(db.stats().filter_bytes, bytes);
+    check(1_000_000);
+    assert!(!db.read().unwrap().contains_key(&key(0)).unwrap());
+    assert!(db.check().unwrap().is_sound());
+}
+
+#[test]
 fn what_a_transaction_spilled_is_whole_after_reopening() {
     let dir = dir();
     let path = dir.path().join("db");

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use weald_vfs::{Disk, Memory, Vfs};
 
+use super::without;
 use crate::core::Core;
 use crate::error::Error;
-use crate::ids::TxId;
+use crate::ids::{PageId, PagePtr, TreeId, TxId};
+use crate::large::format::LEN_MAX;
+use crate::op::{Entry, LargeRef, Op, Value};
 use crate::options::DatabaseOptions;
 use crate::recovery;
+use crate::store::Extent;
 use crate::transaction::{Bucket, Isolation, OptimisticTx, ReadTx, Readable, Writable, WriteTx};
+use crate::wal::{BatchEncoder, Way};
 
 /// A handle without the thread that would merge; dropped like a process that dies.
 fn open(vfs: &Arc<dyn Vfs>) -> Core {
@@ -307,4 +312,72 @@ fn a_large_value_is_not_taken_for_one_that_was_in_its_place_before() {
     assert!(stays() == Some(vec![2; 100_000]));
     core.checkpoint().expect("a checkpoint");
     assert!(stays() == Some(vec![2; 100_000]));
+}
+
+/// What opening says of a log whose last commit refers to this value, and has this run before it.
+fn forged(large: LargeRef, run: Option<&[u8]>) -> Result<Core, Error> {
+    let vfs: Arc<dyn Vfs> = Arc::new(Memory::new());
+    let core = open(&vfs);
+    write(&core, |tx| tx.put(b"first", b"x").expect("a put"));
+    core.checkpoint().expect("a checkpoint");
+    write(&core, |tx| tx.put(b"second", b"y").expect("a put"));
+    let mut encoder = BatchEncoder::new();
+    if let Some(bytes) = run {
+        encoder.push(&Op::Run { large, bytes });
+    }
+    let entry = Entry {
+        value: Value::Large(large),
+        expires: None,
+    };
+    encoder.push(&Op::Put {
+        tree: TreeId::ROOT,
+        key: b"forged",
+        entry,
+    });
+    let mut batch = encoder.finish().expect("a batch");
+    let wal = core.wal.as_ref().expect("a log");
+    wal.append(TxId(3), &mut batch, Way::Call).expect("an append");
+    drop(core);
+    recovery::open(Path::new("db"), vfs, DatabaseOptions::new())
+}
+
+#[test]
+fn a_forged_length_costs_no_memory() {
+    let value = |first: u64, len: u64| LargeRef {
+        first: PagePtr::new(PageId(first), TxId(3)),
+        len,
+        checksum: 7,
+    };
+    let far = PageId::MAX - 1;
+    for large in [
+        value(2, LEN_MAX),
+        value(2, LEN_MAX + 1),
+        value(2, u64::MAX),
+        value(far, 10),
+        value(3, 100_000),
+    ] {
+        for run in [None, Some(&b"short"[..]), Some(&[0; 200][..])] {
+            let opened = forged(large, run).map(drop);
+            assert!(matches!(opened, Err(Error::Corrupt(_))), "{large:?}: {opened:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_extents() {
+    let extents = |list: &[(u64, u64)]| -> Vec<Extent> {
+        list.iter().map(|&(start, len)| Extent { start, len }).collect()
+    };
+    let all = extents(&[(10, 10), (30, 5), (40, 1)]);
+    for (some, rest) in [
+        (&[][..], &[(10, 10), (30, 5), (40, 1)][..]),
+        (&[(10, 10), (30, 5), (40, 1)], &[]),
+        (
+            &[(10, 1), (19, 1), (31, 2)],
+            &[(11, 8), (30, 1), (33, 2), (40, 1)],
+        ),
+        (&[(5, 7), (18, 13), (39, 9)], &[(12, 6), (31, 4)]),
+    ] {
+        assert_eq!(without(&all, &extents(some)), extents(rest));
+    }
 }

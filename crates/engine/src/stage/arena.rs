@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroize;
 
 use super::log::StagedOp;
+use crate::store::advise_huge;
 
 /// The sizes of a stage's chunks, in the order that it takes them; the last size repeats.
-const CHUNK_SIZES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+const CHUNK_SIZES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 8 << 20];
+/// From this many bytes on a stage takes chunks of the last size, which the kernel can back with huge pages; up to there the size before repeats.
+const BULK_BYTES: usize = 4 << 20;
 
 /// Logs with room for more operations than this are freed instead of kept.
 const POOLED_LOG_MAX: usize = 1024;
@@ -84,16 +87,15 @@ impl Arena {
     /// current chunk goes on being filled.
     #[cold]
     fn chunk_for(&mut self, len: usize) -> usize {
+        let classes = CHUNK_SIZES.len() - usize::from(self.bytes < BULK_BYTES);
         let class = if self.chunks.is_empty() {
             0
         } else {
             let capacity = self.chunks[self.current].capacity();
-            CHUNK_SIZES
-                .iter()
-                .position(|size| *size > capacity)
-                .unwrap_or(CHUNK_SIZES.len() - 1)
+            let larger = CHUNK_SIZES.iter().position(|size| *size > capacity);
+            larger.unwrap_or(classes).min(classes - 1)
         };
-        let class = (class..CHUNK_SIZES.len()).find(|class| CHUNK_SIZES[*class] >= len.saturating_mul(4));
+        let class = (class..classes).find(|class| CHUNK_SIZES[*class] >= len.saturating_mul(4));
         let at = self.chunks.len();
         assert!(at < u32::MAX as usize, "a stage holds fewer than 2^32 chunks");
         match class {
@@ -267,7 +269,11 @@ impl ArenaPool {
 
     fn take_oversized(&self, len: usize) -> Vec<u8> {
         self.created.fetch_add(1, Ordering::Relaxed);
-        Vec::with_capacity(len)
+        let mut chunk = Vec::with_capacity(len);
+        if len >= BULK_BYTES {
+            advise_huge(chunk.spare_capacity_mut());
+        }
+        chunk
     }
 
     fn release(&self, mut chunk: Vec<u8>) {

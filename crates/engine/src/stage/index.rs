@@ -297,8 +297,9 @@ fn sort(log: &Log, slots: &mut [Slot], round: u32) -> bool {
     // Finds out by itself, in one pass, when the slots are in order already.
     slots.sort_unstable_by_key(|slot| u128::from(slot.prefix) << 32 | u128::from(slot.op));
     for same in slots.chunk_by_mut(|a, b| a.prefix == b.prefix) {
-        let first = log.key(same[0].op);
-        if same.len() > 1 && same.iter().any(|slot| log.key(slot.op) != first) {
+        // Most are alone, and not worth a look into the arena.
+        let [first, others @ ..] = &*same else { continue };
+        if !others.is_empty() && others.iter().any(|slot| log.key(slot.op) != log.key(first.op)) {
             // A key that ends within its eight bytes looks like one with zeroes there.
             let round = if shortest < 8 { SORT_ROUNDS } else { round + 1 };
             sort(log, same, round);

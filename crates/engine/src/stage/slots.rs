@@ -53,7 +53,6 @@ impl Slots {
         self.blocks.is_empty()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.blocks.iter().map(Vec::len).sum()
     }

@@ -58,7 +58,6 @@ impl<'a> SortedTree<'a> {
             .map(move |slot| (stage.log.key(slot.op), stage.staged(index, slot.op)))
     }
 
-    #[cfg(test)]
     /// How many points there are.
     pub(crate) fn points_len(&self) -> usize {
         self.index.points.len()

@@ -40,8 +40,9 @@ pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
 pub(crate) use held::{Captured, HeldRun};
 pub(crate) use keep::Keep;
+pub(crate) use raw::advise_huge;
 pub(crate) use readers::{Pin, Readers};
-pub(crate) use space::{Extent, Freed, Owned, Space, Survey};
+pub(crate) use space::{Extent, Freed, Owned, Space, Survey, merge_adjacent};
 use table::{PageTable, Place};
 
 use cache::CleanPages;

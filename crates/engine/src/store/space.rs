@@ -94,9 +94,7 @@ impl Space {
             end,
         };
         // A list may have neighbours, which were free for different reasons: a run that is reserved may lie across them.
-        let mut sorted: Vec<Extent> = free.iter().copied().filter(|extent| extent.len > 0).collect();
-        sorted.sort_unstable();
-        let free = merge_adjacent(sorted);
+        let free = merge_adjacent(free.iter().copied().filter(|extent| extent.len > 0).collect());
         let extents = || free.iter();
         // Sorted and apart, these are built in one go.
         space.by_start = extents().map(|extent| (extent.start, extent.len)).collect();
@@ -219,7 +217,6 @@ impl Space {
             .map(|id| Extent { start: id.0, len: 1 })
             .collect();
         extents.append(&mut self.spilled);
-        extents.sort_unstable();
         self.spilled = merge_adjacent(extents);
     }
 
@@ -357,7 +354,6 @@ impl Space {
         free.extend(self.unowned.iter().map(|(&start, &len)| Extent { start, len }));
         free.extend_from_slice(&self.spilled);
         free.extend(self.pending().filter(|f| f.freed <= upto).map(|f| f.extent));
-        free.sort_unstable();
         merge_adjacent(free)
     }
 
@@ -481,9 +477,11 @@ impl Space {
     }
 }
 
-fn merge_adjacent(sorted: Vec<Extent>) -> Vec<Extent> {
-    let mut merged: Vec<Extent> = Vec::with_capacity(sorted.len());
-    for extent in sorted {
+/// The same pages in as few extents as can be, in order.
+pub(crate) fn merge_adjacent(mut extents: Vec<Extent>) -> Vec<Extent> {
+    extents.sort_unstable();
+    let mut merged: Vec<Extent> = Vec::with_capacity(extents.len());
+    for extent in extents {
         match merged.last_mut() {
             Some(last) if last.start + last.len >= extent.start => {
                 last.len = last.len.max(extent.start + extent.len - last.start);

@@ -58,6 +58,9 @@ impl Database {
     ///
     /// It reads the whole file, on a snapshot, beside readers and writers; no checkpoint is made while it reads the log.
     ///
+    /// One thing it can't find, as nothing can: that the last group of commits was damaged after a crash and before the next opening. It looks like one
+    /// that was torn by the crash, and the database is as of the commit before it.
+    ///
     /// ```
     /// use weald_engine::Database;
     ///
