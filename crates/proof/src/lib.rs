@@ -43,14 +43,20 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+// The integration tests name the crate; some are unit tests too.
+#[cfg(all(test, feature = "prove"))]
+extern crate self as weald_proof;
 
 mod answer;
+#[cfg(all(test, feature = "prove"))]
+mod canary;
 mod codec;
 mod element;
 mod error;
 mod hash;
 mod layer;
 mod node;
+mod planted;
 #[cfg(feature = "prove")]
 mod prove;
 mod query;

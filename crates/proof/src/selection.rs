@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use crate::error::Error;
 use crate::layer::{Layer, Leaf, Part, Totals};
+use crate::planted::{Check, left_out};
 use crate::query::{Ask, Direction, Range};
 
 /// What a layer answers.
@@ -125,7 +126,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         let unneeded = || Error::Unneeded {
             key: leaf.key.to_vec(),
         };
-        if self.full {
+        if self.full && !left_out(Check::Limit) {
             return Err(unneeded());
         }
         let asked_between = self.interval(Some(leaf))?;
@@ -136,6 +137,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
                 self.full = self.ask.limit() == Some(self.taken.entries.len() as u64);
                 false
             }
+            (Some(_), _) if left_out(Check::Value) => false,
             (Some(_), _) => return Err(unneeded()),
             (None, true) if self.offset_left > 0 => {
                 let first = self.taken.counted.count == 0;
@@ -145,6 +147,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
                 })?;
                 !first || self.open_near
             }
+            (None, true) if left_out(Check::Entry) => false,
             (None, true) => {
                 return Err(Error::Incomplete {
                     key: Some(leaf.key.to_vec()),
@@ -177,17 +180,19 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
             // A counted leaf is the last in its range if what follows is outside; the others border on
             // something asked for.
             let explained = if last_inside { !next_inside } else { asked && empty };
-            if !explained {
+            if !explained && !left_out(Check::Bound) {
                 return Err(Error::Unneeded {
                     key: last_key.unwrap_or_default().to_vec(),
                 });
             }
         }
         if asked && !empty {
-            if !(last_inside && next_inside) || self.ask.ranges().len() > 1 {
+            let counted = last_inside && next_inside && self.ask.ranges().len() == 1;
+            if counted {
+                self.count(gap)?;
+            } else if !left_out(Check::Gap) {
                 return Err(self.incomplete());
             }
-            self.count(gap)?;
         }
         Ok(asked && empty)
     }

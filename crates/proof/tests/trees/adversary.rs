@@ -10,7 +10,8 @@ use weald_proof::{
     verify,
 };
 
-use crate::model::{Model, forest_of, random_key};
+use crate::model::{Model, forest_of};
+use crate::random::random_key;
 
 /// Keys of those heights, in order.
 fn chosen(len: usize, heights: impl Fn(u8) -> bool) -> Vec<Vec<u8>> {

@@ -12,7 +12,7 @@ use weald_proof::{
     verify,
 };
 
-fn forest() -> Forest {
+pub(crate) fn forest() -> Forest {
     let mut forest = Forest::new();
     let (root, sum, count) = (Hash([0; 32]), 0, 0);
     forest

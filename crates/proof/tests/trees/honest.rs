@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{self, Model, answer, forest_of, random_key};
+use crate::model::{Model, answer, forest_of};
+use crate::random::{self, random_key};
 use proptest::prelude::*;
 use weald_proof::{
     Answer, Direction, Element, Error, Forest, Hash, NESTING_MAX, Node, Page, Pages, ProveError, Query,
@@ -51,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn a_proof_proves_what_the_tree_holds(model in model::model(80), query in model::query()) {
+    fn a_proof_proves_what_the_tree_holds(model in random::model(80), query in random::query()) {
         check(&model, &query);
     }
 }

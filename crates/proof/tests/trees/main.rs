@@ -5,3 +5,7 @@ mod forged;
 mod golden;
 mod honest;
 mod model;
+mod mutations;
+mod random;
+mod roots;
+mod specified;
