@@ -81,18 +81,15 @@ impl Classes {
     }
 
     /// The same for those that one look finds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn for_small_payload(&self, payload: u64) -> Option<u8> {
-        self.small.get(payload.div_ceil(16) as usize).copied()
+        self.small.get((payload.checked_add(15)? / 16) as usize).copied()
     }
 
     /// The smallest class whose objects hold `payload` bytes.
     #[inline]
     pub(crate) fn for_payload(&self, payload: u64) -> Option<u8> {
-        match self.small.get(payload.div_ceil(16) as usize) {
-            Some(&class) => Some(class),
-            None => self.search(payload),
-        }
+        self.for_small_payload(payload).or_else(|| self.search(payload))
     }
 
     pub(crate) fn largest_payload(&self) -> u64 {

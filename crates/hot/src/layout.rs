@@ -15,7 +15,7 @@ use crate::error::{Error, Result, corrupt};
 use crate::protocol::header::Owner;
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"WEALDHOT");
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// Byte offsets of the words of the header page. Those that change often have a line to themselves.
 pub(crate) mod at {
@@ -148,6 +148,12 @@ impl Layout {
     /// The place of a volume.
     pub(crate) fn volume_start(&self, volume: u64) -> u64 {
         self.data_start + (volume << self.volume_shift)
+    }
+
+    /// The bytes from an offset, which lies in a volume, to the volume's end.
+    #[inline(always)]
+    pub(crate) fn room_behind(&self, offset: u64) -> u64 {
+        self.volume_size - (offset.wrapping_sub(self.data_start) & (self.volume_size - 1))
     }
 
     /// The volume in which an offset lies.

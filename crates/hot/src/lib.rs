@@ -76,7 +76,7 @@ pub use map::{Change, Expected, Scan, Swap, ValueRef};
 #[cfg(not(loom))]
 pub use order::Range;
 #[cfg(not(loom))]
-pub use reader::Reader;
+pub use reader::{Reader, ReaderRange};
 #[cfg(not(loom))]
 pub use region::{Lifetime, Numa, PageSize, Region, RegionInfo, RegionOptions};
 #[cfg(not(loom))]

@@ -113,7 +113,7 @@ impl Actor<'_> {
         match header.state() {
             State::Held if is_theirs => {
                 if header.step(word, State::Free, Owner::NOBODY).is_some() {
-                    header::offer(block.free(), header.index());
+                    header::offer(block.free(), 1 << header.index());
                 }
                 Ok(())
             }
@@ -135,7 +135,7 @@ impl Actor<'_> {
             State::Free => {
                 // The bit that says so may have been lost between two steps.
                 if block.free().load(Ordering::SeqCst) >> header.index() & 1 == 0 {
-                    header::offer(block.free(), header.index());
+                    header::offer(block.free(), 1 << header.index());
                 }
                 Ok(())
             }

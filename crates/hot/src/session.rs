@@ -27,8 +27,9 @@ use crate::layout::at;
 use crate::process::Identity;
 use crate::protocol::epoch::{self, UNPINNED};
 use crate::protocol::header::Owner;
+use crate::raw::landmark::Landmark;
 use crate::region::Shared;
-use crate::sync::{AtomicU64, Ordering, compiler_fence};
+use crate::sync::{Ordering, compiler_fence};
 
 pub(crate) mod field {
     pub(crate) const STATUS: u64 = 0;
@@ -93,6 +94,7 @@ pub struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) owner: Owner,
     pub(crate) slot: u64,
+    pin: Landmark<Shared>,
     pins: Cell<u32>,
     /// Which of its views are in use, a bit for each.
     pub(crate) views: Cell<u8>,
@@ -130,17 +132,18 @@ impl Session {
         let slot = shared.layout.session(index);
         let owner = Owner(index as u16 + 1);
         let local = RefCell::new(Local::new(&shared.layout.classes));
-        let pins = Cell::new(0);
+        let pin = Landmark::new(&shared, |shared| shared.map.word(slot + field::PIN))?;
         let session = Session {
             shared,
             owner,
             slot,
-            pins,
+            pin,
+            pins: Cell::new(0),
             views: Cell::new(0),
             local,
             _one_thread: PhantomData,
         };
-        session.pin_word().store(UNPINNED, Ordering::Release);
+        session.pin.word().store(UNPINNED, Ordering::Release);
         if free.is_none() {
             // The objects of the dead session bear the number that is ours now.
             session.act(|actor| actor.sweep(&[actor.me]))?;
@@ -205,7 +208,7 @@ impl Session {
         let depth = self.pins.get();
         if depth == 0 {
             let era = self.shared.fixed(at::ERA).load(Ordering::Acquire);
-            let pin = self.pin_word();
+            let pin = self.pin.word();
             if self.shared.asymmetric {
                 // The barrier is the business of whoever moves the era; here only the compiler must keep the order.
                 pin.store(era, Ordering::Relaxed);
@@ -216,14 +219,6 @@ impl Session {
         }
         self.pins.set(depth + 1);
         Pin { session: self }
-    }
-
-    #[inline]
-    fn pin_word(&self) -> &AtomicU64 {
-        self.shared
-            .map
-            .word(self.slot + field::PIN)
-            .expect("session slots lie in the region")
     }
 
     /// Everyone who has joined.
@@ -268,7 +263,7 @@ impl Drop for Pin<'_> {
         let depth = self.session.pins.get() - 1;
         self.session.pins.set(depth);
         if depth == 0 {
-            epoch::unpin(self.session.pin_word());
+            epoch::unpin(self.session.pin.word());
         }
     }
 }

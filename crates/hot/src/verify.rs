@@ -115,10 +115,13 @@ impl Verifier {
         }
         actor.walk(&mut |actor, visit| self.visit(actor, visit))?;
         // In this order, as a table that is next becomes current.
-        for which in [at::TABLE_NEXT, at::TABLE] {
-            if let Some(table) = actor.shared.table(which)? {
-                self.check_table(actor, table)?;
-            }
+        let next = actor.shared.table(at::TABLE_NEXT)?;
+        let current = actor.shared.table(at::TABLE)?;
+        if let (Some(next), Some(current)) = (next, current) {
+            self.check_table(actor, next, Some(current))?;
+        }
+        if let Some(current) = current {
+            self.check_table(actor, current, None)?;
         }
         if self.linked != self.report.entries {
             return corrupt("as many entries in lines as in superblocks", self.linked);
@@ -255,8 +258,16 @@ impl Verifier {
         Ok(())
     }
 
-    fn check_table(&mut self, actor: &Actor<'_>, table: Table) -> Result<()> {
+    /// Checks a table that takes the place of the one `before`, if there is one.
+    fn check_table(&mut self, actor: &Actor<'_>, table: Table, before: Option<Table>) -> Result<()> {
         for index in 0..table.lines() {
+            // Until both lines that a line becomes are filled its entries are still its own, though one of the two may have them already.
+            if let Some(before) = before.filter(|before| before != &table) {
+                let line = before.line(index & (before.lines() - 1));
+                if Guard::load(&actor.shared.map.line(line)?[0]).state() != LineState::Moved {
+                    continue;
+                }
+            }
             let head = actor.shared.map.line(table.line(index))?;
             match Guard::load(&head[0]).state() {
                 LineState::Raw | LineState::Moved => {}

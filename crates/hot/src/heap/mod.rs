@@ -177,17 +177,12 @@ impl<'a> Actor<'a> {
     /// Moves objects from a magazine back to their superblocks until `keep` are left.
     #[cold]
     fn spill(&mut self, class: u8, keep: usize) -> Result<()> {
-        while self.local.magazines[usize::from(class)].objects.len() > keep {
-            let Some(offset) = self.local.magazines[usize::from(class)].objects.pop() else {
-                break;
-            };
-            let word = self.word(offset)?;
-            let header = Header::load(word);
-            if header.is(State::Held, self.me) {
-                self.release(offset, word, header)?;
-            }
-        }
-        Ok(())
+        let magazine = &mut self.local.magazines[usize::from(class)].objects;
+        let surplus = magazine.len().saturating_sub(keep);
+        // Those that lay there longest. Sorted, because those of one superblock go back in one step.
+        let mut objects: Vec<u64> = magazine.drain(..surplus).collect();
+        objects.sort_unstable();
+        self.release_all(&objects)
     }
 
     /// Checks that an object's header stands where its superblocks, from the volume down, have one.
@@ -247,42 +242,50 @@ impl Session {
     }
 
     /// An object from the magazine, if there is one and nothing is strange about it.
-    #[inline]
+    #[inline(always)]
     fn take_ready(&self, size: u64, tag: u16) -> Option<Object> {
         let mut local = self.local.try_borrow_mut().ok()?;
         let class = self.shared.layout.classes.for_small_payload(size)?;
         let objects = &mut local.magazines.get_mut(usize::from(class))?.objects;
         let offset = *objects.last()?;
-        let words = self.shared.map.words(offset, 2).ok()?;
-        let header = Header::load(&words[0]);
+        let [word, size_word] = self.shared.map.nth_words(offset / 8, 2)? else {
+            return None;
+        };
+        let header = Header::load(word);
         if !header.is(State::Held, self.owner) {
             return None;
         }
         objects.pop();
-        words[1].store(pack_size(size, tag), Ordering::Relaxed);
-        header.set(&words[0], State::Owned, self.owner);
+        size_word.store(pack_size(size, tag), Ordering::Relaxed);
+        let owned = header.next_from((State::Held, self.owner), (State::Owned, self.owner));
+        word.store(owned.0, Ordering::Release);
         local.owned += 1;
         Some(Object(offset + HEADER_LEN))
     }
 
     /// Puts an object into the magazine, if that has room and nothing is strange about the object.
-    #[inline]
+    #[inline(always)]
     fn put_ready(&self, object: Object) -> bool {
         let offset = object.0.wrapping_sub(HEADER_LEN);
         if self.shared.paranoid || !offset.is_multiple_of(16) || offset < self.shared.layout.data_start {
             return false;
         }
-        let Ok(word) = self.shared.map.word(offset) else {
+        let Some(word) = self.shared.map.nth_word(offset / 8) else {
             return false;
         };
         let Ok(mut local) = self.local.try_borrow_mut() else {
             return false;
         };
         let header = Header::load(word);
+        let held = (State::Held, self.owner);
         let is_ours = header.is(State::Owned, self.owner);
-        if !is_ours && header.state() != State::Live {
+        let next = if is_ours {
+            header.next_from((State::Owned, self.owner), held)
+        } else if header.is(State::Live, Owner::NOBODY) {
+            header.next_from((State::Live, Owner::NOBODY), held)
+        } else {
             return false;
-        }
+        };
         let Some(magazine) = local.magazines.get_mut(usize::from(header.class())) else {
             return false;
         };
@@ -290,7 +293,7 @@ impl Session {
             return false;
         }
         magazine.objects.push(offset);
-        header.set(word, State::Held, self.owner);
+        word.store(next.0, Ordering::Release);
         local.owned = local.owned.saturating_sub(u64::from(is_ours));
         true
     }
@@ -382,16 +385,20 @@ impl Session {
     }
 
     /// Makes an object the region's: it outlives the session and its process, and anyone may free it.
+    #[inline]
     pub fn share(&self, object: Object) -> Result<()> {
         let (offset, header) = self.header_of(object)?;
-        if !header.is(State::Owned, self.owner) {
-            return Err(Error::Invalid("an object that this session doesn't own"));
+        let owned = (State::Owned, self.owner);
+        match self.shared.map.nth_word(offset / 8) {
+            Some(word) if header.is(owned.0, owned.1) => {
+                let live = header.next_from(owned, (State::Live, Owner::NOBODY));
+                word.store(live.0, Ordering::Release);
+            }
+            _ => return Err(Error::Invalid("an object that this session doesn't own")),
         }
-        header.set(self.shared.map.word(offset)?, State::Live, Owner::NOBODY);
-        self.act_unpinned(|actor| {
-            actor.local.owned = actor.local.owned.saturating_sub(1);
-            Ok(())
-        })
+        let mut local = self.local.borrow_mut();
+        local.owned = local.owned.saturating_sub(1);
+        Ok(())
     }
 
     /// The size and the tag that an object was allocated with.
@@ -471,12 +478,12 @@ impl Session {
     /// The place of an object's header, and the header.
     #[inline]
     fn header_of(&self, object: Object) -> Result<(u64, Header)> {
-        let not_one = Error::Invalid("an object that is not allocated");
+        const NOT_ONE: Error = Error::Invalid("an object that is not allocated");
         if !object.0.is_multiple_of(16) || object.0 < self.shared.layout.data_start + HEADER_LEN {
-            return Err(not_one);
+            return Err(NOT_ONE);
         }
-        let Ok(word) = self.shared.map.word(object.0 - HEADER_LEN) else {
-            return Err(not_one);
+        let Some(word) = self.shared.map.nth_word((object.0 - HEADER_LEN) / 8) else {
+            return Err(NOT_ONE);
         };
         let header = Header::load(word);
         if header.state() != State::Shifted {
@@ -484,7 +491,7 @@ impl Session {
         }
         let distance = header.0 >> 3;
         if distance > 4096 || !distance.is_multiple_of(16) || distance + HEADER_LEN > object.0 {
-            return Err(not_one);
+            return Err(NOT_ONE);
         }
         let offset = object.0 - distance - HEADER_LEN;
         Ok((offset, Header::load(self.shared.map.word(offset)?)))

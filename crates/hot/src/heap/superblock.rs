@@ -366,27 +366,67 @@ impl<'a> Actor<'a> {
         self.superblock(offset, Some(class_number))
     }
 
-    /// Gives an object that is ours back to its superblock.
-    pub(crate) fn release(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<()> {
+    /// Gives objects that are ours back to their superblocks. Sorted, those of a superblock go in one step.
+    pub(crate) fn release_all(&mut self, objects: &[u64]) -> Result<()> {
         let was_pinned = self.own(field::PIN).load(Ordering::Relaxed) != 0;
-        if self.with_pin(|actor| actor.release_pinned(offset, word, header))? {
-            let class = usize::from(header.class());
-            self.local.empties[class] += 1;
-            if self.local.empties[class] >= PURGE_AT && !was_pinned {
-                self.purge(header.class())?;
-            }
+        let mut result = Ok(());
+        let mut rest = objects;
+        while let Some(&first) = rest.first() {
+            let (done, purge) = self.with_pin(|actor| actor.release_some(rest));
+            rest = &rest[done..];
+            // What is damaged must not keep the others from coming back.
+            result = match purge {
+                Ok(Some(class)) if !was_pinned => result.and(self.purge(class).map(drop)),
+                other => result.and(other.map(drop)),
+            };
+            debug_assert!(done > 0, "{first}");
         }
-        Ok(())
+        result
     }
 
-    /// Returns whether the superblock is empty now.
-    fn release_pinned(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<bool> {
-        let block = self.superblock_above(offset, header)?;
-        let before = header::release(word, header, block.free());
+    /// Gives back those of the objects that lie in the superblock of the first. Returns how many of them are dealt with, and the class if it is time for a
+    /// purge.
+    fn release_some(&mut self, objects: &[u64]) -> (usize, Result<Option<u8>>) {
+        match self.release_beside(objects) {
+            Ok((done, purge)) => (done, Ok(purge)),
+            Err(error) => (1, Err(error)),
+        }
+    }
+
+    fn release_beside(&mut self, objects: &[u64]) -> Result<(usize, Option<u8>)> {
+        let Some((&first, beside)) = objects.split_first() else {
+            return Ok((0, None));
+        };
+        let held = |offset| {
+            let word = self.word(offset)?;
+            let header = Header::load(word);
+            Ok::<_, Error>(header.is(State::Held, self.me).then_some((word, header)))
+        };
+        let Some((word, header)) = held(first)? else {
+            return Ok((1, None));
+        };
+        let block = self.superblock_above(first, header)?;
+        let beside = beside.iter().map_while(|&offset| match held(offset) {
+            Ok(Some((word, header)))
+                if header.class() == block.class_number
+                    && header.index() < block.class.count
+                    && block.object(header.index()) == offset =>
+            {
+                Some((word, header))
+            }
+            _ => None,
+        });
+        let (before, bits) = header::release(std::iter::once((word, header)).chain(beside), block.free());
         if !block.is_listed() {
             self.list(block)?;
         }
-        Ok((before | 1 << header.index()) == block.class.all_free())
+        let mut purge = None;
+        if before | bits == block.class.all_free() {
+            let empties = &mut self.local.empties[usize::from(block.class_number)];
+            *empties += 1;
+            purge = (*empties >= PURGE_AT).then_some(block.class_number);
+        }
+        Ok((bits.count_ones() as usize, purge))
     }
 
     /// Gives the empty superblocks of a class back. Returns whether there were any.
@@ -462,7 +502,7 @@ impl<'a> Actor<'a> {
             let word = self.word(block.object(index))?;
             let header = Header::load(word);
             if header.is(State::Held, self.me) {
-                header::release(word, header, block.free());
+                header::release([(word, header)].into_iter(), block.free());
             }
         }
         self.stack_up(group, block)?;
@@ -479,7 +519,8 @@ impl<'a> Actor<'a> {
         if header.class() == VOLUME_CLASS {
             return self.close_volume(offset);
         }
-        self.release(offset, word, header)
+        header.set(word, State::Held, self.me);
+        self.release_all(&[offset])
     }
 
     /// Where a listed superblock is.

@@ -96,6 +96,17 @@ impl Shared {
         Ok(!VolumeWord::load(self.volume_word(volume)?).is_absent())
     }
 
+    /// The bytes from an offset to the end of its volume, if it lies in one with memory.
+    #[inline(always)]
+    pub(crate) fn backed_room(&self, offset: u64) -> Option<u64> {
+        let volume = offset.wrapping_sub(self.layout.data_start) >> self.layout.volume_shift;
+        if volume >= self.layout.volumes {
+            return None;
+        }
+        let word = VolumeWord::load(self.map.nth_word(self.layout.volume_table / 8 + volume)?);
+        (!word.is_absent()).then(|| self.layout.room_behind(offset))
+    }
+
     /// `count` words from `offset` on, all in volumes with memory.
     pub(crate) fn backed_words(&self, offset: u64, count: u64) -> Result<&[AtomicU64]> {
         let words = self.map.words(offset, count)?;

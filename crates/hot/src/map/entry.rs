@@ -30,12 +30,13 @@ impl Shape {
     const KEY_LEN_BITS: u32 = 17;
     const USES_SHIFT: u32 = Shape::VALUE_LEN_BITS + Shape::KEY_LEN_BITS;
     const USES_MAX: u64 = 3;
+    const FLAGS_SHIFT: u32 = Shape::USES_SHIFT + 2;
     /// It has a time of expiry.
-    const EXPIRES: u64 = 1 << (Shape::USES_SHIFT + 2);
+    const EXPIRES: u64 = 1 << Shape::FLAGS_SHIFT;
     /// It has a stamp, and perhaps a predecessor.
-    const DATED: u64 = 1 << (Shape::USES_SHIFT + 3);
+    const DATED: u64 = 1 << (Shape::FLAGS_SHIFT + 1);
     /// It says that the key has no value.
-    const TOMBSTONE: u64 = 1 << (Shape::USES_SHIFT + 4);
+    const TOMBSTONE: u64 = 1 << (Shape::FLAGS_SHIFT + 2);
 
     #[inline]
     fn value_len(self) -> u64 {
@@ -62,10 +63,17 @@ impl Shape {
         self.key_len().div_ceil(8)
     }
 
+    /// Words of the value.
+    #[inline]
+    fn value_words(self) -> u64 {
+        // Its few bits leave room for the sum, which the general way of rounding up doesn't know.
+        (self.value_len() + 7) >> 3
+    }
+
     /// Words of key and value.
     #[inline]
     fn body_words(self) -> u64 {
-        self.key_words() as u64 + self.value_len().div_ceil(8)
+        self.key_words() as u64 + self.value_words()
     }
 
     /// Words behind key and value.
@@ -82,11 +90,12 @@ pub(crate) struct Entry<'a> {
     words: &'a [AtomicU64],
     /// As it was when it was checked: whatever becomes of the word, the parts lie where this says.
     shape: Shape,
+    /// The first word of the value.
+    value_at: usize,
 }
 
 impl<'a> Entry<'a> {
     /// The entry at `offset`, its lengths read once and checked.
-    #[inline(always)]
     pub(crate) fn load(shared: &'a Shared, offset: u64) -> Result<Entry<'a>> {
         if !shared.is_backed(offset)? {
             return corrupt("an entry in a volume with memory", offset);
@@ -96,10 +105,36 @@ impl<'a> Entry<'a> {
             return corrupt("an entry with possible lengths", offset);
         }
         let len = PREFIX / 8 + shape.body_words() + shape.tail_words();
+        if len * 8 > shared.layout.room_behind(offset) {
+            return corrupt("an entry within its volume", offset);
+        }
         Ok(Entry {
             offset,
             words: shared.map.words(offset, len)?,
             shape,
+            value_at: PREFIX_WORDS + shape.key_words(),
+        })
+    }
+
+    /// The entry at `offset` if nothing is wrong with it, it has the key, and it is no more than a key and a value.
+    #[inline(always)]
+    pub(crate) fn load_plain(shared: &'a Shared, offset: u64, key: &[u8]) -> Option<Entry<'a>> {
+        let room = shared.backed_room(offset)?;
+        let shape = Shape(shared.map.nth_word(offset / 8 + 2)?.load(Ordering::Relaxed));
+        if shape.0 >> Shape::FLAGS_SHIFT != 0 || shape.key_len() != key.len() {
+            return None;
+        }
+        let value_at = PREFIX_WORDS + key.len().div_ceil(8);
+        let len = value_at as u64 + shape.value_words();
+        if len > room / 8 {
+            return None;
+        }
+        let words = shared.map.nth_words(offset / 8, len)?;
+        equal_bytes(&words[PREFIX_WORDS..], key).then_some(Entry {
+            offset,
+            words,
+            shape,
+            value_at,
         })
     }
 
@@ -132,12 +167,12 @@ impl<'a> Entry<'a> {
 
     #[inline]
     pub(crate) fn value_words(&self) -> &'a [AtomicU64] {
-        &self.words[PREFIX_WORDS + self.shape.key_words()..]
+        &self.words[self.value_at..]
     }
 
     /// What follows key and value.
     fn tail(&self) -> &'a [AtomicU64] {
-        &self.words[PREFIX_WORDS + self.shape.body_words() as usize..]
+        &self.words[self.value_at + self.shape.value_words() as usize..]
     }
 
     /// How often it was looked up lately, up to three times.
@@ -158,12 +193,6 @@ impl<'a> Entry<'a> {
         if uses < Shape::USES_MAX {
             self.set_uses(uses + 1);
         }
-    }
-
-    /// Whether it is no more than a key and a value: neither dated nor with an end.
-    #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        !self.shape.has(Shape::EXPIRES | Shape::DATED | Shape::TOMBSTONE)
     }
 
     /// Whether it says that the key was removed.
@@ -194,7 +223,7 @@ impl<'a> Entry<'a> {
 
     /// The place of the value in the region.
     pub(crate) fn value_offset(&self) -> u64 {
-        self.offset + PREFIX + self.shape.key_words() as u64 * 8
+        self.offset + self.value_at as u64 * 8
     }
 
     #[inline]
@@ -256,8 +285,14 @@ impl Actor<'_> {
         words[3].store(self.number(), Ordering::Relaxed);
         words[4].store(hash, Ordering::Relaxed);
         store_bytes(&words[PREFIX_WORDS..], key);
-        store_bytes(&words[PREFIX_WORDS + shape.key_words()..], value);
-        let entry = Entry { offset, words, shape };
+        let value_at = PREFIX_WORDS + shape.key_words();
+        let entry = Entry {
+            offset,
+            words,
+            shape,
+            value_at,
+        };
+        store_bytes(entry.value_words(), value);
         if let Some(expiry) = content.expiry {
             entry.tail()[0].store(expiry, Ordering::Relaxed);
         }

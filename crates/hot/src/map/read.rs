@@ -7,6 +7,7 @@ use crate::cache::now_ms;
 use crate::error::{Error, Result, corrupt};
 use crate::layout::at;
 use crate::map::entry::Entry;
+use crate::map::glance::Glance;
 use crate::map::hash::hash;
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
@@ -16,6 +17,7 @@ use crate::raw::mapping::copy_bytes;
 use crate::region::Shared;
 use crate::session::{Pin, Session, field};
 use crate::sync::Ordering;
+use crate::view::Moment;
 
 /// Keys that `get_many` has under way at once.
 const BATCH: usize = 32;
@@ -34,17 +36,22 @@ impl Shared {
     }
 
     /// The entry of a key, unless its time is over. The caller is pinned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
-        match self.find_any(hash, key)? {
-            Some(entry) if entry.is_plain() => Ok(Some(entry)),
-            Some(entry) => Ok(self.visible(entry)),
-            None => Ok(None),
+        match self.glance(hash, key) {
+            Glance::Hit(entry) => Ok(Some(entry)),
+            Glance::Miss => Ok(None),
+            Glance::Unsure => self.find_unsure(hash, key),
         }
     }
 
-    /// An entry that was found, unless it is a removal or its time is over.
     #[cold]
+    #[inline(never)]
+    fn find_unsure(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        Ok(self.find_any(hash, key)?.and_then(|entry| self.visible(entry)))
+    }
+
+    /// An entry that was found, unless it is a removal or its time is over.
     pub(crate) fn visible<'a>(&self, entry: Entry<'a>) -> Option<Entry<'a>> {
         // Whoever takes a view after this must find what we found.
         self.date(&entry);
@@ -52,24 +59,9 @@ impl Shared {
     }
 
     /// The newest entry of a key, expired or not, removed or not.
-    #[inline]
     pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
-        if let Some(current) = self.table(at::TABLE)? {
-            match self.search(current.head(hash), hash, key)? {
-                Search::Hit(entry) => return Ok(Some(entry)),
-                Search::Miss => return Ok(None),
-                Search::Elsewhere => {}
-            }
-        }
-        self.find_in_growing(hash, key)
-    }
-
-    /// The newest entry of a key while the table grows.
-    #[cold]
-    #[inline(never)]
-    fn find_in_growing(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
         for _ in 0..RETRIES {
-            let Some(current) = self.table(at::TABLE)? else {
+            let Some(current) = self.current_table()? else {
                 return Ok(None);
             };
             match self.search(current.head(hash), hash, key)? {
@@ -90,7 +82,6 @@ impl Shared {
         Err(Error::Again("a table that grows faster than it is read"))
     }
 
-    #[inline(always)]
     fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Search<'_>> {
         let line = self.map.line(head)?;
         // Looked at first as well: what a line that has been moved leads to may be gone since.
@@ -200,9 +191,15 @@ impl Session {
     ///
     /// The price: while it lives, nothing that anybody removes or replaces is freed. Keep it for moments.
     pub fn get_ref(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
+        let found = self.get_ref_at(key, None)?;
+        self.looked_up(found.as_ref().map(|found| &found.entry));
+        Ok(found)
+    }
+
+    /// The same now or at a moment.
+    pub(crate) fn get_ref_at(&self, key: &[u8], moment: Option<Moment>) -> Result<Option<ValueRef<'_>>> {
         let pin = self.pin();
-        let found = self.shared.find(self.shared.hash(key), key)?;
-        self.looked_up(found.as_ref());
+        let found = self.shared.find_at(self.shared.hash(key), key, moment)?;
         Ok(found.map(|entry| ValueRef {
             entry,
             shared: &self.shared,
@@ -221,16 +218,28 @@ impl Session {
     pub fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
+        found: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        self.get_many_at(keys, None, found)
+    }
+
+    /// The same now or at a moment.
+    pub(crate) fn get_many_at<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        moment: Option<Moment>,
         mut found: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
         let _pin = self.pin();
         let mut value = Vec::new();
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
             let mut hashes = [0; BATCH];
-            self.shared.fetch_ahead(keys, &mut hashes)?;
+            self.shared.fetch_ahead(keys, &mut hashes);
             for (at, key) in keys.iter().enumerate() {
-                let entry = self.shared.find(hashes[at], key.as_ref())?;
-                self.looked_up(entry.as_ref());
+                let entry = self.shared.find_at(hashes[at], key.as_ref(), moment)?;
+                if moment.is_none() {
+                    self.looked_up(entry.as_ref());
+                }
                 let value = entry.map(|entry| {
                     value.clear();
                     entry.append_value(&mut value);
@@ -263,28 +272,17 @@ impl Shared {
         Ok(sum)
     }
 
-    /// Hashes a batch of keys, and asks for the lines and entries that the look-ups will want.
-    fn fetch_ahead<K: AsRef<[u8]>>(&self, keys: &[K], hashes: &mut [u64; BATCH]) -> Result<()> {
-        let Some(table) = self.table(at::TABLE)? else {
-            return Ok(());
-        };
+    /// Hashes a batch of keys, and asks for the lines and entries that the look-ups will want: all lines before the first entry, so that
+    /// memory has them under way at once.
+    #[inline]
+    pub(crate) fn fetch_ahead<K: AsRef<[u8]>>(&self, keys: &[K], hashes: &mut [u64; BATCH]) {
         for (key, hash) in keys.iter().zip(hashes.iter_mut()) {
             *hash = self.hash(key.as_ref());
-            self.map.prefetch(table.head(*hash));
+            self.fetch_line(*hash);
         }
-        for &hash in &hashes[..keys.len()] {
-            let tag = slot::tag(hash);
-            let slots = &self.map.line(table.head(hash))?[1..=SLOTS];
-            let first = slots
-                .iter()
-                .map(|word| word.load(Ordering::Relaxed))
-                .find(|&slot| slot::fits(slot, tag));
-            if let Some(place) = first.and_then(slot::place) {
-                self.map.prefetch(place);
-                self.map.prefetch(place + 64);
-            }
+        for (_, &hash) in keys.iter().zip(hashes.iter()) {
+            self.fetch_entry(hash);
         }
-        Ok(())
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// A word that no table has.
+    pub(crate) const IMPOSSIBLE: u64 = u64::MAX;
+
     fn new(base: u64, log2: u32, number: u64) -> Table {
         Table {
             word: number << 38 | u64::from(log2) << 32 | base >> 6,
@@ -55,6 +58,13 @@ impl Table {
             return corrupt("a table that lies in the volumes", base);
         }
         Ok(Some(Table { word, base, log2 }))
+    }
+
+    /// The number, in the region, of the line for a hash in the table of a good word.
+    #[inline(always)]
+    pub(crate) fn line_number(word: u64, hash: u64) -> u64 {
+        let lines = 1 << (word >> 32 & 63);
+        (word & 0xffff_ffff) + (hash & (lines - 1))
     }
 
     #[inline]
@@ -86,6 +96,17 @@ impl Shared {
     #[inline]
     pub(crate) fn table(&self, which: u64) -> Result<Option<Table>> {
         Table::decode(self, self.fixed(which).load(Ordering::Acquire))
+    }
+
+    /// The current table, of which the next glances need not be told whether it is possible.
+    pub(crate) fn current_table(&self) -> Result<Option<Table>> {
+        let table = self.table(at::TABLE)?;
+        if let Some(table) = table
+            && table.word != self.good_table.load(Ordering::Relaxed)
+        {
+            self.good_table.store(table.word, Ordering::Relaxed);
+        }
+        Ok(table)
     }
 }
 

@@ -13,6 +13,8 @@
 mod index;
 mod iter;
 mod node;
+mod watch;
 
+pub(crate) use index::Until;
 pub use iter::Range;
 pub(crate) use node::{MARK, Node};

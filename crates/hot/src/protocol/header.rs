@@ -119,6 +119,19 @@ impl Header {
         Header(kept | generation | u64::from(owner.0) << OWNER_SHIFT | state as u64)
     }
 
+    /// [`next`](Header::next) for one who knows the header's state and owner, `from`: the difference is a single sum.
+    #[inline(always)]
+    pub(crate) fn next_from(self, from: (State, Owner), to: (State, Owner)) -> Header {
+        debug_assert!(self.is(from.0, from.1));
+        let part = |(state, owner): (State, Owner)| state as u64 | u64::from(owner.0) << OWNER_SHIFT;
+        let difference = part(to).wrapping_sub(part(from));
+        Header(
+            self.0
+                .wrapping_add(1 << GENERATION_SHIFT)
+                .wrapping_add(difference),
+        )
+    }
+
     /// The step itself, if the word is still `self`.
     #[inline]
     pub(crate) fn step(self, word: &AtomicU64, state: State, owner: Owner) -> Option<Header> {
@@ -176,16 +189,23 @@ pub(crate) fn take<'a, E>(
     Ok(got)
 }
 
-/// Gives a held object back. Returns what the bitmap held before.
-pub(crate) fn release(word: &AtomicU64, header: Header, bitmap: &AtomicU64) -> u64 {
-    header.set(word, State::Free, Owner::NOBODY);
-    offer(bitmap, header.index())
+/// Gives held objects of a superblock back. Returns what the bitmap held before, and the bits that were set in it.
+pub(crate) fn release<'a>(
+    held: impl Iterator<Item = (&'a AtomicU64, Header)>,
+    bitmap: &AtomicU64,
+) -> (u64, u64) {
+    let mut bits = 0;
+    for (word, header) in held {
+        header.set(word, State::Free, Owner::NOBODY);
+        bits |= 1 << header.index();
+    }
+    (offer(bitmap, bits), bits)
 }
 
-/// Sets an object's bit. Returns what the bitmap held before.
-pub(crate) fn offer(bitmap: &AtomicU64, index: u32) -> u64 {
+/// Sets the bits of objects that are free. Returns what the bitmap held before.
+pub(crate) fn offer(bitmap: &AtomicU64, bits: u64) -> u64 {
     // See `take`.
-    bitmap.fetch_or(1 << index, Ordering::SeqCst)
+    bitmap.fetch_or(bits, Ordering::SeqCst)
 }
 
 fn lowest_bits(word: u64, count: u32) -> u64 {
@@ -224,6 +244,24 @@ mod tests {
             (live.class(), live.index(), live.owner()),
             (200, 63, Owner::NOBODY)
         );
+    }
+
+    #[test]
+    fn a_known_step_is_the_same_as_any() {
+        for generation in [0, 5, u64::MAX >> GENERATION_SHIFT] {
+            let held = Header::new(State::Held, 200, 63, Owner(77), generation);
+            let me = Owner(77);
+            for to in [
+                (State::Owned, me),
+                (State::Live, Owner::NOBODY),
+                (State::Free, Owner::NOBODY),
+            ] {
+                assert_eq!(held.next_from((State::Held, me), to), held.next(to.0, to.1));
+            }
+            let live = Header::new(State::Live, 3, 0, Owner::NOBODY, generation);
+            let known = live.next_from((State::Live, Owner::NOBODY), (State::Held, Owner(4095)));
+            assert_eq!(known, live.next(State::Held, Owner(4095)));
+        }
     }
 
     #[test]

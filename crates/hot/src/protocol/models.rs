@@ -254,7 +254,7 @@ fn an_object_has_one_owner_and_comes_back_from_the_dead() {
                         let word = &shared.0[index as usize];
                         let seen = Header::load(word);
                         assert!(seen.is(State::Held, Owner(1)), "nobody takes what is held");
-                        header::release(word, seen, &shared.1);
+                        header::release([(word, seen)].into_iter(), &shared.1);
                     }
                 })
             })
@@ -272,7 +272,7 @@ fn an_object_has_one_owner_and_comes_back_from_the_dead() {
             if seen.is(State::Held, Owner(1)) {
                 assert!(!survived);
                 seen.step(word, State::Free, Owner::NOBODY).unwrap();
-                header::offer(&shared.1, index);
+                header::offer(&shared.1, 1 << index);
             }
             assert_eq!(Header::load(word).state(), State::Free);
             let offered = shared.1.load(Ordering::SeqCst) >> index & 1 == 1;
@@ -470,7 +470,7 @@ fn take_over(takes_over: impl Fn(bool) -> bool + Clone + Send + Sync + 'static) 
             let seen = Header::load(&shared.0);
             let is_theirs = seen.owner() == Owner(1);
             if is_theirs && seen.step(&shared.0, State::Free, Owner::NOBODY).is_some() {
-                header::offer(&shared.1, 0);
+                header::offer(&shared.1, 1);
             }
         }
         let mine = take(&shared, Owner(2));

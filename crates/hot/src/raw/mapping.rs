@@ -11,10 +11,17 @@ use std::ptr::NonNull;
 use crate::error::{Error, Result, corrupt};
 use crate::sync::{AtomicU64, Ordering};
 
+/// The least that is ever mapped.
+const HEADER_PAGE: u64 = 4096;
+
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
+    /// At least [`HEADER_PAGE`].
     len: u64,
+    /// Whole words and lines in it.
+    words: u64,
+    lines: u64,
     writable: bool,
 }
 
@@ -52,13 +59,22 @@ impl Mapping {
     fn map(len: u64, protection: i32, flags: i32, fd: i32, writable: bool) -> Result<Mapping> {
         let size =
             usize::try_from(len).map_err(|_| Error::Invalid("a region larger than the address space"))?;
+        if len < HEADER_PAGE {
+            return Err(Error::Invalid("a region without room for its header"));
+        }
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory that anybody owns.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(Error::last_os("map the region"));
         }
         let start = NonNull::new(start.cast()).ok_or(Error::Invalid("a mapping at address zero"))?;
-        let mapping = Mapping { start, len, writable };
+        let mapping = Mapping {
+            start,
+            len,
+            words: len / 8,
+            lines: len / 64,
+            writable,
+        };
         // A forked child that went on with its parent's sessions would be two owners of one slot: leave it without the memory.
         mapping.advise(0, len, libc::MADV_DONTFORK);
         Ok(mapping)
@@ -90,6 +106,50 @@ impl Mapping {
     /// Where a range lies in the address space, for the system calls that want to know.
     pub(crate) fn address(&self, offset: u64) -> usize {
         self.start.as_ptr() as usize + offset as usize
+    }
+
+    /// The words of the header page, where no look at the length is needed.
+    #[inline(always)]
+    pub(crate) fn header(&self) -> &[AtomicU64; HEADER_PAGE as usize / 8] {
+        // SAFETY: every mapping has that many bytes, which `map` sees to, and starts on a page; the array has the layout of as
+        // many words; the memory lives as long as `self`; all access to it is atomic.
+        unsafe { self.start.cast().as_ref() }
+    }
+
+    /// The word with that number, if there is one. Needs fewer instructions than to ask for it by its place.
+    #[inline(always)]
+    pub(crate) fn nth_word(&self, number: u64) -> Option<&AtomicU64> {
+        if number >= self.words {
+            return None;
+        }
+        // SAFETY: in bounds as just checked, and aligned, because the mapping starts on a page; the memory lives as long as `self`;
+        // all access to it is atomic.
+        Some(unsafe { AtomicU64::from_ptr(self.start.as_ptr().cast::<u64>().add(number as usize)) })
+    }
+
+    /// `count` words from the one with that number on, if there are so many.
+    #[inline(always)]
+    pub(crate) fn nth_words(&self, number: u64, count: u64) -> Option<&[AtomicU64]> {
+        if number > self.words || count > self.words - number {
+            return None;
+        }
+        // SAFETY: in bounds as just checked, and aligned, because the mapping starts on a page; `AtomicU64` has the layout of `u64`;
+        // the memory lives as long as `self`; all access to it is atomic.
+        Some(unsafe {
+            let first = self.start.as_ptr().cast::<AtomicU64>().add(number as usize);
+            std::slice::from_raw_parts(first, count as usize)
+        })
+    }
+
+    /// The line with that number, if there is one.
+    #[inline(always)]
+    pub(crate) fn nth_line(&self, number: u64) -> Option<&[AtomicU64; 8]> {
+        if number >= self.lines {
+            return None;
+        }
+        // SAFETY: in bounds as just checked, and aligned, because the mapping starts on a page; the array has the layout of 64 bytes;
+        // the memory lives as long as `self`; all access to it is atomic.
+        Some(unsafe { &*self.start.as_ptr().cast::<[AtomicU64; 8]>().add(number as usize) })
     }
 
     /// The word at `offset`.
@@ -157,6 +217,19 @@ impl Mapping {
         let _ = offset;
     }
 
+    /// Asks the processor to fetch the line that was found.
+    #[inline]
+    pub(crate) fn prefetch_line(line: &[AtomicU64; 8]) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing that the program can see; the address is that of a reference.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
+
     /// Fills a range with zeros, word by word.
     pub(crate) fn zero(&self, offset: u64, len: u64) -> Result<()> {
         for word in self.words(offset, len / 8)? {
@@ -191,27 +264,32 @@ pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-/// Up to this many words, looking for room at each is cheaper than making it first.
-const SHORT_WORDS: usize = 8;
-
 /// Appends the first `len` bytes of `words` to `out`.
 #[inline]
 pub(crate) fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
-    let start = out.len();
     let words = &words[..len.div_ceil(8)];
-    // Whole words first, then without what is too much.
-    if words.len() <= SHORT_WORDS {
-        out.reserve(words.len() * 8);
-        for word in words {
-            out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    // Whole words are copied, of which what is too much stays behind the end.
+    out.reserve(words.len() * 8);
+    let start = out.len();
+    let mut to = out.spare_capacity_mut().as_mut_ptr().cast::<u64>();
+    let mut copy = |word: &AtomicU64| {
+        // SAFETY: there is room for as many words as there are in `words`, and this is done once for each.
+        unsafe {
+            to.write_unaligned(word.load(Ordering::Relaxed));
+            to = to.add(1);
         }
-    } else {
-        out.resize(start + words.len() * 8, 0);
-        for (chunk, word) in out[start..].chunks_exact_mut(8).zip(words) {
-            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-        }
+    };
+    // Most values are short, and then a loop costs more than the words.
+    match words {
+        [] => {}
+        [a] => copy(a),
+        [a, b] => [a, b].into_iter().for_each(copy),
+        [a, b, c] => [a, b, c].into_iter().for_each(copy),
+        [a, b, c, d] => [a, b, c, d].into_iter().for_each(copy),
+        more => more.iter().for_each(copy),
     }
-    out.truncate(start + len);
+    // SAFETY: all of these bytes were written just now, as `words` has at least `len`, and there was room for them.
+    unsafe { out.set_len(start + len) };
 }
 
 /// Fills `buffer` with the bytes of `words` from the one at `skip`, which lies in the first word, on.

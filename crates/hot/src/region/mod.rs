@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, corrupt};
 use crate::layout::{Layout, MAGIC, VERSION, at};
+use crate::map::table::Table;
 use crate::process::{self, Identity, Liveness};
 use crate::raw::mapping::Mapping;
 use crate::raw::os;
@@ -155,6 +156,8 @@ pub(crate) struct Shared {
     pub(crate) map: Mapping,
     pub(crate) layout: Layout,
     pub(crate) hash_key: [u64; 2],
+    /// The word of a table that was found to be possible, so that this isn't looked at for every key.
+    pub(crate) good_table: AtomicU64,
     /// Pins are plain stores, and whoever moves the era makes them visible.
     pub(crate) asymmetric: bool,
     pub(crate) paranoid: bool,
@@ -391,6 +394,7 @@ impl Region {
         }
         let shared = Shared {
             hash_key: [get(at::HASH_KEY)?, get(at::HASH_KEY + 8)?],
+            good_table: AtomicU64::new(Table::IMPOSSIBLE),
             asymmetric,
             paranoid: flags & FLAG_PARANOID != 0,
             ordered: flags & FLAG_ORDERED != 0,
@@ -470,9 +474,10 @@ impl Drop for Shared {
 
 impl Shared {
     /// A word of the header page.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fixed(&self, offset: u64) -> &AtomicU64 {
-        self.map.word(offset).expect("a mapping has at least a page")
+        debug_assert!(offset.is_multiple_of(8));
+        &self.map.header()[offset as usize / 8]
     }
 
     /// Gets memory for a volume.

@@ -21,7 +21,7 @@ use std::ops::RangeBounds;
 use crate::cache::now_ms;
 use crate::error::{Error, Result};
 use crate::layout::at;
-use crate::map::Scan;
+use crate::map::{Scan, ValueRef};
 use crate::order::Range;
 use crate::protocol::dating;
 use crate::region::Shared;
@@ -101,13 +101,42 @@ impl Session {
     }
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// The value that a key had.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let shared = &self.session.shared;
         let _pin = self.session.pin();
         let found = shared.find_at(shared.hash(key), key, Some(self.moment))?;
         Ok(found.map(|entry| entry.value()))
+    }
+
+    /// The value that a key had where it lies, without a copy; see [`Session::get_ref`]. It may be kept for longer than the view.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let options = RegionOptions { capacity: 16 << 20, views: true, ..Default::default() };
+    /// # let region = Region::anonymous(&options)?;
+    /// # let session = region.join("example")?;
+    /// session.put(b"colour", b"green")?;
+    /// let view = session.view()?;
+    /// session.put(b"colour", b"red")?;
+    /// let value = view.get_ref(b"colour")?.expect("it was green");
+    /// let mut start = [0; 2];
+    /// assert_eq!((value.len(), value.read_at(0, &mut start)), (5, 2));
+    /// assert_eq!(&start, b"gr");
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
+    pub fn get_ref(&self, key: &[u8]) -> Result<Option<ValueRef<'a>>> {
+        self.session.get_ref_at(key, Some(self.moment))
+    }
+
+    /// Looks up the values that many keys had at once and calls `found` with the index of each key and its value; see [`Session::get_many`].
+    pub fn get_many<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        found: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        self.session.get_many_at(keys, Some(self.moment), found)
     }
 
     /// Whether a key had a value.

@@ -53,7 +53,19 @@ fn agree(view: &View<'_>, model: &Model, random: &mut Random) {
         let key = key(random.below(300));
         assert_eq!(view.get(&key).unwrap().as_ref(), model.get(&key));
         assert_eq!(view.contains(&key).unwrap(), model.contains_key(&key));
+        let value = view.get_ref(&key).unwrap().map(|value| value.to_vec());
+        assert_eq!(value.as_ref(), model.get(&key));
     }
+    // More than are looked up at once.
+    let keys: Vec<_> = (0..100).map(|_| key(random.below(300))).collect();
+    let mut met = 0;
+    view.get_many(&keys, |at, value| {
+        assert_eq!(at, met);
+        assert_eq!(value, model.get(&keys[at]).map(Vec::as_slice));
+        met += 1;
+    })
+    .unwrap();
+    assert_eq!(met, keys.len());
 }
 
 fn key(n: u64) -> Vec<u8> {

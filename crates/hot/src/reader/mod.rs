@@ -4,6 +4,8 @@
 //! therefore looked up twice, before and after it is copied. If both times the same table has the same entry with the same header, then the
 //! entry was linked all the time, and linked entries don't change.
 
+mod range;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
@@ -18,12 +20,14 @@ use crate::region::{Region, RegionInfo, Shared};
 use crate::session::Member;
 use crate::sync::{Ordering, fence};
 
+pub use range::ReaderRange;
+
 /// How often something that looks damaged is looked at again before it is called so: it may just have been used for something else.
 const DOUBTS: u32 = 100;
 
 /// A region that this process can read and can't write: its memory is mapped so, and a bug here harms nobody there.
 ///
-/// Reading costs up to twice as much as in a [`Session`](crate::Session). There are no views and no ranges.
+/// Reading costs up to twice as much as in a [`Session`](crate::Session), and there are no views.
 ///
 /// ```
 /// # use weald_hot::{Reader, Region, RegionOptions};
