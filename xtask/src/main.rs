@@ -4,6 +4,7 @@
 //!  ci       all that must hold before a change lands, step after step
 //!  tidy     what the compiler doesn't check: layout, dependency edges, links
 //!  fuzz     the fuzz targets, each for a while
+//!  sim      simulated clusters, seed after seed
 //!  licences what dependencies are licensed under
 //! ```
 //!
@@ -15,6 +16,7 @@ mod ci;
 mod fuzz;
 mod licences;
 mod manifest;
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ Usage: cargo xtask COMMAND
   tidy                           repository checks
   licences                       licences and sources of all dependencies
   fuzz [TARGET] [--seconds N]    run one fuzz target, or each; 60 seconds unless told
+  sim [--seeds N] [--from S] [--seconds T]
+                                 simulated clusters, one for each seed; 100 unless told
 ";
 
 /// What a command comes to: a line that says what is wrong.
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(root()),
         ["licences"] => licences::run(root()),
         ["fuzz", rest @ ..] => fuzz::run(root(), rest),
+        ["sim", rest @ ..] => sim::run(root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -29,6 +29,8 @@ pub enum Bug {
     ForgottenPromise,
     /// Late writes that are older than the settled mark are taken.
     NoMarks,
+    /// An owner drops what is spent as soon as it has settled itself, whatever the others have.
+    EarlyDrop,
     /// A replica keeps whatever comes last.
     LastArrivalWins,
     /// Partitions are never compared and nothing is kept for nodes that are away.
@@ -37,7 +39,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 16] = [
         Bug::AcknowledgeBeforeApply,
         Bug::ShrinkingQuorum,
         Bug::WaitForFewer,
@@ -51,6 +53,7 @@ impl Bug {
         Bug::LooseRegisterReads,
         Bug::ForgottenPromise,
         Bug::NoMarks,
+        Bug::EarlyDrop,
         Bug::LastArrivalWins,
         Bug::NoRepair,
     ];

@@ -94,7 +94,7 @@ pub enum Reply {
     Compared {
         /// Whether the key held what was expected, and so was changed.
         swapped: bool,
-        /// What it holds now.
+        /// What the key held then: what was written, even if others have followed since, or what was met.
         found: Found,
     },
     /// To a read of a register.
@@ -128,7 +128,7 @@ pub enum Error {
         /// Replicas that would not.
         refused: u8,
     },
-    /// It is not known whether the compare-and-set took effect.
+    /// It is not known whether the change took effect.
     #[error("it is not known whether the change took effect")]
     Unknown,
     /// Others kept getting in between. Of a compare-and-set nothing was changed; a write may be seen.

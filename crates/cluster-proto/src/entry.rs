@@ -153,6 +153,27 @@ impl Entry {
         quiet && self.record.is_spent(mark)
     }
 
+    /// What counts of it when everything up to the mark is settled at this replica: nothing of what is spent, and of a register that was promised since only the promise. So the replica answers
+    /// the same before and after it drops what is spent.
+    pub(crate) fn unsettled(self, mark: Version) -> Option<Entry> {
+        if !self.is_over(mark) {
+            return Some(self);
+        }
+        let promised = self.register?.promised;
+        (promised > mark).then(|| Entry {
+            record: Record::default(),
+            register: Some(Register {
+                promised,
+                ..Register::default()
+            }),
+        })
+    }
+
+    /// Whether its value is spent, even if the register was promised since.
+    pub(crate) fn is_over(&self, mark: Version) -> bool {
+        self.rank().accepted <= mark && self.record.is_spent(mark)
+    }
+
     /// About how many bytes it takes.
     pub fn size(&self) -> usize {
         80 + self.record.value.as_ref().map_or(0, |value| value.len())

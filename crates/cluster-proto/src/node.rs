@@ -661,6 +661,7 @@ impl Node {
             Body::Changes { boot, since, .. } => self.serve_changes(from, request, boot, since),
             Body::Seal { partition, mark, .. } => self.serve_seal(from, request, partition, mark),
             Body::Settle { partition, mark, .. } => self.serve_settle(from, request, partition, mark),
+            Body::Forget { partition, mark, .. } => self.serve_forget(from, request, partition, mark),
             _ => {}
         }
     }

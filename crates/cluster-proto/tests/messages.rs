@@ -273,6 +273,11 @@ fn samples() -> Vec<Body> {
             mark: ballot,
         },
         Body::MarkDone { request },
+        Body::Forget {
+            request,
+            partition,
+            mark: ballot,
+        },
     ]
 }
 

@@ -7,6 +7,7 @@ use weald_cluster_proto::{
 };
 
 use crate::history::{Action, Event, Outcome};
+use crate::run::Preset;
 use crate::world::World;
 
 /// A client gives up on an answer after this.
@@ -32,6 +33,7 @@ pub(crate) struct Clients {
     /// Questions that were answered well.
     pub successes: u64,
     scans: BTreeMap<ClientToken, u64>,
+    preset: Preset,
 }
 
 /// Plain keys, keys with compare-and-set, and keys with both.
@@ -44,7 +46,7 @@ pub(crate) fn key(kind: char, number: u64) -> Bytes {
 }
 
 impl Clients {
-    pub(crate) fn new(count: usize) -> Clients {
+    pub(crate) fn new(count: usize, preset: Preset) -> Clients {
         Clients {
             clients: (0..count).map(|_| Client::default()).collect(),
             events: Vec::new(),
@@ -54,7 +56,13 @@ impl Clients {
             failures: Vec::new(),
             successes: 0,
             scans: BTreeMap::new(),
+            preset,
         }
+    }
+
+    /// The level of requests that the checkers judge.
+    pub(crate) fn meeting(&self) -> Level {
+        self.preset.meeting()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -147,10 +155,10 @@ impl Clients {
         let delete = random.chance(250);
         let ttl_ms = (!delete && random.chance(150)).then(|| 300 + random.below(3000));
         let (write, strong) = match random.below(100) {
-            0..80 => (Level::Cluster, true),
+            0..80 => (self.meeting(), true),
             80..88 => (Level::Strong, true),
             88..92 => (Level::Balanced, true),
-            _ => (Level::Eventual, false),
+            _ => (self.preset.single(), false),
         };
         // What need not be durable may go with the power, so nothing can be said about those keys but that they converge.
         let durable = keys.iter().all(|key| !key.starts_with(b"n"));
@@ -172,9 +180,9 @@ impl Clients {
 
     fn get(&mut self, world: &mut World, client: usize, node: NodeId, keys: Vec<Bytes>) {
         let (read, strong) = match world.random.below(100) {
-            0..85 => (Level::Cluster, true),
+            0..85 => (self.meeting(), true),
             85..92 => (Level::Strong, true),
-            _ => (Level::Eventual, false),
+            _ => (self.preset.single(), false),
         };
         let actions = keys.iter().map(|key| (key.clone(), Action::Get)).collect();
         self.ask(world, client, node, actions, strong, Request::Get { keys, read });

@@ -20,6 +20,7 @@ enum Undo {
     Resume(NodeId),
     Clock(NodeId, i64),
     Disk(NodeId),
+    SlowDisk(NodeId),
 }
 
 /// The faults of a run.
@@ -37,6 +38,9 @@ pub(crate) struct Faults {
     next_node: u64,
     quiet_since: u64,
     tokens: u64,
+    /// A node that comes and goes: how often still, and for how long each time.
+    flapping: Option<(NodeId, u64, u64)>,
+    flap_at: u64,
 }
 
 impl Faults {
@@ -51,6 +55,8 @@ impl Faults {
             next_node: 20,
             quiet_since: 0,
             tokens: 1 << 40,
+            flapping: None,
+            flap_at: 0,
         }
     }
 
@@ -69,6 +75,7 @@ impl Faults {
         if !self.undo.is_empty() {
             self.quiet_since = now;
         }
+        self.flap_on(world);
         if self.copy.is_none() {
             self.copy_disk(world);
         }
@@ -120,6 +127,11 @@ impl Faults {
                     machine.skew_ms = skew;
                 }
             }
+            Undo::SlowDisk(id) => {
+                if let Some(machine) = world.machines.get_mut(&id) {
+                    machine.disk_slow_us = 0;
+                }
+            }
             Undo::Disk(id) => {
                 if let Some(machine) = world.machines.get_mut(&id) {
                     machine.disk_fails = 0;
@@ -142,8 +154,10 @@ impl Faults {
         if self.restless && world.random.chance(500) {
             return self.change_layout(world, id);
         }
-        match world.random.below(105) {
-            100.. => self.mute(world, id, &ids),
+        match world.random.below(115) {
+            110.. => self.flap(world, id, &ids),
+            105..110 => self.slow_disk(world, id),
+            100..105 => self.mute(world, id, &ids),
             0..10 => self.lossy(world),
             10..15 => self.slow(world),
             15..25 => self.one_way(world, &ids),
@@ -211,6 +225,45 @@ impl Faults {
         let pairs: Vec<(NodeId, NodeId)> = ids.iter().map(|&to| (id, to)).collect();
         world.network.blocked.extend(&pairs);
         self.after(world, 1600, 3000, Undo::Unblock(pairs));
+    }
+
+    /// A node comes and goes, so fast that nobody can be sure of it.
+    fn flap(&mut self, world: &mut World, id: NodeId, ids: &[NodeId]) {
+        world.count("node flaps");
+        let pairs: Vec<(NodeId, NodeId)> = ids.iter().flat_map(|&other| [(id, other), (other, id)]).collect();
+        world.network.blocked.extend(&pairs);
+        let (times, period_ms) = (2 + world.random.below(8), 50 + world.random.below(400));
+        self.flapping = Some((id, times, period_ms));
+        self.after(world, period_ms, 2 * period_ms, Undo::Unblock(pairs));
+    }
+
+    fn flap_on(&mut self, world: &mut World) {
+        let Some((id, times, period_ms)) = self.flapping else {
+            return;
+        };
+        let (blocked, at) = (
+            world.network.blocked.iter().any(|(from, _)| *from == id),
+            world.time_us,
+        );
+        if blocked || at < self.flap_at {
+            return;
+        }
+        self.flap_at = at + 2 * period_ms * 1000;
+        self.flapping = (times > 0).then(|| (id, times - 1, period_ms));
+        let ids: Vec<NodeId> = world.machines.keys().copied().collect();
+        let pairs: Vec<(NodeId, NodeId)> = ids.iter().flat_map(|&other| [(id, other), (other, id)]).collect();
+        world.network.blocked.extend(&pairs);
+        self.after(world, period_ms, 2 * period_ms, Undo::Unblock(pairs));
+    }
+
+    /// Everything that a disk does takes long, but is done.
+    fn slow_disk(&mut self, world: &mut World, id: NodeId) {
+        let slow_us = 5_000 + world.random.below(300_000);
+        if let Some(machine) = world.machines.get_mut(&id) {
+            machine.disk_slow_us = slow_us;
+            world.count("slow disk");
+            self.after(world, 300, 2000, Undo::SlowDisk(id));
+        }
     }
 
     fn split(&mut self, world: &mut World, ids: &[NodeId]) {
@@ -369,7 +422,7 @@ impl Faults {
                 let member = Member {
                     copy: owner.copy,
                     weight: 1,
-                    zone: 0,
+                    zone: world.zone(owner.node),
                     address: owner.node.0.to_le_bytes().as_slice().into(),
                 };
                 world.count("node replaced");

@@ -66,13 +66,90 @@ pub fn tune(config: &mut Config) {
     config.transfers_max = 2;
 }
 
+const ZONES: u32 = 3;
+
+/// With nodes in zones, by their numbers.
+fn tune_in_zones(config: &mut Config) {
+    tune(config);
+    config.zone = zone_of(config.node, ZONES);
+}
+
+/// With so little room for hints that most of them are left to comparisons.
+fn tune_with_few_hints(config: &mut Config) {
+    tune(config);
+    config.hint_bytes_max = 300;
+}
+
+fn zone_of(node: NodeId, zones: u32) -> u32 {
+    (node.0 % u64::from(zones)) as u32
+}
+
+/// What the cluster's quorums are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preset {
+    Balanced,
+    Strong,
+    Eventual,
+}
+
+impl Preset {
+    fn of(seed: u64) -> Preset {
+        match seed % 7 {
+            5 => Preset::Strong,
+            6 => Preset::Eventual,
+            _ => Preset::Balanced,
+        }
+    }
+
+    fn quorums(self) -> Quorums {
+        match self {
+            Preset::Balanced => Quorums::balanced(3),
+            Preset::Strong => Quorums::strong(3),
+            Preset::Eventual => Quorums::eventual(3),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Preset::Balanced => "balanced cluster",
+            Preset::Strong => "strong cluster",
+            Preset::Eventual => "eventual cluster",
+        }
+    }
+
+    /// A level whose quorums meet each other, said or left to the cluster where that is as much.
+    pub(crate) fn meeting(self) -> Level {
+        match self {
+            Preset::Balanced | Preset::Strong => Level::Cluster,
+            Preset::Eventual => Level::Balanced,
+        }
+    }
+
+    /// A level of one owner.
+    pub(crate) fn single(self) -> Level {
+        match self {
+            Preset::Balanced | Preset::Strong => Level::Eventual,
+            Preset::Eventual => Level::Cluster,
+        }
+    }
+}
+
 /// The first layout of nodes with these numbers.
 pub fn founding(nodes: impl IntoIterator<Item = u64>, partition_bits: u8, quorums: Quorums) -> Layout {
+    founding_in_zones(nodes, partition_bits, quorums, 1)
+}
+
+fn founding_in_zones(
+    nodes: impl IntoIterator<Item = u64>,
+    partition_bits: u8,
+    quorums: Quorums,
+    zones: u32,
+) -> Layout {
     let member = |node: u64| {
         let member = Member {
             copy: CopyId(1),
             weight: 1,
-            zone: 0,
+            zone: zone_of(NodeId(node), zones),
             address: node.to_le_bytes().as_slice().into(),
         };
         (NodeId(node), member)
@@ -83,11 +160,18 @@ pub fn founding(nodes: impl IntoIterator<Item = u64>, partition_bits: u8, quorum
 
 /// Runs one seed.
 pub fn run(options: &Options) -> Report {
-    let mut world = World::new(options.seed, options.bugs.clone(), tune);
+    let (tuned, zones): (fn(&mut Config), u32) = match options.seed % 5 {
+        0 => (tune_in_zones, ZONES),
+        1 => (tune_with_few_hints, 1),
+        _ => (tune, 1),
+    };
+    let mut world = World::new(options.seed, options.bugs.clone(), tuned);
     world.transcript = options.trace.then(Vec::new);
     world.detail = true;
     let count = 3 + options.seed % 3;
-    let layout = founding(1..=count, 3, Quorums::balanced(3));
+    let preset = Preset::of(options.seed);
+    let layout = founding_in_zones(1..=count, 3, preset.quorums(), zones);
+    world.count(preset.name());
     for id in 1..=count {
         world.add(NodeId(id), Start::Found(layout.clone()));
         let skew = world.random.below(300) as i64 - 150;
@@ -96,7 +180,7 @@ pub fn run(options: &Options) -> Report {
             (machine.skew_ms, machine.drift_ppm) = (skew, drift);
         }
     }
-    let mut clients = Clients::new(4);
+    let mut clients = Clients::new(4, preset);
     let restless = options.seed.is_multiple_of(3);
     let mut faults = Faults::new(if options.seed % 4 == 3 { 1_600_000 } else { 500_000 }, restless);
     while world.time_us < options.seconds * 1_000_000 && world.violations.is_empty() {
@@ -128,6 +212,7 @@ pub fn run(options: &Options) -> Report {
         for (what, count) in [
             ("read repairs", stats.read_repairs),
             ("hints delivered", stats.hints_delivered),
+            ("hints dropped", stats.hints_dropped),
             ("differences found", stats.differences),
             ("entries repaired", stats.repaired),
             ("ring syncs", stats.ring_syncs),
@@ -153,7 +238,7 @@ fn finish(world: &mut World, clients: &mut Clients, faults: &mut Faults, report:
     faults.heal(world);
     for machine in world.machines.values_mut() {
         machine.skew_ms = machine.skew_ms.clamp(-150, 150);
-        machine.disk_fails = 0;
+        (machine.disk_fails, machine.disk_slow_us) = (0, 0);
     }
     let healed_at = world.time_us;
     let mut whole_since = None;
@@ -178,6 +263,7 @@ fn finish(world: &mut World, clients: &mut Clients, faults: &mut Faults, report:
         return;
     };
     report.healed_after_ms = (since - healed_at) / 1000;
+    check_zones(world);
     // By now suspicions are over and everything works.
     // Two that compare and set at once may still leave one in doubt.
     let doubt = |error: &Error| *error == Error::Unknown;
@@ -214,6 +300,42 @@ fn is_whole(world: &World) -> bool {
             })
     };
     layout.phase == Phase::Stable && layout.current.members.keys().all(node_is)
+}
+
+/// Every partition is in as many zones as there are, unless one is too small for a copy of everything: shares come first.
+fn check_zones(world: &mut World) {
+    let Some(layout) = world.newest_layout() else {
+        return;
+    };
+    let members = &layout.current.members;
+    let zones: BTreeSet<u32> = members.values().map(|member| member.zone).collect();
+    let most = zones.len().min(usize::from(layout.quorums.replica_count));
+    let weigh = |zone: &u32| -> u64 {
+        let there = members.values().filter(|member| member.zone == *zone);
+        there.map(|member| u64::from(member.weight)).sum()
+    };
+    let total: u64 = zones.iter().map(weigh).sum();
+    if zones.iter().any(|zone| weigh(zone) * (most as u64) < total) {
+        return;
+    }
+    for partition in layout.all_partitions() {
+        let used: BTreeSet<u32> = layout
+            .owners(partition)
+            .iter()
+            .map(|owner| members[&owner.node].zone)
+            .collect();
+        if used.len() < most {
+            world.violations.push(format!(
+                "partition {partition} is in {} zones of {most}: {:?}",
+                used.len(),
+                layout.owners(partition)
+            ));
+            return;
+        }
+    }
+    if most > 1 {
+        world.count("spread over zones");
+    }
 }
 
 fn describe(world: &World) -> String {
@@ -329,7 +451,7 @@ fn read_everything(world: &mut World, clients: &mut Clients) {
         let actions = plain.iter().map(|key| (key.clone(), Action::Get)).collect();
         let request = Request::Get {
             keys: plain.clone(),
-            read: Level::Cluster,
+            read: clients.meeting(),
         };
         clients.ask(world, 0, node, actions, true, request);
         settle(world, clients);

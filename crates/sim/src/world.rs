@@ -26,6 +26,8 @@ pub struct Machine {
     pub drift_ppm: i64,
     /// Of a thousand disk operations so many fail.
     pub disk_fails: u64,
+    /// How long each disk operation takes at least, in microseconds.
+    pub disk_slow_us: u64,
     paused: Option<Vec<Happening>>,
     start: Start,
     run: u64,
@@ -131,6 +133,7 @@ impl World {
             skew_ms: 0,
             drift_ppm: 0,
             disk_fails: 0,
+            disk_slow_us: 0,
             paused: None,
             start,
             run: 0,
@@ -466,7 +469,8 @@ impl World {
         };
         let space = op.space();
         let busy = machine.busy_until.entry(space.clone()).or_default();
-        let done = (*busy).max(self.time_us) + 50 + spread + slow;
+        // A slow disk answers late, but does as much.
+        let done = ((*busy).max(self.time_us) + 50 + spread + slow).max(self.time_us + machine.disk_slow_us);
         // What belongs to no space waits for nobody.
         if space.is_some() {
             *busy = done;
@@ -500,6 +504,13 @@ impl World {
             .filter(|(_, machine)| up(machine))
             .map(|(&id, _)| id)
             .collect()
+    }
+
+    /// The zone that a node would join in.
+    pub fn zone(&self, id: NodeId) -> u32 {
+        let mut config = Config::new(id, 77);
+        (self.tune)(&mut config);
+        config.zone
     }
 
     /// The node and copy of a machine.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weald_cluster_proto::{
-    Body, Bug, Bytes, ClientToken, CopyId, Entry, Error, Expect, Found, LayoutChange, Level, Message, NodeId,
-    Origin, Phase, Quorums, Record, Reply, Request, RequestId, Start, Version, WriteItem,
+    Body, Bug, Bytes, ClientToken, CopyId, Entry, Error, Event, Expect, Found, LayoutChange, Level, Message,
+    NodeId, Origin, Phase, Quorums, Record, Reply, Request, RequestId, Start, Version, WriteItem,
 };
 use weald_sim::{World, founding, tune};
 
@@ -93,6 +93,97 @@ impl Town {
 
     fn join_up(&mut self) {
         self.world.network.blocked = BTreeSet::new();
+    }
+
+    /// Lets time go by until a message of that kind has been sent between these two; it is still on its way then.
+    fn wait_for_message(&mut self, from: u64, to: u64, kind: &str) {
+        self.world.transcript = Some(Vec::new());
+        let line = format!("{from} -> {to}: {kind}");
+        for _ in 0..200_000 {
+            self.wait(100);
+            let lines = self.world.transcript.as_ref().expect("it is written");
+            if lines.iter().any(|written| written.ends_with(&line)) {
+                self.world.transcript = None;
+                return;
+            }
+        }
+        panic!("it was never sent: {line}");
+    }
+
+    /// Begins to set a key through its register, and doesn't wait.
+    fn begin_set(&mut self, node: u64, key: &str, value: Option<&str>) -> ClientToken {
+        self.tokens += 1;
+        let token = ClientToken(self.tokens);
+        let request = Request::CompareAndSet {
+            key: bytes(key),
+            expect: Expect::Anything,
+            value: value.map(bytes),
+            ttl_ms: None,
+        };
+        assert!(
+            self.world.request(NodeId(node), token, request),
+            "node {node} is down"
+        );
+        token
+    }
+
+    fn reply(&mut self, token: ClientToken) -> Reply {
+        for _ in 0..1000 {
+            self.wait(10_000);
+            while let Some((_, to, reply)) = self.world.replies.pop_front() {
+                if to == token {
+                    return reply;
+                }
+            }
+        }
+        panic!("no answer in ten seconds");
+    }
+
+    /// What a register was set to, as the answer says.
+    fn set(&mut self, node: u64, key: &str, value: Option<&str>) -> Found {
+        let token = self.begin_set(node, key, value);
+        match self.reply(token) {
+            Reply::Compared { swapped: true, found } => found,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tell(&mut self) {
+        self.world.detail = true;
+        self.world.transcript = Some(Vec::new());
+    }
+
+    /// What happened since, in a few words, of these kinds only; what is repeated is told once.
+    fn story(&mut self, kinds: &[&str]) -> String {
+        let lines = self.world.transcript.take().expect("it was told");
+        let mut story: Vec<(&str, String)> = Vec::new();
+        for line in lines {
+            let (_, what) = line.trim_start().split_once(' ').expect("a time first");
+            let kind = what.split_once(": ").map_or(what, |(_, body)| body);
+            let kind = kind.split([' ', '(']).next().unwrap_or(kind);
+            let Some(&kind) = kinds.iter().find(|&&known| known == kind) else {
+                continue;
+            };
+            let who = what.split_once(": ").map_or("", |(who, _)| who);
+            let origin = ["Hint", "Reader", "Repair"]
+                .into_iter()
+                .find(|origin| what.contains(&format!("origin: {origin}")))
+                .map_or(String::new(), |origin| format!(" ({origin})"));
+            let whom = what
+                .split_once(&format!("{kind}(NodeId("))
+                .and_then(|(_, rest)| rest.split_once(')'))
+                .map_or(String::new(), |(whom, _)| format!(" {whom}"));
+            let line = format!("{who}: {kind}{origin}{whom}");
+            if !story.iter().any(|(_, told)| *told == line) {
+                story.push((kind, line));
+            }
+        }
+        // What happens at the same time is told in order.
+        story
+            .chunk_by_mut(|(one, _), (other, _)| one == other)
+            .for_each(<[_]>::sort_unstable);
+        let lines: Vec<String> = story.into_iter().map(|(_, line)| line).collect();
+        lines.join("\n")
     }
 
     fn wait_for(&mut self, what: &str, is: impl Fn(&World) -> bool) {
@@ -400,4 +491,188 @@ fn a_quorum_greater_than_the_replicas_is_refused() {
         town.ask(1, Request::Get { keys, read }),
         Reply::Failed(Error::Invalid("the quorum"))
     );
+}
+
+#[test]
+fn a_swap_that_others_followed_tells_what_it_wrote() {
+    let mut town = Town::new(3, &[]);
+    // The first one's value reaches node 2, but nobody's answer reaches it.
+    town.cut(&[1], &[3]);
+    let first = town.begin_set(1, "k", Some("first"));
+    town.wait_for_message(1, 2, "Accept");
+    town.world.network.blocked.insert((NodeId(2), NodeId(1)));
+    town.wait(10_000);
+    let second = town.set(3, "k", Some("second"));
+    assert_eq!(second.value, Some(bytes("second")));
+    town.join_up();
+    let Reply::Compared { swapped: true, found } = town.reply(first) else {
+        panic!("it was taken up, and the second came from it");
+    };
+    assert_eq!(found.value, Some(bytes("first")));
+    assert!(found.version < second.version);
+    assert_eq!(town.value(2, "k"), Ok(Some(bytes("second"))));
+}
+
+#[test]
+fn what_is_written_when_one_has_forgotten_a_register_and_another_has_not_stays() {
+    for (bugs, stays) in [(&[][..], true), (&[Bug::EarlyDrop][..], false)] {
+        let mut town = Town::new(3, bugs);
+        town.set(1, "k", Some("v"));
+        town.set(1, "k", None);
+        let layout = town.world.newest_layout().unwrap();
+        let owners = layout.readers(layout.partition_of(b"k"));
+        let [primary, other, late] = [0, 1, 2].map(|place: usize| owners[place].node);
+        // The round's last word reaches two of them. The third goes on with what it had when the power is back.
+        let held = |world: &World, id: &NodeId| {
+            world.machines[id]
+                .disk
+                .data
+                .keys()
+                .any(|(_, key)| *key == bytes("k"))
+        };
+        let last = if stays { "Forget" } else { "Settle" };
+        for round in 0.. {
+            assert!(round < 100, "it is never forgotten");
+            town.wait_for_message(primary.0, late.0, last);
+            town.world.pause(late);
+            town.wait(20_000);
+            if !held(&town.world, &primary) && !held(&town.world, &other) {
+                break;
+            }
+            town.world.resume(late);
+        }
+        assert!(held(&town.world, &late));
+        town.put(primary.0, "k", Some("new")).unwrap();
+        town.world.crash(late);
+        town.cut(&[other.0], &[primary.0, late.0]);
+        town.world.start(late);
+        town.wait_for("it serves", |world| {
+            let node = world.machines[&late].node.as_ref();
+            node.is_some_and(weald_cluster_proto::Node::is_serving)
+        });
+        assert_eq!(town.value(late.0, "k"), Ok(stays.then(|| bytes("new"))));
+    }
+}
+
+const MEMBERS: [&str; 4] = ["Suspected", "Dead", "Alive", "Left"];
+const MOVES: [&str; 5] = ["Join", "Layout", "CaughtUp", "Pull", "Pulled"];
+const DATA: [&str; 2] = ["Write", "WriteDone"];
+
+#[test]
+fn the_story_of_a_partition_that_heals() {
+    let mut town = Town::new(3, &[]);
+    town.tell();
+    town.cut(&[3], &[1, 2]);
+    town.wait_for("the two miss the third", |world| {
+        let missed = |id: u64| {
+            let is =
+                |(_, at, event): &(u64, NodeId, Event)| (*at, event) == (NodeId(id), &Event::Dead(NodeId(3)));
+            world.events.iter().any(is)
+        };
+        missed(1) && missed(2)
+    });
+    let story = town.story(&MEMBERS);
+    for line in ["1: Suspected 3", "2: Suspected 3", "1: Dead 3", "2: Dead 3"] {
+        assert!(story.lines().any(|told| told == line), "{story}");
+    }
+    town.tell();
+    town.put(1, "k", Some("v")).unwrap();
+    assert!(town.put(3, "k", Some("alone")).is_err());
+    let expected = "\
+1 -> 2: Write
+1 -> 3: Write
+2 -> 1: WriteDone
+3 -> 1: Write
+3 -> 2: Write";
+    assert_eq!(town.story(&DATA), expected);
+    // What 3 could not get acknowledged came later, and wins: it was written by somebody, and is on a majority now.
+    town.tell();
+    town.join_up();
+    town.wait(8 * SECOND);
+    let story = town.story(&[&MEMBERS[..], &DATA[..]].concat());
+    for line in [
+        "1: Alive 3",
+        "2: Alive 3",
+        "1 -> 3: Write (Hint)",
+        "3 -> 1: WriteDone",
+    ] {
+        assert!(story.lines().any(|told| told == line), "{story}");
+    }
+    for node in 1..=3 {
+        assert_eq!(town.value(node, "k"), Ok(Some(bytes("alone"))));
+    }
+}
+
+#[test]
+fn the_story_of_a_node_that_is_replaced() {
+    let mut town = Town::new(3, &[]);
+    town.put(1, "k", Some("v")).unwrap();
+    town.tell();
+    town.world
+        .add(NodeId(4), Start::Join(vec![1u64.to_le_bytes().as_slice().into()]));
+    let stable = |version: u64| {
+        move |world: &World| {
+            let layout = world.newest_layout().expect("there is one");
+            (layout.version, layout.phase) == (version, Phase::Stable)
+        }
+    };
+    town.wait_for("4 is in", stable(4));
+    println!(
+        "{}",
+        town.story(&["Join", "LayoutInstalled", "Layout", "CaughtUp", "Pull", "Pulled"])
+    );
+    town.tell();
+    let change = LayoutChange::Members {
+        join: BTreeMap::new(),
+        leave: vec![NodeId(3)],
+    };
+    town.ask(1, Request::ChangeLayout(change));
+    town.wait_for("3 is out", stable(7));
+    let story = town.story(&MOVES);
+    let has = |line: &str| story.lines().any(|told| told == line);
+    assert!(
+        has("1 -> 3: Pull") && has("3 -> 1: Pulled"),
+        "it gives what it had: {story}"
+    );
+    assert!(
+        !has("3 -> 1: Pull") && !has("3 -> 2: Pull"),
+        "it gains nothing: {story}"
+    );
+    town.world.crash(NodeId(3));
+    for node in [1, 2, 4] {
+        assert_eq!(town.value(node, "k"), Ok(Some(bytes("v"))));
+    }
+}
+
+#[test]
+fn the_story_of_a_hint_that_comes_after_the_deletion() {
+    for (bugs, back) in [(&[][..], false), (&[Bug::NoMarks][..], true)] {
+        let mut town = Town::new(3, bugs);
+        // A key whose rounds node 2 leads: it reaches both others all the time.
+        let layout = town.world.newest_layout().unwrap();
+        let led = |key: &String| layout.readers(layout.partition_of(key.as_bytes()))[0].node == NodeId(2);
+        let key = (0..).map(|number| format!("k{number}")).find(led).unwrap();
+        town.cut(&[3], &[1, 2]);
+        town.put(1, &key, Some("v")).unwrap();
+        town.wait(3 * SECOND);
+        town.join_up();
+        town.cut(&[1], &[3]);
+        town.put(2, &key, None).unwrap();
+        town.tell();
+        town.wait_for("the deletion is forgotten", |world| {
+            world
+                .machines
+                .values()
+                .all(|machine| machine.disk.durable.is_empty())
+        });
+        let story = town.story(&["Settle", "Forget"]);
+        let expected = "2 -> 1: Settle\n2 -> 3: Settle\n2 -> 1: Forget\n2 -> 3: Forget";
+        assert_eq!(story, expected);
+        town.tell();
+        town.join_up();
+        town.wait(2 * SECOND);
+        assert_eq!(town.story(&DATA), "1 -> 3: Write (Hint)\n3 -> 1: WriteDone");
+        let mut entries = town.world.machines[&NodeId(3)].disk.durable.values();
+        assert_eq!(entries.any(|entry| entry.record.value.is_some()), back);
+    }
 }

@@ -22,8 +22,9 @@ fn simulate(seed: u64, bugs: &[Bug]) -> Report {
 }
 
 /// Every one of these must have been seen, or the seeds show less than they seem to.
-const SEEN: [&str; 44] = [
+const SEEN: [&str; 51] = [
     "all crashed at once",
+    "balanced cluster",
     "caught up",
     "change aborted",
     "clock jumped by an hour",
@@ -39,16 +40,19 @@ const SEEN: [&str; 44] = [
     "disk swapped",
     "entries repaired",
     "entries transferred",
+    "eventual cluster",
     "forged messages",
     "found alive",
     "found dead",
     "hints delivered",
+    "hints dropped",
     "jump noticed",
     "layout installed",
     "lossy network",
     "message doubled",
     "message lost",
     "message refused",
+    "node flaps",
     "node joins",
     "node leaves",
     "node muted",
@@ -61,7 +65,10 @@ const SEEN: [&str; 44] = [
     "restart",
     "ring syncs",
     "scan",
+    "slow disk",
     "slow network",
+    "spread over zones",
+    "strong cluster",
     "suspected",
     "swapped",
     "unsynced data lost",
@@ -110,7 +117,7 @@ fn a_seed_repeats_itself() {
 }
 
 /// Bugs that need a rare coincidence; `scenarios.rs` makes it happen.
-const IN_SCENARIOS: [Bug; 3] = [Bug::AnyLayout, Bug::OldCopyVotes, Bug::NoMarks];
+const IN_SCENARIOS: [Bug; 4] = [Bug::AnyLayout, Bug::OldCopyVotes, Bug::NoMarks, Bug::EarlyDrop];
 
 #[test]
 fn planted_bugs_are_found() {

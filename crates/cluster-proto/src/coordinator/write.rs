@@ -322,7 +322,8 @@ impl Node {
             Err(Error::Contended)
         } else {
             let _ = self.clock.observe(by.stamp);
-            self.issue_version()
+            // The first attempt was applied: it is not as if nothing had been done.
+            self.issue_version().map_err(|_| Error::Unknown)
         };
         let version = match version {
             Ok(version) => version,

@@ -341,6 +341,8 @@ impl Node {
             .all_partitions()
             .filter(|&partition| gained.contains(&partition) || lost(partition))
             .collect();
+        // What is compared with peers now must not get into what is cleared.
+        self.repair.forget_sessions();
         self.installs += 1;
         let attempt = self.installs;
         self.installing = Some((Arc::new(layout), clear.len()));

@@ -72,7 +72,8 @@ impl Body {
             | Body::Exchange { .. }
             | Body::Changes { .. }
             | Body::Seal { .. }
-            | Body::Settle { .. } => Lane::Repair,
+            | Body::Settle { .. }
+            | Body::Forget { .. } => Lane::Repair,
             Body::Pull { .. } | Body::Pulled { .. } => Lane::Transfer,
         }
     }

@@ -242,8 +242,9 @@ bodies! {
     47 => /** These, up to a place; or too much to know. */ ChangesDone { request: RequestId, boot: u64, upto: u64, complete: bool,
         entries: Vec<(Bytes, Entry)> },
     50 => /** Refuse writes up to this mark that are new to you. */ Seal { request: RequestId, partition: Partition, mark: Version },
-    51 => /** Everybody has everything up to the mark: drop what is spent. */ Settle { request: RequestId, partition: Partition, mark: Version },
+    51 => /** Everybody has everything up to the mark: take nothing that is as old, wherever it comes from. */ Settle { request: RequestId, partition: Partition, mark: Version },
     52 => /** Done, and stored. */ MarkDone { request: RequestId },
+    53 => /** Everybody has settled the mark: drop what is spent. */ Forget { request: RequestId, partition: Partition, mark: Version },
 }
 
 impl Body {
@@ -260,7 +261,8 @@ impl Body {
             | Body::Exchange { request, .. }
             | Body::Changes { request, .. }
             | Body::Seal { request, .. }
-            | Body::Settle { request, .. } => Some(*request),
+            | Body::Settle { request, .. }
+            | Body::Forget { request, .. } => Some(*request),
             _ => None,
         }
     }

@@ -44,8 +44,8 @@ pub(crate) struct BallotOp {
     request: RequestId,
     ballot: Ballot,
     stage: Stage,
-    /// Versions that this operation gave to its value, in any of its ballots.
-    own: Vec<Version>,
+    /// What this operation wanted the key to hold, in any of its ballots: at most one of them was taken up.
+    own: Vec<Record>,
     /// What these values were made from.
     bases: Vec<Version>,
     /// The greatest ballot under which somebody may have accepted its value.
@@ -68,6 +68,8 @@ struct Proposal {
     record: Record,
     past: Past,
     swapped: bool,
+    /// What this operation wrote, or found. The record is another's where others have followed.
+    told: Record,
 }
 
 impl BallotOp {
@@ -211,12 +213,14 @@ impl Node {
             .cloned()
             .unwrap_or_default();
         let register = current.register.unwrap_or_default();
-        let ours = |version: &Version| op.own.contains(version);
-        let mine = ours(&current.record.version) || register.past.versions.iter().any(ours);
+        let in_line = |own: &&Record| {
+            current.record.version == own.version || register.past.versions.contains(&own.version)
+        };
+        let mine = op.own.iter().find(in_line).cloned();
         // As long as what the attempts were based on is remembered, one of them that had been taken up would be, too.
         let whole = register.past.versions.len() < Past::LEN
             || op.bases.iter().all(|base| register.past.versions.contains(base));
-        if !mine && !whole && op.tried.is_some_and(|tried| register.accepted > tried) {
+        if mine.is_none() && !whole && op.tried.is_some_and(|tried| register.accepted > tried) {
             return self.end_ballot(id, Err(Error::Unknown));
         }
         let base = current.record.version;
@@ -228,14 +232,15 @@ impl Node {
                 versions: Vec::new(),
             }
         };
-        let proposal = if mine {
-            Ok(Proposal {
+        let again = mine.is_some();
+        let proposal = match mine {
+            Some(told) => Ok(Proposal {
                 record: current.record,
                 past,
                 swapped: true,
-            })
-        } else {
-            self.work_out(id, current.record, past)
+                told,
+            }),
+            None => self.work_out(id, current.record, past),
         };
         let proposal = match proposal {
             Ok(proposal) => proposal,
@@ -244,8 +249,8 @@ impl Node {
         let Some(Op::Ballot(op)) = self.coordinator.ops.get_mut(&id) else {
             return;
         };
-        if proposal.swapped && !mine {
-            op.own.push(proposal.record.version);
+        if proposal.swapped && !again {
+            op.own.push(proposal.record.clone());
             op.bases.push(base);
         }
         if proposal.swapped {
@@ -292,6 +297,7 @@ impl Node {
         };
         let Some(value) = value else {
             return Ok(Proposal {
+                told: current.clone(),
                 record: current,
                 past,
                 swapped: false,
@@ -310,6 +316,7 @@ impl Node {
             value,
         };
         Ok(Proposal {
+            told: record.clone(),
             record,
             past: past.followed_by(version),
             swapped: true,
@@ -374,13 +381,17 @@ impl Node {
             (Ok(()), Stage::Preparing(_)) => return self.fail(op.purpose, Error::Unknown),
             // Whatever stopped it, an attempt before may have been taken up.
             (Err(_), _) if op.tried.is_some() => return self.fail(op.purpose, Error::Unknown),
+            // Of the plain write that met the register, some owners may have taken a part: it is not as if nothing had been done.
+            (Err(Error::NotReady), _) if matches!(op.action, Action::Put(_)) => {
+                return self.fail(op.purpose, Error::Unknown);
+            }
             (Err(error), _) => return self.fail(op.purpose, error),
         };
-        let found = self.found(&proposal.record);
+        let found = self.found(&proposal.told);
         match (op.purpose, op.action) {
             (Purpose::Client(client), action) => self.tell_register(client, &action, proposal.swapped, found),
             (Purpose::Part(parent, index), Action::Put(_)) => {
-                self.part_done(parent, index, PartResult::Written(Ok(proposal.record.version)));
+                self.part_done(parent, index, PartResult::Written(Ok(proposal.told.version)));
             }
             (Purpose::Part(parent, index), _) => self.part_done(parent, index, PartResult::Found(Ok(found))),
             (Purpose::Background, _) => {}

@@ -168,7 +168,7 @@ impl Node {
         let within = |key: &Bytes| session.leaves.binary_search(&self.replica.leaf_of(key)).is_ok();
         let summaries: Vec<Summary> = entries
             .into_iter()
-            .filter(|(key, entry)| within(key) && !entry.is_spent(settled))
+            .filter(|(key, entry)| within(key) && !entry.is_over(settled))
             .map(|(key, entry)| (key, entry.rank()))
             .collect();
         let (node, partition) = (session.peer.node, session.partition);
@@ -188,7 +188,7 @@ impl Node {
 
     fn settled_of(&self, id: u64) -> Version {
         let partition = self.repair.sessions.get(&id).map(|session| session.partition);
-        partition.map_or(Version::ZERO, |partition| self.replica.marks(partition).settled)
+        partition.map_or(Version::ZERO, |partition| self.settled(partition))
     }
 
     pub(crate) fn on_exchanged(

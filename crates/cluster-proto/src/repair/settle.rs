@@ -2,13 +2,17 @@
 //!
 //! 1. *Seal*: every owner refuses, from now on, writes from outside that are as old as the mark, and has finished those that it had taken and made all of it durable. What exists up to the mark exists at an owner.
 //! 2. *Compare*: the primary compares with every other owner, and then once more with each but the last. Now all have what any one had.
-//! 3. *Settle*: every owner drops deletions and expired values up to the mark, and refuses from then on anything as old, wherever it comes from.
+//! 3. *Settle*: every owner refuses from then on anything as old, wherever it comes from, and answers as if what is spent were gone.
+//! 4. *Forget*: when all have settled, every owner drops deletions and expired values up to the mark. One that misses it does so in a later round.
+//!
+//! Nobody drops before all have settled: an owner that has dropped a register takes plain writes of the key, and another that still counted the deletion would outrank them.
 //!
 //! An owner that is away stops the round, and so deletions wait for it, however long. A round that fails is begun again some time later with a later mark; sealed stays sealed. There is no round while partitions move.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::RepairPending;
+use crate::bugs::Bug;
 use crate::clock::Version;
 use crate::id::{NodeId, Owner, Partition, RequestId};
 use crate::message::{Body, Refusal};
@@ -147,11 +151,30 @@ impl Node {
         if !done {
             return;
         }
+        if self.has_bug(Bug::EarlyDrop) {
+            self.drop_spent(partition, mark);
+        }
+        self.send(to, Body::MarkDone { request });
+    }
+
+    pub(crate) fn serve_forget(
+        &mut self,
+        from: NodeId,
+        request: RequestId,
+        partition: Partition,
+        mark: Version,
+    ) {
+        if mark > self.replica.marks(partition).settled {
+            return self.refuse(from, request, Refusal::TooOld);
+        }
+        self.drop_spent(partition, mark);
+    }
+
+    fn drop_spent(&mut self, partition: Partition, mark: Version) {
         self.replica_store(
             StoreOp::DropSpent { partition, mark },
             ReplicaPending::Dropped(partition),
         );
-        self.send(to, Body::MarkDone { request });
     }
 
     pub(crate) fn on_mark_done(&mut self, from: Owner, request: RequestId) {
@@ -175,9 +198,7 @@ impl Node {
             return;
         }
         if matches!(round.stage, Stage::Settling(_)) {
-            self.stats.settled += 1;
-            self.repair.round = None;
-            return;
+            return self.forget_in_round();
         }
         let others: Vec<Owner> = round
             .owners
@@ -188,6 +209,26 @@ impl Node {
         let again = others.len().saturating_sub(1);
         round.stage = Stage::Comparing(others.iter().chain(&others[..again]).copied().collect());
         self.compare_in_round();
+    }
+
+    /// All owners have settled.
+    fn forget_in_round(&mut self) {
+        let request = self.next_request();
+        let Some(round) = self.repair.round.take() else {
+            return;
+        };
+        self.stats.settled += 1;
+        let (partition, mark) = (round.partition, round.mark);
+        for owner in round.owners {
+            self.send(
+                owner.node,
+                Body::Forget {
+                    request,
+                    partition,
+                    mark,
+                },
+            );
+        }
     }
 
     fn compare_in_round(&mut self) {

@@ -1,8 +1,10 @@
 //! Storage operations of a replica on their way, and what they lead to when they complete.
 
 use super::Summed;
+use crate::bugs::Bug;
+use crate::clock::Version;
 use crate::codec::Bytes;
-use crate::entry::Rank;
+use crate::entry::{Entry, Rank};
 use crate::id::{NodeId, Partition, RequestId};
 use crate::message::{Body, ReadItem, Refusal, Summary, Written};
 use crate::node::{Node, Pending};
@@ -14,11 +16,11 @@ pub(crate) enum ReplicaPending {
     /// Changes of these keys, in order.
     Changed(Partition, Vec<Bytes>, Then),
     /// Keys of a request that were read: their numbers, and whether to send them whole.
-    Read(u64, Vec<u16>, bool),
+    Read(u64, Partition, Vec<u16>, bool),
     /// Part of a promise without memory, which only a planted bug makes.
     ReadOnlyPromise(NodeId, RequestId),
     Scanned(NodeId, RequestId),
-    Pulled(NodeId, RequestId),
+    Pulled(NodeId, RequestId, Partition),
     /// A page for the sums of a partition, after this key.
     Summed(Partition, Option<Bytes>),
     Exchanged(Box<Exchange>),
@@ -61,10 +63,7 @@ pub(crate) struct Gather {
 pub(crate) enum Answer {
     Write(Vec<(u16, Written)>),
     Read(Vec<ReadItem>),
-    Changes {
-        entries: Vec<(Bytes, crate::entry::Entry)>,
-        upto: u64,
-    },
+    Changes { entries: Vec<(Bytes, Entry)>, upto: u64 },
 }
 
 impl Node {
@@ -122,15 +121,15 @@ impl Node {
                 for (key, decision) in keys.iter().zip(&decisions) {
                     self.sum_up(partition, key, decision.before, decision.after);
                 }
-                self.changed(then, Some(decisions));
+                self.changed(partition, then, Some(decisions));
             }
             (ReplicaPending::Changed(partition, _, then), _) => {
                 // Nobody knows what was applied, so the sums are not known either.
                 self.doubt_sums(partition);
-                self.changed(then, None);
+                self.changed(partition, then, None);
             }
-            (ReplicaPending::Read(gather, indices, whole), completion) => {
-                self.gathered_read(gather, &indices, whole, completion)
+            (ReplicaPending::Read(gather, partition, indices, whole), completion) => {
+                self.gathered_read(gather, partition, &indices, whole, completion)
             }
             (ReplicaPending::ReadOnlyPromise(to, request), Completion::Read(entries)) => {
                 let entry = entries.into_iter().flatten().next().unwrap_or_default();
@@ -138,6 +137,13 @@ impl Node {
             }
             (ReplicaPending::Scanned(to, request), Completion::Scanned { entries, done }) => {
                 let upto = entries.last().filter(|_| !done).map(|(key, _)| key.clone());
+                let entries = entries
+                    .into_iter()
+                    .filter_map(|(key, entry)| {
+                        let settled = self.settled(self.partition_of(&key));
+                        Some((key, entry.unsettled(settled)?))
+                    })
+                    .collect();
                 self.send(
                     to,
                     Body::ScanDone {
@@ -147,15 +153,8 @@ impl Node {
                     },
                 );
             }
-            (ReplicaPending::Pulled(to, request), Completion::Scanned { entries, done }) => {
-                self.send(
-                    to,
-                    Body::Pulled {
-                        request,
-                        entries,
-                        done,
-                    },
-                );
+            (ReplicaPending::Pulled(to, request, partition), Completion::Scanned { entries, done }) => {
+                self.send_page(to, request, partition, entries, done);
             }
             (ReplicaPending::Summed(partition, after), Completion::Scanned { entries, done }) => {
                 self.sum_page(partition, after.as_ref(), &entries, done);
@@ -176,7 +175,7 @@ impl Node {
             }
             (
                 ReplicaPending::Scanned(to, request)
-                | ReplicaPending::Pulled(to, request)
+                | ReplicaPending::Pulled(to, request, _)
                 | ReplicaPending::ReadOnlyPromise(to, request),
                 _,
             ) => self.refuse(to, request, Refusal::Failed),
@@ -186,12 +185,47 @@ impl Node {
         }
     }
 
+    /// Up to where a partition is settled here: what is spent by then counts no more, dropped or not.
+    pub(crate) fn settled(&self, partition: Partition) -> Version {
+        if self.has_bug(Bug::EarlyDrop) {
+            return Version::ZERO;
+        }
+        self.replica.marks(partition).settled
+    }
+
+    /// A page for a new owner.
+    fn send_page(
+        &mut self,
+        to: NodeId,
+        request: RequestId,
+        partition: Partition,
+        entries: Vec<(Bytes, Entry)>,
+        done: bool,
+    ) {
+        let settled = self.settled(partition);
+        let last = entries.len().saturating_sub(1);
+        let counts = |(place, (key, entry)): (usize, (Bytes, Entry))| match entry.unsettled(settled) {
+            // The new owner goes on from the last key of a page.
+            None => (place == last && !done).then(|| (key, Entry::default())),
+            Some(entry) => Some((key, entry)),
+        };
+        let entries = entries.into_iter().enumerate().filter_map(counts).collect();
+        self.send(
+            to,
+            Body::Pulled {
+                request,
+                entries,
+                done,
+            },
+        );
+    }
+
     pub(crate) fn refuse(&mut self, to: NodeId, request: RequestId, reason: Refusal) {
         self.stats.refused += 1;
         self.send(to, Body::Refused { request, reason });
     }
 
-    fn changed(&mut self, then: Then, decisions: Option<Vec<Decision>>) {
+    fn changed(&mut self, partition: Partition, then: Then, decisions: Option<Vec<Decision>>) {
         match then {
             Then::Written(id, indices) => {
                 let Some(gather) = self.replica.gathers.get_mut(&id) else {
@@ -215,7 +249,10 @@ impl Node {
                     .and_then(|decisions| decisions.into_iter().next())
                     .map(|decision| decision.outcome);
                 let body = match outcome {
-                    Some(Outcome::Promised(entry)) => Body::Promise { request, entry },
+                    Some(Outcome::Promised(entry)) => Body::Promise {
+                        request,
+                        entry: entry.unsettled(self.settled(partition)).unwrap_or_default(),
+                    },
                     Some(Outcome::Applied) => Body::AcceptDone { request },
                     Some(Outcome::Outbid(promised)) => Body::Outbid { request, promised },
                     _ => Body::Refused {
@@ -232,7 +269,15 @@ impl Node {
         }
     }
 
-    fn gathered_read(&mut self, id: u64, indices: &[u16], whole: bool, completion: Completion) {
+    fn gathered_read(
+        &mut self,
+        id: u64,
+        partition: Partition,
+        indices: &[u16],
+        whole: bool,
+        completion: Completion,
+    ) {
+        let settled = self.settled(partition);
         let Some(gather) = self.replica.gathers.get_mut(&id) else {
             return;
         };
@@ -243,9 +288,12 @@ impl Node {
             return;
         };
         if let Answer::Read(items) = &mut gather.answer {
+            let entries = entries
+                .into_iter()
+                .map(|entry| entry.and_then(|entry| entry.unsettled(settled)));
             items.extend(indices.iter().zip(entries).map(|(&index, entry)| ReadItem {
                 index,
-                rank: entry.as_ref().map_or(Rank::ABSENT, crate::entry::Entry::rank),
+                rank: entry.as_ref().map_or(Rank::ABSENT, Entry::rank),
                 register: entry.as_ref().is_some_and(|entry| entry.register.is_some()),
                 entry: entry.filter(|_| whole),
             }));
@@ -255,6 +303,9 @@ impl Node {
     }
 
     fn gathered_changes(&mut self, id: u64, keys: &[Bytes], completion: Completion) {
+        let settled = keys
+            .first()
+            .map_or(Version::ZERO, |key| self.settled(self.partition_of(key)));
         let Some(gather) = self.replica.gathers.get_mut(&id) else {
             return;
         };
@@ -266,7 +317,7 @@ impl Node {
         let there = keys
             .iter()
             .zip(found)
-            .filter_map(|(key, entry)| Some((key.clone(), entry?)));
+            .filter_map(|(key, entry)| Some((key.clone(), entry?.unsettled(settled)?)));
         entries.extend(there);
         gather.left -= 1;
         self.finish_gather(id);
@@ -347,7 +398,7 @@ impl Node {
         &mut self,
         partition: Partition,
         after: Option<&Bytes>,
-        entries: &[(Bytes, crate::entry::Entry)],
+        entries: &[(Bytes, Entry)],
         done: bool,
     ) {
         let bits = self.replica.partition_bits;

@@ -20,7 +20,7 @@ impl Node {
         self.replica.parts.contains_key(&partition)
     }
 
-    fn partition_of(&self, key: &[u8]) -> Partition {
+    pub(super) fn partition_of(&self, key: &[u8]) -> Partition {
         self.layout
             .as_ref()
             .map_or(Partition(0), |layout| layout.partition_of(key))
@@ -110,7 +110,7 @@ impl Node {
         for (partition, (indices, keys)) in parts {
             self.replica_store(
                 StoreOp::Read { partition, keys },
-                ReplicaPending::Read(id, indices, whole),
+                ReplicaPending::Read(id, partition, indices, whole),
             );
         }
     }
@@ -198,7 +198,7 @@ impl Node {
             limit: self.config.page_entries,
             bytes: self.config.page_bytes,
         };
-        self.replica_store(op, ReplicaPending::Pulled(from, request));
+        self.replica_store(op, ReplicaPending::Pulled(from, request, partition));
     }
 
     pub(crate) fn serve_compare(
@@ -265,7 +265,7 @@ impl Node {
     }
 
     pub(crate) fn answer_exchange(&mut self, exchange: Exchange, entries: Vec<(Bytes, Entry)>, done: bool) {
-        let settled = self.replica.marks(exchange.partition).settled;
+        let settled = self.settled(exchange.partition);
         // Beyond the last entry of a page that is cut short, nothing is known.
         let covered = if done {
             exchange.upto.clone()
@@ -281,7 +281,7 @@ impl Node {
                 continue;
             }
             let (their, our) = (theirs.remove(&key).unwrap_or_default(), entry.rank());
-            if our > their && !entry.is_spent(settled) {
+            if our > their && !entry.is_over(settled) {
                 newer.push((key, entry));
             } else if their > our {
                 wanted.push(key);
