@@ -62,6 +62,9 @@ impl RequestParser {
         loop {
             match self.state {
                 State::Start => {
+                    if let Some(consumed) = self.whole(input, limits) {
+                        return Ok(Step::Request { consumed });
+                    }
                     self.args.clear();
                     self.scratch.clear();
                     self.inline = false;
@@ -127,14 +130,45 @@ impl RequestParser {
         }
     }
 
-    /// Gives memory back that an unusual request took.
+    /// Gives memory back that an unusual request took, once it has been read to its end.
     pub fn shrink(&mut self) {
+        if self.state != State::Start {
+            return;
+        }
         if self.args.capacity() > SPARE_ARGS {
             self.args = Vec::new();
         }
         if self.scratch.capacity() > LINE_MAX {
             self.scratch = Vec::new();
         }
+    }
+
+    /// The bytes of a request that is all there and has nothing unusual about it, as most are: read in one go. `None` leaves it to the general way,
+    /// which also knows what is wrong.
+    #[inline]
+    fn whole(&mut self, input: &[u8], limits: &Limits) -> Option<usize> {
+        if *input.first()? != b'*' {
+            return None;
+        }
+        self.args.clear();
+        self.inline = false;
+        let (count, mut at) = short_number(input, 1)?;
+        if count == 0 || count > limits.args_max {
+            return None;
+        }
+        for _ in 0..count {
+            if *input.get(at)? != b'$' {
+                return None;
+            }
+            let (len, start) = short_number(input, at + 1)?;
+            let end = start + len;
+            if len > limits.bulk_max || end + 2 > input.len() {
+                return None;
+            }
+            self.args.push(start..end);
+            at = end + 2;
+        }
+        (at <= limits.request_max).then_some(at)
     }
 
     fn done(&mut self) -> Step {
@@ -191,6 +225,24 @@ impl RequestParser {
         self.at = end + 1;
         Ok(self.done())
     }
+}
+
+/// No number of more digits is read the short way.
+const SHORT_DIGITS: usize = 9;
+
+/// The number at a place and where what follows its line begins, if the line is all there and the number as Redis writes it.
+#[inline]
+fn short_number(input: &[u8], from: usize) -> Option<(usize, usize)> {
+    let line = input.get(from..)?;
+    let mut value = 0;
+    for (i, byte) in line.iter().take(SHORT_DIGITS + 1).enumerate() {
+        match byte {
+            b'0'..=b'9' if i == 0 || value != 0 => value = 10 * value + usize::from(byte - b'0'),
+            b'\r' if i > 0 && i + 1 < line.len() => return Some((value, from + i + 2)),
+            _ => return None,
+        }
+    }
+    None
 }
 
 fn count(text: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
@@ -293,6 +345,33 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_the_same_in_both_ways() {
+        let limits = Limits::default();
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("10", Some(10)),
+            ("00", None),
+            ("01", None),
+            ("-1", None),
+            ("+1", None),
+            ("", None),
+            ("1x", None),
+            ("123456789", Some(123_456_789)),
+        ] {
+            let line = format!("{text}\r\n");
+            let short = short_number(line.as_bytes(), 0).map(|(value, _)| value);
+            assert_eq!(short, expected, "{text}");
+            let long = length(text.as_bytes(), &limits).ok();
+            assert_eq!(long, expected, "{text}");
+        }
+        // Too long for the short way, or not all there.
+        for line in ["1234567890\r\n", "12", "12\r"] {
+            assert_eq!(short_number(line.as_bytes(), 0), None, "{line}");
+        }
+    }
+
+    #[test]
     fn somebody_unknown_gets_little() {
         let limits = Limits::unauthenticated();
         refused(
@@ -315,6 +394,24 @@ mod tests {
         assert_eq!(step, Ok(Step::Incomplete));
         assert!(parser.args.capacity() < 16);
         assert_eq!(parser.needed(), 22 + 536_870_912 + 2);
+    }
+
+    #[test]
+    fn memory_is_given_back_between_requests_and_not_within_one() {
+        let count = 3 * SPARE_ARGS;
+        let mut input = format!("*{count}\r\n").into_bytes();
+        (0..count).for_each(|_| input.extend_from_slice(b"$1\r\nk\r\n"));
+        let mut parser = RequestParser::new();
+        let limits = Limits::default();
+        for end in [input.len() / 2, input.len() - 1] {
+            assert_eq!(parser.next(&input[..end], &limits), Ok(Step::Incomplete));
+            parser.shrink();
+        }
+        let consumed = input.len();
+        assert_eq!(parser.next(&input, &limits), Ok(Step::Request { consumed }));
+        assert_eq!(parser.args(&input).len(), count);
+        parser.shrink();
+        assert_eq!(parser.args.capacity(), 0);
     }
 
     #[test]

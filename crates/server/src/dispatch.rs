@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::clients::Client;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
-use crate::registry::{Action, Command, Flags, Found, registry};
+use crate::registry::{Action, Command, Flags, Found, Recent, registry};
 use crate::session::{Queued, ReplyMode, Session};
 use crate::slowlog::redacted;
 use crate::state::State;
@@ -36,6 +36,7 @@ pub(crate) struct Executor<'db> {
     pub(crate) now_ms: u64,
     /// When the last command ended, which is when the next one begins.
     pub(crate) clock: Instant,
+    recent: Recent,
 }
 
 impl<'db> Executor<'db> {
@@ -47,6 +48,7 @@ impl<'db> Executor<'db> {
             state,
             now_ms,
             clock: Instant::now(),
+            recent: Recent::default(),
         })
     }
 
@@ -74,13 +76,10 @@ impl<'db> Executor<'db> {
                 return self.refuse(client, args, &e);
             }
             client.out.extend_from_slice(b"+QUEUED\r\n");
-            return skip(client, start);
+            return skip(client, start, None);
         }
         if found.command.flags.has(Flags::ALONE) {
             self.end_tick(Some(client));
-        }
-        if !self.state.monitors.is_empty() {
-            self.tell_monitors(&client.session, found, args);
         }
         let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
         let mut call = Call {
@@ -96,6 +95,8 @@ impl<'db> Executor<'db> {
         };
         self.clock = invoke(&mut call, self.clock);
         client.out = reply.into_bytes();
+        // Afterwards, as Redis does: so a transaction is shown before its EXEC.
+        tell_monitors(&mut self.state, &client.session, found, args, self.now_ms);
         if let Some(mut blocked) = client.session.blocked.take() {
             blocked.db = client.session.db;
             self.state.waiting.add(client.session.id, &blocked);
@@ -109,23 +110,33 @@ impl<'db> Executor<'db> {
     fn finish(&mut self, client: &mut Client, start: usize, found: Found) {
         let id = client.session.id;
         let before = self.state.clients.take_aside(id);
+        let mut start = start;
         if !before.is_empty() {
+            let len = before.len();
             client.out.splice(start..start, before);
+            start += len;
         }
         if self.keyspace.tick().is_writing() && found.command.flags.touches_data() && client.out.len() > start
         {
             client.uncertain.push((start, client.out.len()));
         }
+        skip(client, start, Some(found));
         if !self.state.tracking.is_empty() {
             self.state.tracking.tell_own(&mut self.state.clients);
             client.out.extend_from_slice(&self.state.clients.take_aside(id));
         }
-        skip(client, start);
     }
 
     /// Whether a command is known, complete and allowed.
     fn admit(&mut self, session: &Session, args: &[&[u8]]) -> Result<Found, CommandError> {
-        let found = find(args)?;
+        let found = match self.recent.find(args[0]) {
+            Some(found) => found,
+            None => {
+                let found = find(args)?;
+                self.recent.keep(args[0], found);
+                found
+            }
+        };
         let command = found.command;
         if !command.takes(args.len()) {
             return Err(CommandError::arity(command.name));
@@ -199,18 +210,7 @@ impl<'db> Executor<'db> {
         let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
         write_error(&mut reply, &mut self.state, e);
         client.out = reply.into_bytes();
-        skip(client, start);
-    }
-
-    /// Shows a command to those who watch all of them.
-    fn tell_monitors(&mut self, session: &Session, found: Found, args: &[&[u8]]) {
-        if found.command.flags.has(Flags::SKIP_MONITOR) || found.command.flags.has(Flags::ADMIN) {
-            return;
-        }
-        let line = monitor_line(session, args, self.now_ms);
-        for monitor in self.state.monitors.clone() {
-            self.state.clients.write(monitor, |reply| reply.simple(&line));
-        }
+        skip(client, start, None);
     }
 
     /// Runs the commands again of clients that wait for keys that were touched.
@@ -403,14 +403,18 @@ fn queue(session: &mut Session, found: Found, args: &[&[u8]]) -> CommandResult {
     Ok(())
 }
 
-/// Takes a reply back where the client wants none.
-fn skip(client: &mut Client, start: usize) {
+/// Takes a reply back where the client wants none. That it has subscribed is a message rather than a reply, and stays.
+fn skip(client: &mut Client, start: usize, found: Option<Found>) {
     let session = &mut client.session;
     match session.reply_mode {
         ReplyMode::On => return,
         ReplyMode::Off => {}
         ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
         ReplyMode::Skip => session.reply_mode = ReplyMode::On,
+    }
+    let subscribes = Flags::PUBSUB.and(Flags::WHILE_LISTENING);
+    if found.is_some_and(|found| found.command.flags.has(subscribes)) {
+        return;
     }
     client.out.truncate(start);
     client.uncertain.retain(|(from, _)| *from < start);
@@ -420,6 +424,7 @@ fn skip(client: &mut Client, start: usize) {
 pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
     let command = call.found.command;
     let mark = call.reply.len();
+    call.keyspace.lookups.forget();
     let result = prepare(call, command).and_then(|()| match command.action {
         Action::Run(handler) | Action::Container(_, Some(handler)) => handler(call),
         Action::Container(_, None) => Err(CommandError::arity(command.name)),
@@ -469,6 +474,11 @@ fn count(call: &mut Call<'_, '_>, command: &Command, us: u64, failed: bool) {
     }
     call.state.stats.commands.add(1);
     call.state.stats.took(us);
+    if command.flags.has(Flags::READONLY) || command.flags.has(Flags::LOOKS) {
+        let (hits, misses) = call.keyspace.lookups.take();
+        call.state.stats.keyspace_hits.add(hits);
+        call.state.stats.keyspace_misses.add(misses);
+    }
     let settings = &call.state.settings;
     let slow = settings.slowlog_slower_us >= 0 && us as i64 >= settings.slowlog_slower_us;
     if slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
@@ -536,6 +546,18 @@ pub(crate) fn write_error(reply: &mut Reply, state: &mut State, e: &CommandError
         state.error_codes.insert(code.to_owned(), 1);
     }
     reply.error(&text);
+}
+
+/// Shows a command to those who watch all of them.
+pub(crate) fn tell_monitors(state: &mut State, session: &Session, found: Found, args: &[&[u8]], now_ms: u64) {
+    let flags = found.command.flags;
+    if state.monitors.is_empty() || flags.has(Flags::SKIP_MONITOR) || flags.has(Flags::ADMIN) {
+        return;
+    }
+    let line = monitor_line(session, args, now_ms);
+    for monitor in state.monitors.clone() {
+        state.clients.write(monitor, |reply| reply.simple(&line));
+    }
 }
 
 fn monitor_line(session: &Session, args: &[&[u8]], now_ms: u64) -> String {

@@ -1,6 +1,7 @@
 //! What other threads of the process do with a server.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub struct Handle {
     messages: Sender<Message>,
     waker: Arc<Waker>,
     stats: Arc<Stats>,
+    serving: Arc<AtomicBool>,
 }
 
 /// Why a command could not be run.
@@ -50,7 +52,19 @@ impl Handle {
             messages,
             waker,
             stats,
+            serving: Arc::default(),
         }
+    }
+
+    /// Whether the data are there, so that commands are answered.
+    pub(crate) fn is_serving(&self) -> bool {
+        // Only a hint: what is asked goes through the channel.
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// From now on commands are answered.
+    pub(crate) fn serves(&self) {
+        self.serving.store(true, Ordering::Relaxed);
     }
 
     /// Runs a command as somebody who may do everything, in its turn among those of the clients. A write is as durable as the settings say when this returns.

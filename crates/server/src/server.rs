@@ -12,7 +12,7 @@ use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 use crate::acl::Users;
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
-use crate::http::Http;
+use crate::http::{Http, Serving};
 use crate::net::{Bound, EventLoop, Listener, Message, WAKER, now_ms, resolve};
 use crate::state::{Ending, State};
 
@@ -33,7 +33,7 @@ pub struct Server {
     state: State,
     db: Arc<Database>,
     bound: Vec<Bound>,
-    http: Option<Http>,
+    http: Option<Serving>,
 }
 
 /// Why a server does not start, or has ended early.
@@ -70,29 +70,37 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Opens the data, which recovers them after a crash, and listens.
+    /// Opens the data, which recovers them after a crash, and listens. HTTP is served from the first, so that probes are told how far it is.
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
         config.read_secrets()?;
         let settings = config.settings()?;
         let places = Places::of(&config)?;
         places.refuse_public(&config)?;
         let users = users(&config)?;
-        let dir = PathBuf::from(config.text("dir"));
-        let db = Arc::new(open(&dir, &config, &settings)?);
-        raise_file_limit(settings.maxclients);
-        let listeners = places.listen(&config)?;
         let system = |what: &str| {
             let what = what.to_owned();
             move |source| StartError::System { what, source }
         };
+        let poll = Poll::new().map_err(system("watch sockets"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(system("watch sockets"))?;
+        let (sender, messages) = channel();
+        let stats = Arc::default();
+        let handle = Handle::new(sender, Arc::new(waker), Arc::clone(&stats));
+        let http = match Http::bind(&config)? {
+            Some(http) => Some(http.serve(handle.clone()).map_err(system("serve HTTP"))?),
+            None => None,
+        };
+        let dir = PathBuf::from(config.text("dir"));
+        let db = Arc::new(open(&dir, &config, &settings)?);
+        raise_file_limit(settings.maxclients);
+        let listeners = places.listen(&config)?;
         let bound = listeners
             .iter()
             .map(Listener::bound)
             .collect::<io::Result<Vec<_>>>();
         let bound = bound.map_err(system("find out where it listens"))?;
-        let poll = Poll::new().map_err(system("watch sockets"))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(system("watch sockets"))?;
         let mut state = State::new(db.clone(), config, settings, now_ms());
+        state.stats = stats;
         state.users = users;
         state.dir = std::path::absolute(&dir).unwrap_or(dir);
         state.port = bound
@@ -102,9 +110,8 @@ impl Server {
                 Bound::Unix(_) => None,
             })
             .unwrap_or(0);
-        let (sender, messages) = channel();
-        let handle = Handle::new(sender, Arc::new(waker), state.stats.clone());
-        let http = Http::bind(&state.config)?;
+        // What is asked from now on is answered once it runs.
+        handle.serves();
         Ok(Server {
             poll,
             listeners,
@@ -132,7 +139,7 @@ impl Server {
 
     /// Where HTTP is served, if it is.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(Http::address)
+        self.http.as_ref().map(Serving::address)
     }
 
     /// For other threads.
@@ -163,10 +170,6 @@ impl Server {
         };
         let mut event_loop = EventLoop::new(poll, listeners, messages, &db, state)
             .map_err(|e| ConfigError::Refused(format!("the data can't be served: {e}")))?;
-        let http = http
-            .map(|http| http.serve(handle.clone()))
-            .transpose()
-            .map_err(system)?;
         let ending = event_loop.run().map_err(system);
         // Requests that still wait for an answer of the loop get an error with its end.
         drop(event_loop);

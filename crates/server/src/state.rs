@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) ending: Option<Ending>,
     pub(crate) started_ms: u64,
     pub(crate) last_save_s: u64,
+    /// Changes of keys since then.
+    pub(crate) changes: u64,
     pub(crate) run_id: String,
     pub(crate) port: u16,
     /// Where the data are.
@@ -100,6 +102,7 @@ impl State {
             ending: None,
             started_ms: now_ms,
             last_save_s: now_ms / 1000,
+            changes: 0,
             run_id,
             port: 0,
             dir: PathBuf::new(),
@@ -116,6 +119,7 @@ impl State {
     /// A key was changed by a client.
     #[inline]
     pub(crate) fn touched(&mut self, db: usize, key: &[u8], by: ClientId) {
+        self.changes += 1;
         self.waiting.touched(db, key);
         self.watches.touched(db, key);
         if !self.tracking.is_empty() {
@@ -126,7 +130,11 @@ impl State {
     /// A key was deleted because its time was up.
     pub(crate) fn expired(&mut self, db: usize, key: &[u8]) {
         self.stats.expired_keys.add(1);
-        self.touched(db, key, ClientId(0));
+        self.changes += 1;
+        self.watches.expired(db, key);
+        if !self.tracking.is_empty() {
+            self.tracking.touched(&mut self.clients, key, ClientId(0));
+        }
         self.notify(Event::EXPIRED, "expired", key, db);
     }
 
@@ -136,10 +144,10 @@ impl State {
         self.tracking.touched_all(&mut self.clients);
     }
 
-    /// Two databases changed places.
-    pub(crate) fn swapped(&mut self, a: usize, b: usize) {
+    /// Two databases changed places; `exists` says which keys a database has now.
+    pub(crate) fn swapped(&mut self, a: usize, b: usize, exists: impl Fn(usize, &[u8]) -> bool) {
         for db in [a, b] {
-            self.watches.touched_all(db);
+            self.watches.replaced(db, |key| exists(db, key));
             self.waiting.touched_all(db);
         }
         self.tracking.touched_all(&mut self.clients);

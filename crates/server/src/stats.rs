@@ -67,6 +67,8 @@ pub struct Stats {
     pub bytes_out_per_second: Counter,
     /// The most memory for buffers of clients that was seen.
     pub client_memory: Counter,
+    /// Microseconds that all commands took together.
+    pub command_us: Counter,
     /// Microseconds that commands took, by powers of two: the count at `i` is of those that took less than 2^i.
     pub latency_us: [Counter; 32],
 }
@@ -75,6 +77,7 @@ impl Stats {
     /// A command took that long.
     pub(crate) fn took(&self, us: u64) {
         self.latency_us[bucket(us)].add(1);
+        self.command_us.add(us);
     }
 
     /// Begins to count anew what `CONFIG RESETSTAT` resets.
@@ -95,6 +98,7 @@ impl Stats {
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
             &self.acl_denied,
+            &self.command_us,
         ] {
             counter.set(0);
         }

@@ -50,6 +50,14 @@ impl Watches {
         }
     }
 
+    /// A key is gone whose time was up: for those who began to watch it afterwards nothing has changed.
+    pub(crate) fn expired(&mut self, db: usize, key: &[u8]) {
+        if let Some(clients) = self.by_key.get(&(db, key.to_vec())) {
+            let watching = clients.iter().filter(|(_, existed)| *existed);
+            self.dirty.extend(watching.map(|(client, _)| client));
+        }
+    }
+
     /// All keys of a database are gone: for those that were not there nothing has changed.
     pub(crate) fn flushed(&mut self, db: usize) {
         let watching = self
@@ -61,14 +69,13 @@ impl Watches {
             .extend(watching.filter(|(_, existed)| *existed).map(|(client, _)| client));
     }
 
-    /// All keys of a database may have changed.
-    pub(crate) fn touched_all(&mut self, db: usize) {
-        let watching = self
-            .by_key
-            .iter()
-            .filter(|(key, _)| key.0 == db)
-            .flat_map(|(_, clients)| clients);
-        self.dirty.extend(watching.map(|(client, _)| client));
+    /// A database has other keys now, and `exists` says which: for those that were not there, and still are not, nothing has changed.
+    pub(crate) fn replaced(&mut self, db: usize, mut exists: impl FnMut(&[u8]) -> bool) {
+        for ((_, key), clients) in self.by_key.iter().filter(|(key, _)| key.0 == db) {
+            let exists = exists(key);
+            let changed = clients.iter().filter(|(_, existed)| *existed || exists);
+            self.dirty.extend(changed.map(|(client, _)| client));
+        }
     }
 
     /// Whether a key that a client watches was changed.

@@ -27,7 +27,7 @@ impl Users {
             };
             if seen.contains(&name) {
                 return Err(format!(
-                    "{number}: duplicate user '{}'",
+                    "{number}: Duplicate user '{}' found",
                     String::from_utf8_lossy(name)
                 ));
             }

@@ -231,9 +231,9 @@ impl Selector {
             self.add_rule(allowed, text);
             return Ok(());
         }
-        let (name, arg) = text.split_once('|').ok_or(UNKNOWN)?;
+        let (name, arg) = text.rsplit_once('|').ok_or(UNKNOWN)?;
         let found = registry().find(name.as_bytes()).ok_or(UNKNOWN)?;
-        if arg.is_empty() || arg.contains('|') {
+        if arg.is_empty() || name.contains('|') {
             return Err("Allowing first-arg of a subcommand is not supported");
         }
         if !found.command.subcommands().is_empty() {

@@ -282,7 +282,12 @@ fn cat(call: &mut Call<'_, '_>) -> CommandResult {
             call.reply.array(names.len());
             names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
         }
-        _ => return Err(CommandError::arity("acl|cat")),
+        _ => {
+            return Err(CommandError::new(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{}'. Try ACL HELP.",
+                text(call.args[1])
+            )));
+        }
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "bitop",
         -4,
         "2.6.0",
-        WRITE,
+        WRITE.and(Flags::LOOKS),
         OP_KEYS,
         "Combines strings bit by bit.",
         bitop,

@@ -64,6 +64,7 @@ fn debug(call: &mut Call<'_, '_>) -> CommandResult {
                 .integer(i64::from(crate::glob::matches(pattern, &text)));
             return Ok(());
         }
+        ("object", [key]) => return object(call, key),
         ("protocol", [kind]) => return protocol(call, kind),
         ("log", [line]) => log::info!("DEBUG LOG: {}", text(line).escape_debug()),
         ("error", [line]) => return Err(CommandError::new(text(line).into_owned())),
@@ -77,6 +78,18 @@ fn debug(call: &mut Call<'_, '_>) -> CommandResult {
         }
     }
     call.reply.ok();
+    Ok(())
+}
+
+/// What Redis tells of a value, as far as there is such a thing: it lies in no one place, and nobody remembers when it was used.
+fn object(call: &mut Call<'_, '_>, key: &[u8]) -> CommandResult {
+    let Some(record) = call.keyspace.find(call.session.db, key)? else {
+        return Err(CommandError::no_such_key());
+    };
+    let (encoding, len) = (call.keyspace.encoding(&record), record.len());
+    call.reply.simple(&format!(
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{len} lru:0 lru_seconds_idle:0"
+    ));
     Ok(())
 }
 

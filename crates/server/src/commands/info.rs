@@ -171,7 +171,10 @@ fn clients(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
         "client_recent_max_output_buffer",
         most(|session| session.usage.output)
     );
-    field!(out, "blocked_clients", state.waiting.clients());
+    // Those count too that wait for the end of CLIENT PAUSE.
+    let waits = state.clients.iter().filter(|client| client.connection.waiting);
+    let paused = state.pause.map_or(0, |_| waits.count());
+    field!(out, "blocked_clients", state.waiting.clients() + paused);
     field!(out, "tracking_clients", state.tracking.clients());
     field!(out, "pubsub_clients", pubsub);
     field!(out, "watching_clients", watching);
@@ -259,11 +262,7 @@ fn persistence(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     let log = data.log.as_ref();
     field!(out, "loading", 0);
     field!(out, "async_loading", 0);
-    field!(
-        out,
-        "rdb_changes_since_last_save",
-        log.map_or(0, |log| log.replay_bytes)
-    );
+    field!(out, "rdb_changes_since_last_save", call.state.changes);
     field!(out, "rdb_bgsave_in_progress", 0);
     field!(out, "rdb_last_save_time", call.state.last_save_s);
     field!(out, "rdb_last_bgsave_status", "ok");

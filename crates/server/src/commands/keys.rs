@@ -157,7 +157,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "sort",
         -2,
         "1.0.0",
-        GROW,
+        GROW.and(Flags::LOOKS),
         SORT_KEYS,
         "Sorts a list, a set or a sorted set.",
         sort::sort,
@@ -415,13 +415,23 @@ fn object_encoding(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-/// Values are not shared, and when a key was last used is not kept.
+/// What Redis tells of the small numbers that it has once for all keys.
+const SHARED: i64 = i32::MAX as i64;
+
+/// Values are not shared, though those are said to be that Redis shares; when a key was last used is not kept.
 fn object_number(call: &mut Call<'_, '_>) -> CommandResult {
     let refcount = call.found.command.name == "object|refcount";
-    match call.keyspace.find(call.session.db, call.args[2])? {
-        Some(_) => call.reply.integer(i64::from(refcount)),
-        None => call.reply.null(),
-    }
+    let Some(record) = call.keyspace.find(call.session.db, call.args[2])? else {
+        call.reply.null();
+        return Ok(());
+    };
+    let is_shared = call.keyspace.encoding(&record) == "int"
+        && weald_resp::parse_i64(record.string()?).is_some_and(|number| (0..10_000).contains(&number));
+    call.reply.integer(match (refcount, is_shared) {
+        (false, _) => 0,
+        (true, false) => 1,
+        (true, true) => SHARED,
+    });
     Ok(())
 }
 
@@ -502,7 +512,10 @@ fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
     let b = number(call.args[2], "ERR invalid second DB index")?;
     if a != b {
         call.keyspace.swap(a, b)?;
-        call.state.swapped(a, b);
+        let keyspace = &*call.keyspace;
+        // A key that can't be read may be there.
+        call.state
+            .swapped(a, b, |db, key| !matches!(keyspace.find(db, key), Ok(None)));
     }
     call.reply.ok();
     Ok(())

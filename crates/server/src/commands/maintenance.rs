@@ -88,6 +88,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 fn make_checkpoint(call: &mut Call<'_, '_>) -> Result<weald_engine::CheckpointInfo, CommandError> {
     let info = call.state.db.checkpoint()?;
     call.state.last_save_s = call.now_ms / 1000;
+    call.state.changes = 0;
     Ok(info)
 }
 

@@ -45,7 +45,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "set",
         -3,
         "1.0.0",
-        WRITE,
+        WRITE.and(Flags::LOOKS),
         ONE_SET,
         "Sets the string value of a key.",
         set,
@@ -81,7 +81,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "getset",
         3,
         "1.0.0",
-        WRITE_FAST,
+        WRITE_FAST.and(Flags::LOOKS),
         ONE_UPDATE,
         "Sets a key and returns what it was.",
         getset,
@@ -90,7 +90,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "getdel",
         2,
         "6.2.0",
-        Flags::WRITE.and(Flags::FAST),
+        Flags::WRITE.and(Flags::FAST).and(Flags::LOOKS),
         &[KeySpec::one(1, Access::Remove)],
         "Returns and deletes a string.",
         getdel,
@@ -99,7 +99,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "getex",
         -2,
         "6.2.0",
-        Flags::WRITE.and(Flags::FAST),
+        Flags::WRITE.and(Flags::FAST).and(Flags::LOOKS),
         ONE_UPDATE,
         "Returns a string and sets when it expires.",
         getex,
@@ -301,7 +301,9 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.bulk_or_null(old);
         old.is_some()
     } else {
-        (options.nx || options.xx) && call.keyspace.find(db, key)?.is_some()
+        let exists = (options.nx || options.xx) && call.keyspace.find(db, key)?.is_some();
+        call.keyspace.lookups.forget();
+        exists
     };
     if (options.nx && exists) || (options.xx && !exists) {
         if !options.get {
@@ -385,6 +387,8 @@ fn getex(call: &mut Call<'_, '_>) -> CommandResult {
         (_, expiry) => expiry,
     };
     let expires = call.keyspace.find(db, key)?.map_or(0, |record| record.expires);
+    // It is looked for three times, and that is one look-up.
+    call.keyspace.lookups.forget();
     call.reply.bulk_or_null(call.keyspace.string(db, key)?);
     match expiry {
         Some(0) if expires != 0 => {

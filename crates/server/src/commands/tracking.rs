@@ -111,7 +111,7 @@ fn check(call: &Call<'_, '_>, wanted: &Tracking) -> CommandResult {
         if let Some(other) = known.iter().copied().find(|other| overlaps(other)) {
             return Err(overlap(prefix, other, "an existing prefix"));
         }
-        if let Some(other) = wanted.prefixes[..i]
+        if let Some(other) = wanted.prefixes[i + 1..]
             .iter()
             .find(|other| overlaps(other) || *other == prefix)
         {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::call::Call;
-use crate::dispatch::{Args, invoke};
+use crate::dispatch::{Args, invoke, tell_monitors};
 use crate::error::{CommandError, CommandResult};
 use crate::registry::{Access, Command, Flags, Group, KeySpec};
 use crate::session::{Multi, Watched};
@@ -172,6 +172,7 @@ fn exec(call: &mut Call<'_, '_>) -> CommandResult {
             retry: false,
         };
         clock = invoke(&mut inner, clock);
+        tell_monitors(call.state, call.session, queued.found, &args, call.now_ms);
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! `WEALD.TREE`: trees within trees under one root hash, with proofs.
 //!
 //! A path is names with slashes between; the empty path is the outermost tree. Each command is a transaction of its own, which is why there are none of them in `MULTI`.
+//! It is committed within the command, as durably as the connection wants its writes: so a durable one holds all others up for the length of a flush.
 
-use weald_tree::{Answer, Direction, Element, Error, Query, Range, Reference, TreeKind, TreeStore};
+use weald_tree::{Answer, Direction, Element, Error, Query, Range, Reference, TreeKind, TreeStore, TreeTx};
 
 use crate::call::Call;
 use crate::commands::{integer, is, text};
@@ -93,8 +94,13 @@ const fn sub(
     handler: Handler,
     category: Category,
 ) -> Command {
+    let flags = if category.has(Category::WRITE) {
+        FLAGS.and(Flags::PAUSED)
+    } else {
+        FLAGS
+    };
     Command::new(name, arity, Group::Weald, "7.2.0", summary, handler)
-        .flags(FLAGS)
+        .flags(flags)
         .acl(category.and(Category::KEYSPACE))
 }
 
@@ -113,6 +119,20 @@ fn store<'a>(call: &'a mut Call<'_, '_>) -> Result<&'a TreeStore, CommandError> 
         state.trees = Some(TreeStore::open(state.db.clone())?);
     }
     Ok(state.trees.as_ref().expect("it was made just now"))
+}
+
+/// Writes, and commits as durably as the connection wants it. Nothing can come between: this thread is the only one that writes.
+fn write<T>(
+    call: &mut Call<'_, '_>,
+    body: impl FnOnce(&mut TreeTx<'_>) -> weald_tree::Result<T>,
+) -> Result<T, CommandError> {
+    let settings = &call.state.settings;
+    let durability = call.session.durability.unwrap_or(settings.durability);
+    let policy = durability.policy(settings.durability_interval);
+    let mut tx = store(call)?.begin()?;
+    let value = body(&mut tx)?;
+    tx.commit_with(policy)?;
+    Ok(value)
 }
 
 /// The names of a path; a backslash takes a slash into a name.
@@ -155,14 +175,14 @@ fn create(call: &mut Call<'_, '_>) -> CommandResult {
         _ => return Err(CommandError::syntax()),
     };
     let (path, key) = split(call.args[2])?;
-    let made = store(call)?.transact(|tx| tx.create_tree(&lent(&path), &key, kind))?;
+    let made = write(call, |tx| tx.create_tree(&lent(&path), &key, kind))?;
     call.reply.integer(i64::from(made));
     Ok(())
 }
 
 fn drop_tree(call: &mut Call<'_, '_>) -> CommandResult {
     let (path, key) = split(call.args[2])?;
-    let there = store(call)?.transact(|tx| tx.drop_tree(&lent(&path), &key))?;
+    let there = write(call, |tx| tx.drop_tree(&lent(&path), &key))?;
     call.reply.integer(i64::from(there));
     Ok(())
 }
@@ -179,14 +199,14 @@ fn put(call: &mut Call<'_, '_>) -> CommandResult {
         }
         _ => return Err(CommandError::syntax()),
     };
-    store(call)?.transact(|tx| tx.put(&lent(&path), key, element.clone()))?;
+    write(call, |tx| tx.put(&lent(&path), key, element))?;
     call.reply.ok();
     Ok(())
 }
 
 fn del(call: &mut Call<'_, '_>) -> CommandResult {
     let (path, key) = (names(call.args[2]), call.args[3]);
-    let there = store(call)?.transact(|tx| tx.delete(&lent(&path), key))?;
+    let there = write(call, |tx| tx.delete(&lent(&path), key))?;
     call.reply.integer(i64::from(there));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::call::Call;
-use crate::commands::args::{Result, counted_keys, integer, is_word, parse_float};
+use crate::commands::args::{Result, integer, is_word, parse_float};
 use crate::commands::sets::card_limit;
 use crate::commands::zranges::store_scored;
 use crate::error::{CommandError, CommandResult};
@@ -54,14 +54,12 @@ struct Wanted<'a> {
     with_scores: bool,
 }
 
-/// Reads the arguments from the number of keys at `at` on.
-fn wanted<'a>(call: &Call<'a, '_>, at: usize) -> Result<Wanted<'a>> {
+/// Some of the arguments.
+type Args<'a> = &'a [&'a [u8]];
+
+/// The keys after their number at `at`, and what follows them.
+fn keys_and_rest<'a>(call: &Call<'a, '_>, at: usize) -> Result<(Args<'a>, Args<'a>)> {
     let (args, name) = (call.args, call.found.command.name);
-    let combine = match name.as_bytes().get(1) {
-        Some(b'u') => Combine::Union,
-        Some(b'i') => Combine::Inter,
-        _ => Combine::Diff,
-    };
     let count = integer(args[at])?;
     if count < 1 {
         return Err(CommandError::new(format!(
@@ -71,11 +69,21 @@ fn wanted<'a>(call: &Call<'a, '_>, at: usize) -> Result<Wanted<'a>> {
     let end = usize::try_from(count)
         .ok()
         .and_then(|count| count.checked_add(at + 1));
-    let Some((keys, mut rest)) = end.and_then(|end| Some((args.get(at + 1..end)?, args.get(end..)?))) else {
-        return Err(CommandError::syntax());
+    end.and_then(|end| Some((args.get(at + 1..end)?, args.get(end..)?)))
+        .ok_or_else(CommandError::syntax)
+}
+
+/// Reads the arguments from the number of keys at `at` on.
+fn wanted<'a>(call: &Call<'a, '_>, at: usize) -> Result<Wanted<'a>> {
+    let combine = match call.found.command.name.as_bytes().get(1) {
+        Some(b'u') => Combine::Union,
+        Some(b'i') => Combine::Inter,
+        _ => Combine::Diff,
     };
+    let (keys, mut rest) = keys_and_rest(call, at)?;
     // Redis looks at the keys before it looks at the options.
     records(call, keys)?;
+    call.keyspace.lookups.forget();
     let mut wanted = Wanted {
         combine,
         keys,
@@ -243,9 +251,9 @@ pub(super) fn store(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub(super) fn zintercard(call: &mut Call<'_, '_>) -> CommandResult {
-    let keys = counted_keys(call.args, 1)?;
+    let (keys, rest) = keys_and_rest(call, 1)?;
     let records = records(call, keys)?;
-    let limit = card_limit(&call.args[2 + keys.len()..])?;
+    let limit = card_limit(rest)?;
     let mut count = 0;
     if let Some(mut records) = records.into_iter().collect::<Option<Vec<_>>>() {
         records.sort_by_key(Record::count);

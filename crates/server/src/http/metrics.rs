@@ -173,7 +173,6 @@ pub(super) fn page(asker: &Asker<'_>) -> Answer {
     }
     family("weald_keys", "gauge", "Keys of a database.", &keys);
     let samples = histogram(stats);
-    // The server keeps no sum, without which OpenMetrics has no count either.
     let name = "weald_command_duration_seconds";
     family(name, "histogram", "How long commands took.", &samples);
     out.push_str("# EOF\n");
@@ -186,8 +185,9 @@ fn keys_of(value: &str) -> Option<u64> {
     count.parse().ok()
 }
 
-/// Buckets of the latency, each with those before it.
+/// Buckets of the latency, each with those before it, the number of all and their sum. Commands that end meanwhile may be in one and not yet in another.
 fn histogram(stats: &Stats) -> String {
+    let family = "weald_command_duration_seconds";
     let name = "weald_command_duration_seconds_bucket";
     let mut text = String::new();
     let mut all = 0;
@@ -199,6 +199,8 @@ fn histogram(stats: &Stats) -> String {
     }
     all += last.get();
     let _ = writeln!(text, "{name}{{le=\"+Inf\"}} {all}");
+    let _ = writeln!(text, "{family}_sum {}", stats.command_us.get() as f64 / 1e6);
+    let _ = writeln!(text, "{family}_count {all}");
     text
 }
 

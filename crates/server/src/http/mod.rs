@@ -113,11 +113,7 @@ impl Http {
         }))
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Begins to serve.
+    /// Begins to serve. Until the data are there, all that needs them is answered that it has to wait.
     pub(crate) fn serve(self, handle: Handle) -> io::Result<Serving> {
         let Http {
             listener,
@@ -139,6 +135,12 @@ impl Http {
             address,
             acceptor: Some(acceptor),
         })
+    }
+}
+
+impl Serving {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -214,3 +216,6 @@ fn begin(
         });
     thread.map(Some).inspect_err(|_| drop(shared.open().remove(&id)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,9 @@ fn route(request: &Request, peer: SocketAddr, shared: &Shared) -> Answer {
     {
         return read_only(request, || Ok(file));
     }
+    if !shared.handle.is_serving() {
+        return Err(Response::error(503, "RECOVERING", RECOVERING));
+    }
     let asker = Asker {
         shared,
         caller: guard::caller(request, peer)?,
@@ -130,8 +133,14 @@ pub(super) fn whole(frame: &Frame) -> Answer {
     Ok(Response::json(json))
 }
 
+/// What is told before commands are answered.
+const RECOVERING: &str = "the data are being opened";
+
 /// Whether it answers commands, and writes can be committed.
 fn readiness(shared: &Shared) -> Response {
+    if !shared.handle.is_serving() {
+        return Response::text(503, &format!("{RECOVERING}\n"));
+    }
     match shared.handle.run(&["INFO", "persistence"]) {
         Ok(frame) => {
             let text = String::from_utf8_lossy(frame.as_bytes().unwrap_or_default()).into_owned();

@@ -16,6 +16,7 @@ mod dict;
 mod items;
 mod layout;
 mod list;
+mod lookups;
 mod open;
 mod packed;
 mod ranks;
@@ -33,6 +34,7 @@ use crate::error::CommandError;
 use crate::tick::Tick;
 
 pub(crate) use list::Slice;
+pub(crate) use lookups::Lookups;
 pub(crate) use record::{Entry, Kind, Record};
 pub(crate) use zset::{Order, Scored, Walk, score_in};
 
@@ -97,6 +99,7 @@ pub(crate) struct Keyspace<'db> {
     /// Ids below this one are known to the file as used.
     ids_reserved: u64,
     lapsed: Vec<(usize, Vec<u8>)>,
+    pub(crate) lookups: Lookups,
     scratch: Vec<u8>,
 }
 
@@ -171,8 +174,17 @@ impl<'db> Keyspace<'db> {
 
     /// The record of a key.
     pub(crate) fn find(&self, db: usize, key: &[u8]) -> Result<Option<Record<'_>>> {
-        let record = self.stored(db, &self.raw(key))?;
-        Ok(record.filter(|record| !record.is_lapsed(self.now_ms)))
+        let raw = self.raw(key);
+        match self.stored(db, &raw)? {
+            Some(record) if !record.is_lapsed(self.now_ms) => {
+                self.lookups.hit();
+                return Ok(Some(record));
+            }
+            Some(record) => self.lookups.lapsed(db, &expiry_key(record.expires, &raw)),
+            None => {}
+        }
+        self.lookups.missed();
+        Ok(None)
     }
 
     /// The record of a key that is to be of this type.

@@ -4,7 +4,7 @@ use weald_engine::{BucketId, Database, Readable, Writable};
 
 use crate::error::CommandError;
 use crate::keyspace::record::damaged;
-use crate::keyspace::{Buckets, Encodings, Keyspace, Result};
+use crate::keyspace::{Buckets, Encodings, Keyspace, Lookups, Result};
 use crate::tick::Tick;
 
 /// The bucket that all of this is in.
@@ -69,6 +69,7 @@ impl<'db> Keyspace<'db> {
             next_id,
             ids_reserved: next_id,
             lapsed: Vec::new(),
+            lookups: Lookups::default(),
             scratch: Vec::new(),
         })
     }

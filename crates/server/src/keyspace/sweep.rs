@@ -38,6 +38,14 @@ impl Keyspace<'_> {
         Ok(false)
     }
 
+    /// Deletes the keys that look-ups found to have expired. They are told by [`take_lapsed`](Self::take_lapsed).
+    pub(crate) fn expire_met(&mut self) -> Result<()> {
+        for (db, key) in self.lookups.take_lapsed() {
+            self.expire(db, &key)?;
+        }
+        Ok(())
+    }
+
     /// Deletes a key by its entry in the index of expiry.
     fn expire(&mut self, db: usize, index_key: &[u8]) -> Result<()> {
         let at = number(index_key, 0).ok_or_else(damaged)?;

@@ -118,6 +118,7 @@ impl<'db> EventLoop<'db> {
             }
             self.look_at_clock();
             self.executor.wake_waiting();
+            self.expire_met();
             self.executor.end_tick(None);
             self.answer();
             if let Some(ending) = self.executor.state.ending {

@@ -141,20 +141,36 @@ impl EventLoop<'_> {
 
     /// Deletes keys whose time is up, so that those who listen are told, and those who watch; and some of what belonged to deleted keys.
     fn expire_keys(&mut self) {
+        let swept = sweep(&mut self.executor);
+        if self.told(swept) {
+            self.next_upkeep = Instant::now();
+        }
+    }
+
+    /// Deletes the keys that commands of this tick found to have expired, so that they are not counted any more.
+    pub(super) fn expire_met(&mut self) {
+        if self.executor.keyspace.lookups.met_lapsed() {
+            let tick = self.executor.keyspace.tick();
+            let begun = tick.begin_write(Durability::None);
+            let met = begun.and_then(|()| self.executor.keyspace.expire_met());
+            self.told(met);
+        }
+    }
+
+    /// Tells who listens of the keys that have been deleted.
+    fn told<T: Default>(&mut self, deleted: Result<T, CommandError>) -> T {
         let executor = &mut self.executor;
-        let more = sweep(executor).unwrap_or_else(|e| {
+        let deleted = deleted.unwrap_or_else(|e| {
             executor
                 .keyspace
                 .tick()
                 .fail(format!("MISCONF what has expired can't be deleted: {e}"));
-            false
+            T::default()
         });
         for (db, key) in executor.keyspace.take_lapsed() {
             executor.state.expired(db, &key);
         }
-        if more {
-            self.next_upkeep = Instant::now();
-        }
+        deleted
     }
 }
 

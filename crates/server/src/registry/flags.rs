@@ -41,6 +41,9 @@ impl Flags {
     /// `CLIENT PAUSE WRITE` stops it, though it writes nothing.
     pub(crate) const PAUSED: Flags = Flags(1 << 21);
 
+    /// It writes, and what it reads before counts as a look-up all the same.
+    pub(crate) const LOOKS: Flags = Flags(1 << 22);
+
     /// With the names of `COMMAND INFO`.
     pub(crate) const NAMED: &[(Flags, &str)] = &[
         (Flags::WRITE, "write"),

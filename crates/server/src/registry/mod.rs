@@ -12,8 +12,10 @@
 
 mod flags;
 mod keys;
+mod recent;
 mod table;
 
 pub(crate) use flags::{Category, Flags, Group};
 pub(crate) use keys::{Access, KeySpec, Place};
+pub(crate) use recent::Recent;
 pub(crate) use table::{Action, Command, CommandId, Found, Handler, registry};

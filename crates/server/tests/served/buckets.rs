@@ -1,6 +1,6 @@
 //! Buckets, trees, and the commands for operators.
 
-use crate::client::{Served, show};
+use crate::client::{Client, Served, show};
 
 #[test]
 fn buckets_lie_within_each_other_in_order() {
@@ -50,6 +50,36 @@ fn trees_prove_what_they_hold() {
     client.check("WEALD.TREE DEL accounts bob", ":1");
     assert_ne!(show(&client.run("WEALD.TREE ROOT")), root);
     client.check("WEALD.TREE DROP accounts", ":1");
+}
+
+#[test]
+fn a_durable_write_to_a_tree_is_flushed_before_its_answer() {
+    let served = Served::with(&[("durability-interval-ms", "60000")]);
+    let mut client = served.client();
+    client.check("WEALD.TREE CREATE accounts", ":1");
+    // (durability, whether each write is flushed by itself)
+    for (durability, flushed) in [("none", false), ("batched", false), ("immediate", true)] {
+        client.check(&format!("WEALD.DURABILITY {durability}"), "+OK");
+        for (write, answer) in [
+            ("WEALD.TREE PUT accounts ada 1", "+OK"),
+            ("WEALD.TREE DEL accounts ada", ":1"),
+            ("WEALD.TREE CREATE other", ":1"),
+            ("WEALD.TREE DROP other", ":1"),
+        ] {
+            let before = flushes(&mut client);
+            client.check(write, answer);
+            let more = flushes(&mut client) - before;
+            assert_eq!(more > 0, flushed, "{durability}: {write}: {more} flushes");
+        }
+    }
+}
+
+fn flushes(client: &mut Client) -> u64 {
+    let info = show(&client.run("INFO weald"));
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("weald_log_flushes:"));
+    line.and_then(|count| count.parse().ok()).expect("it is told")
 }
 
 #[test]

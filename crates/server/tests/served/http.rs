@@ -86,6 +86,8 @@ fn probes_metrics_and_the_dashboard_are_served() {
         "# UNIT weald_file_bytes bytes\n",
         "weald_keys{db=\"0\"} 1\n",
         "weald_command_duration_seconds_bucket{le=\"+Inf\"} ",
+        "weald_command_duration_seconds_sum ",
+        "weald_command_duration_seconds_count ",
     ] {
         assert!(text.contains(expected), "{expected} in {text}");
     }

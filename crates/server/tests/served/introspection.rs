@@ -125,3 +125,113 @@ fn the_page_on_compatibility_lists_what_there_is() {
 fn the_page_on_configuration_lists_all_settings() {
     check_page("configuration.md", &weald_server::Config::documentation());
 }
+
+#[test]
+fn look_ups_are_counted_as_those_of_reads() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("SET a 1", "+OK");
+    client.check("LPUSH l 1", ":1");
+    // (command, keys that were there, keys that were not)
+    for (command, hits, misses) in [
+        ("GET a", 1, 0),
+        ("GET b", 0, 1),
+        ("MGET a b a", 2, 1),
+        ("EXISTS a b", 1, 1),
+        ("SET c 1 NX", 0, 0),
+        ("SET a 2 GET", 1, 0),
+        ("GETEX a EX 100", 1, 0),
+        ("GETDEL b", 0, 1),
+        ("LLEN l", 1, 0),
+        ("INCR a", 0, 0),
+        ("ZUNION 2 a1 a2", 0, 2),
+        ("SINTERSTORE s s1 s2", 0, 2),
+        ("PING", 0, 0),
+    ] {
+        client.check("CONFIG RESETSTAT", "+OK");
+        client.run(command);
+        let info = show(&client.run("INFO stats"));
+        let expected = format!("keyspace_hits:{hits}\r\nkeyspace_misses:{misses}\r\n");
+        assert!(info.contains(&expected), "{command}: {info}");
+    }
+}
+
+#[test]
+fn a_key_that_a_read_finds_expired_is_gone() {
+    let served = Served::with(&[("enable-debug-command", "yes"), ("notify-keyspace-events", "Ex")]);
+    let (mut client, mut listener) = (served.client(), served.client());
+    listener.check(
+        "SUBSCRIBE __keyevent@0__:expired",
+        "[subscribe __keyevent@0__:expired :1]",
+    );
+    client.check("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
+    client.check("PSETEX a 1 x", "+OK");
+    client.check("SET b y", "+OK");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    client.check("DBSIZE", ":2");
+    client.check("MGET a b", "[null y]");
+    client.check("DBSIZE", ":1");
+    listener.expect("[message __keyevent@0__:expired a]");
+}
+
+#[test]
+fn changes_are_counted_until_they_are_saved() {
+    let served = Served::new();
+    let mut client = served.client();
+    let changes = |client: &mut crate::client::Client| {
+        let info = show(&client.run("INFO persistence"));
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+        line.and_then(|count| count.parse::<u64>().ok())
+            .expect("it is told")
+    };
+    client.check("SAVE", "+OK");
+    assert_eq!(changes(&mut client), 0);
+    client.check("SETBIT a 0 1", ":0");
+    client.check("SETBIT a 0 1", ":1");
+    client.check("GET b", "null");
+    assert_eq!(changes(&mut client), 1);
+    client.check("SAVE", "+OK");
+    assert_eq!(changes(&mut client), 0);
+}
+
+#[test]
+fn small_numbers_are_said_to_be_shared() {
+    let served = Served::with(&[("enable-debug-command", "yes")]);
+    let mut client = served.client();
+    for (value, count) in [
+        ("7", "2147483647"),
+        ("9999", "2147483647"),
+        ("10000", "1"),
+        ("x", "1"),
+    ] {
+        client.check(&format!("SET a {value}"), "+OK");
+        client.check("OBJECT REFCOUNT a", &format!(":{count}"));
+    }
+    client.check("DEBUG OBJECT b", "-ERR no such key");
+    let object = show(&client.run("DEBUG OBJECT a"));
+    assert!(object.contains(" encoding:embstr "), "{object}");
+}
+
+#[test]
+fn clients_that_a_pause_holds_up_count_as_blocked() {
+    let served = Served::new();
+    let (mut client, mut writer) = (served.client(), served.client());
+    client.check("CLIENT PAUSE 100000 WRITE", "+OK");
+    writer.send("SET a 1");
+    let blocked = |client: &mut crate::client::Client| {
+        let info = show(&client.run("INFO clients"));
+        info.contains("blocked_clients:1\r\n")
+    };
+    let begin = std::time::Instant::now();
+    while !blocked(&mut client) {
+        assert!(
+            begin.elapsed() < std::time::Duration::from_secs(20),
+            "it is held up"
+        );
+    }
+    client.check("CLIENT UNPAUSE", "+OK");
+    writer.expect("+OK");
+    assert!(!blocked(&mut client));
+}

@@ -82,3 +82,21 @@ fn who_monitors_sees_commands_but_no_secrets() {
     let seen = crate::client::show(&looker.read());
     assert!(seen.contains("(redacted)") && !seen.contains("hunter2"), "{seen}");
 }
+
+#[test]
+fn who_wants_no_replies_gets_messages_all_the_same() {
+    let served = Served::new();
+    let (mut listener, mut sender) = (served.client(), served.client());
+    listener.run("HELLO 3");
+    listener.send("CLIENT REPLY OFF");
+    listener.check("SUBSCRIBE a", ">[subscribe a :1]");
+    // Its own message is one too, its reply is not.
+    listener.check("PUBLISH a own", ">[message a own]");
+    sender.check("PUBLISH a x", ":1");
+    listener.expect(">[message a x]");
+    listener.check("CLIENT REPLY ON", "+OK");
+    let mut skipping = served.client();
+    skipping.send("CLIENT REPLY SKIP");
+    skipping.check("PSUBSCRIBE *", "[psubscribe * :1]");
+    skipping.check("PING", "[pong ]");
+}

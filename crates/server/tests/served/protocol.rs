@@ -148,3 +148,17 @@ fn a_thread_of_the_process_runs_commands_too() {
     served.client().check("GET a", "2");
     assert!(served.handle.stats().commands.get() >= 4);
 }
+
+#[test]
+fn a_request_of_many_arguments_in_many_pieces_is_one() {
+    let served = Served::new();
+    let mut client = served.client();
+    let mut args: Vec<Vec<u8>> = vec![b"MSET".to_vec()];
+    for i in 0..10_000 {
+        args.extend([format!("key:{i}").into_bytes(), b"v".to_vec()]);
+    }
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    client.send_args(&args);
+    client.expect("+OK");
+    client.check("DBSIZE", ":10000");
+}

@@ -95,3 +95,13 @@ fn somebody_else_can_listen_in_its_place() {
         "-ERR The client ID you want redirect to does not exist",
     );
 }
+
+#[test]
+fn prefixes_that_overlap_are_named_in_their_order() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check(
+        "CLIENT TRACKING ON BCAST PREFIX FOOBAR PREFIX FOO",
+        "-ERR Prefix 'FOOBAR' overlaps with another provided prefix 'FOO'. Prefixes for a single client must not overlap.",
+    );
+}

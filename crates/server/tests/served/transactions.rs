@@ -92,3 +92,50 @@ fn nobody_sees_half_of_a_transaction() {
     }
     (0..1200).for_each(|_| drop(writer.read()));
 }
+
+#[test]
+fn swapping_databases_touches_the_keys_that_come_or_go() {
+    let served = Served::with(&[("enable-debug-command", "yes")]);
+    // (what the watched key is before, what the other database has, whether the transaction is called off)
+    for (before, other, off) in [
+        ("", "", false),
+        ("", "SET x 1", true),
+        ("SET x 1", "", true),
+        ("SET x 1", "SET x 1", true),
+        ("PSETEX x 1 1", "", false),
+        ("", "PSETEX x 1 1", false),
+        ("PSETEX x 1 1", "PSETEX x 1 1", false),
+        ("PSETEX x 1 1", "SET x 1", true),
+    ] {
+        let mut client = served.client();
+        client.check("FLUSHALL", "+OK");
+        client.check("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
+        for (db, command) in [(0, before), (1, other)] {
+            client.check(&format!("SELECT {db}"), "+OK");
+            if !command.is_empty() {
+                client.check(command, "+OK");
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        client.check("SELECT 0", "+OK");
+        client.check("WATCH x", "+OK");
+        client.check("SWAPDB 0 1", "+OK");
+        client.check("MULTI", "+OK");
+        client.check("PING", "+QUEUED");
+        client.check("EXEC", if off { "null" } else { "[+PONG]" });
+    }
+}
+
+#[test]
+fn who_monitors_sees_what_a_transaction_does_and_then_its_end() {
+    let served = Served::new();
+    let (mut looker, mut client) = (served.client(), served.client());
+    looker.check("MONITOR", "+OK");
+    for (command, reply) in [("MULTI", "+OK"), ("SET a 1", "+QUEUED"), ("EXEC", "[+OK]")] {
+        client.check(command, reply);
+    }
+    for command in ["\"MULTI\"", "\"SET\" \"a\" \"1\"", "\"EXEC\""] {
+        let seen = crate::client::show(&looker.read());
+        assert!(seen.ends_with(command), "{command}: {seen}");
+    }
+}
