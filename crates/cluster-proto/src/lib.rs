@@ -78,5 +78,5 @@ pub use membership::{Announcement, Identity, Status as MemberStatus, Update};
 pub use message::{Body, Lane, Message, Origin, ReadItem, Refusal, Summary, Verdict, WriteItem, Written};
 pub use node::{Node, Start, StartError};
 pub use random::Random;
-pub use stats::{PartitionStats, Stats, Status};
+pub use stats::{PartitionStats, PeerStatus, Stats, Status};
 pub use store::{Change, Completion, Decision, Meta, Outcome, Space, StoreOp};

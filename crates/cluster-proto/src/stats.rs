@@ -1,7 +1,9 @@
 //! What a node counts, and what it says about its partitions.
 
-use crate::id::Partition;
+use crate::codec::Bytes;
+use crate::id::{CopyId, NodeId, Partition};
 use crate::layout::Phase;
+use crate::membership::Status as MemberStatus;
 use crate::node::Node;
 
 /// Counts since the node was started.
@@ -73,7 +75,33 @@ pub struct Status {
     pub in_flight: usize,
 }
 
+/// A node as another one has heard of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which.
+    pub node: NodeId,
+    /// Whether it is thought to be there.
+    pub status: MemberStatus,
+    /// The copy of its data that it has.
+    pub copy: CopyId,
+    /// How often it was started with that copy.
+    pub boot: u64,
+    /// Where it is reached.
+    pub address: Bytes,
+}
+
 impl Node {
+    /// Every node that this one has heard of, members or not, in the order of their numbers.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
+        self.members.peers.iter().map(|(&node, peer)| PeerStatus {
+            node,
+            status: peer.status,
+            copy: peer.announcement.copy,
+            boot: peer.announcement.boot,
+            address: peer.announcement.address.clone(),
+        })
+    }
+
     /// What was counted.
     pub fn stats(&self) -> Stats {
         Stats {

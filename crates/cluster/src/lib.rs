@@ -42,7 +42,7 @@ mod transport;
 
 pub use identity::{Identity, IdentityError};
 pub use keys::Keys;
-pub use node::{ClientError, Logged, Metrics, Node, Options, StartFailed, found};
+pub use node::{ClientError, LocalCopy, LocalError, Logged, Metrics, Node, Options, StartFailed, found};
 pub use transport::{
     MemoryNet, MemoryTransport, Receive, Refused, Tcp, TcpError, TcpOptions, Transport, TransportStats,
 };

@@ -418,6 +418,39 @@ fn a_new_owner_has_everything_before_it_is_asked() {
 }
 
 #[test]
+fn a_founder_alone_grows_to_as_many_as_there_are_to_be_replicas() {
+    let mut town = Town::new(1, &[]);
+    let few = Err(Error::NotEnough {
+        needed: 2,
+        answered: 1,
+        refused: 0,
+    });
+    assert_eq!(town.put(1, "early", Some("v")), few);
+    let request = Request::Put {
+        items: vec![(bytes("k"), Some(bytes("v")))],
+        ttl_ms: None,
+        write: Level::Eventual,
+        durable: true,
+    };
+    assert!(matches!(town.ask(1, request), Reply::Written(results) if results[0].is_ok()));
+    for (node, members) in [(2, 2), (3, 3)] {
+        town.world.add(
+            NodeId(node),
+            Start::Join(vec![1u64.to_le_bytes().as_slice().into()]),
+        );
+        town.wait_for("it is taken in", |world| {
+            let layout = world
+                .newest_layout()
+                .filter(|layout| layout.phase == Phase::Stable);
+            layout.is_some_and(|layout| layout.current.members.len() == members)
+        });
+        town.wait(SECOND);
+        town.put(node, "k2", Some("w")).unwrap();
+        assert_eq!(town.value(node, "k"), Ok(Some(bytes("v"))));
+    }
+}
+
+#[test]
 fn counters_count_every_success_once() {
     let mut town = Town::new(3, &[]);
     let key = bytes("counter");

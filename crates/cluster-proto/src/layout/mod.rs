@@ -276,17 +276,18 @@ impl Layout {
         knows(&self.current) || self.old.as_ref().is_some_and(knows)
     }
 
-    /// How many owners make sure that a quorum of writers can't be hidden behind the others: every strong write is on one of any so many.
-    pub(crate) fn meets_writes(&self) -> u8 {
-        self.meets(self.quorums.write_quorum)
+    /// How many of so many owners make sure that a quorum of writers can't be hidden behind the others: every strong write is on one of any so many. A partition has
+    /// fewer owners than replicas are wanted while there are too few members.
+    pub(crate) fn meets_writes(&self, owners: usize) -> usize {
+        self.meets(self.quorums.write_quorum, owners)
     }
 
     /// The same for quorums of readers.
-    pub(crate) fn meets_reads(&self) -> u8 {
-        self.meets(self.quorums.read_quorum)
+    pub(crate) fn meets_reads(&self, owners: usize) -> usize {
+        self.meets(self.quorums.read_quorum, owners)
     }
 
-    fn meets(&self, quorum: u8) -> u8 {
+    fn meets(&self, quorum: u8, owners: usize) -> usize {
         let Quorums {
             replica_count,
             write_quorum,
@@ -298,7 +299,7 @@ impl Layout {
         } else {
             majority(replica_count)
         };
-        replica_count - smallest + 1
+        (owners + 1).saturating_sub(usize::from(smallest)).max(1)
     }
 }
 

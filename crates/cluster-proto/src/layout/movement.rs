@@ -118,13 +118,14 @@ impl Node {
                 return;
             };
             let Some(old) = &layout.old else { return };
-            let sources = old
+            let sources: BTreeMap<Owner, Source> = old
                 .owners_of(partition)
                 .into_iter()
-                .map(|owner| (owner, Source::default()));
+                .map(|owner| (owner, Source::default()))
+                .collect();
             let fetch = Fetch {
-                sources: sources.collect(),
-                needed: usize::from(layout.meets_writes()),
+                needed: layout.meets_writes(sources.len()),
+                sources,
                 resend_at: 0,
             };
             self.movement.fetching.insert(partition, fetch);
@@ -297,13 +298,15 @@ impl Node {
                 .iter()
                 .all(|owner| has(owner).is_some_and(|&(_, caught_up)| caught_up)),
             Phase::Settling => {
-                let needed = usize::from(layout.meets_reads());
                 let old = layout
                     .old
                     .iter()
                     .flat_map(|old| layout.all_partitions().map(|p| (p, old.owners_of(p))));
                 let mut moved = old.filter(|(partition, _)| layout.writers(*partition).len() > 1);
-                moved.all(|(_, owners)| owners.iter().filter(|owner| has(owner).is_some()).count() >= needed)
+                moved.all(|(_, owners)| {
+                    let know = owners.iter().filter(|owner| has(owner).is_some()).count();
+                    know >= layout.meets_reads(owners.len())
+                })
             }
         };
         if complete && let Some(next) = layout.advanced() {

@@ -1,13 +1,16 @@
-//! The node as a client of its cluster: typed requests, each waiting for its answer.
+//! The node as a client of its cluster: typed requests, each waiting for its answer, and [`Node::submit`] for those who don't wait.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use weald_cluster_proto::{Bytes, Error, Expect, Found, LayoutChange, Level, Reply, Request, Version};
+use weald_cluster_proto::{
+    Bytes, Entry, Error, Expect, Found, LayoutChange, Level, Owner, Partition, Reply, Request, Version,
+};
 
 use super::Node;
 use super::inbox::Ask;
+use crate::store::{data_key, to_entry};
 
 /// How long a request waits for the node to get ready before it is handed over again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -21,6 +24,54 @@ pub enum ClientError {
     /// The node stops, or has stopped. Of a request that was on its way it is not known whether it had an effect.
     #[error("the node has stopped")]
     Stopped,
+}
+
+/// Why a node's own copy can't be told.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// The node has stopped, or has no layout yet.
+    #[error(transparent)]
+    Node(#[from] ClientError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] weald_storage::Error),
+}
+
+type Take = dyn FnOnce(Result<Reply, ClientError>) + Send;
+
+/// What is done with the answer to a request: exactly once, whatever becomes of the node.
+pub(crate) struct Answer(Option<Box<Take>>);
+
+impl Answer {
+    fn new(take: impl FnOnce(Result<Reply, ClientError>) + Send + 'static) -> Answer {
+        Answer(Some(Box::new(take)))
+    }
+
+    pub(super) fn give(mut self, result: Result<Reply, ClientError>) {
+        if let Some(take) = self.0.take() {
+            take(result);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(take) = self.0.take() {
+            take(Err(ClientError::Stopped));
+        }
+    }
+}
+
+/// What a node's own store has of a key, whatever the others have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCopy {
+    /// Where the key belongs.
+    pub partition: Partition,
+    /// Whether the node owns that partition, by the layout that it has.
+    pub owned: bool,
+    /// What is stored: also deletions that are not settled yet, and what has expired.
+    pub entry: Option<Entry>,
 }
 
 /// The protocol answers each request in kind.
@@ -44,13 +95,64 @@ impl Node {
         let until = Instant::now() + self.request_timeout;
         loop {
             let (sender, reply) = mpsc::channel();
-            self.inbox.ask(Ask::Request(request.clone(), sender))?;
-            let reply = reply.recv().map_err(|_| ClientError::Stopped)?;
+            // Nobody waits any more if there is nobody to send to.
+            let answer = Answer::new(move |result| drop(sender.send(result)));
+            self.inbox.ask(Ask::Request(request.clone(), answer))?;
+            let reply = reply.recv().map_err(|_| ClientError::Stopped)??;
             if !is_not_ready(&reply) || Instant::now() >= until {
                 return Ok(reply);
             }
             std::thread::sleep(RETRY);
         }
+    }
+
+    /// Hands over a request as it is. `answer` is called once, on a thread of the node, or on this one where the request is refused at once: it must not wait for
+    /// anything, and not for this node's answers above all. Nothing is tried again: [`Error::NotReady`] and [`Error::Contended`] are for the caller to retry.
+    ///
+    /// ```
+    /// # use weald_cluster::{Identity, Keys, Node, Options, Tcp, TcpOptions, Transport, found};
+    /// # use weald_cluster_proto::{Level, Quorums, Reply, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let keys = Keys::new(Identity::open(dir.path())?, "orchard", b"sixteen random bytes");
+    /// # let transport = Tcp::bind(TcpOptions::new("127.0.0.1:0"), keys.clone())?;
+    /// # let storage = weald_storage::Registry::compiled().open("file", &weald_storage::Options::in_dir(dir.path()))?;
+    /// # let start = found(4, Quorums::balanced(1), [(keys.node(), transport.address())])?;
+    /// # let node = Node::start(Options::new(keys, transport, storage, start))?;
+    /// # node.wait_until_serving(std::time::Duration::from_secs(10))?;
+    /// let (sender, answers) = std::sync::mpsc::channel();
+    /// for key in [&b"apple"[..], b"pear"] {
+    ///     let sender = sender.clone();
+    ///     let request = Request::Get { keys: vec![key.into()], read: Level::Cluster };
+    ///     node.submit(request, move |answer| drop(sender.send(answer)));
+    /// }
+    /// for _ in 0..2 {
+    ///     assert!(matches!(answers.recv()??, Reply::Values(_)));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn submit(&self, request: Request, answer: impl FnOnce(Result<Reply, ClientError>) + Send + 'static) {
+        let answer = Answer::new(answer);
+        match self.check(&request) {
+            // What is not taken is answered.
+            Ok(()) => drop(self.inbox.ask(Ask::Request(request, answer))),
+            Err(error) => answer.give(Err(error)),
+        }
+    }
+
+    /// What this node's own store has of a key: to see whether replicas agree. It asks nobody else.
+    pub fn local_copy(&self, key: &[u8]) -> Result<LocalCopy, LocalError> {
+        let layout = self
+            .layout()?
+            .ok_or(ClientError::Failed(weald_cluster_proto::Error::NotReady))?;
+        let partition = layout.partition_of(key);
+        let stored = data_key(partition, key);
+        let item = self.storage.get(&stored)?;
+        let is_own = |owner: &Owner| owner.node == self.id;
+        Ok(LocalCopy {
+            partition,
+            owned: layout.owners(partition).iter().any(is_own),
+            entry: item.map(|item| to_entry(&stored, item)).transpose()?,
+        })
     }
 
     /// Refuses what this node's own storage would not take: better told at once than by a quorum that never comes about.

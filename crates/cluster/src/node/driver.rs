@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use weald_cluster_proto::{ClientToken, Effect, Lane, Message, Node as Protocol, Now, Reply, To};
+use weald_cluster_proto::{ClientToken, Effect, Lane, Message, Node as Protocol, Now, To};
 
 use super::events::Events;
 use super::inbox::{Ask, Inbox};
-use super::{Metrics, Options, StartFailed};
+use super::{Answer, Metrics, Options, StartFailed};
 use crate::store::Store;
 use crate::transport::Transport;
 
@@ -31,7 +30,7 @@ pub(super) struct Driver {
     transport: Arc<dyn Transport>,
     inbox: Arc<Inbox>,
     events: Arc<Events>,
-    clients: BTreeMap<ClientToken, Sender<Reply>>,
+    clients: BTreeMap<ClientToken, Answer>,
     next_client: u64,
     started: Instant,
     unsent: u64,
@@ -127,15 +126,16 @@ impl Driver {
     fn answer(&mut self, ask: Ask) {
         // Whoever asked may have gone.
         match ask {
-            Ask::Request(request, reply) => {
+            Ask::Request(request, answer) => {
                 self.next_client += 1;
                 let client = ClientToken(self.next_client);
-                self.clients.insert(client, reply);
+                self.clients.insert(client, answer);
                 self.protocol.request(client, request, now(self.started));
             }
             Ask::Status(reply) => drop(reply.send(self.protocol.status())),
             Ask::Layout(reply) => drop(reply.send(self.protocol.layout().cloned())),
             Ask::Partitions(reply) => drop(reply.send(self.protocol.partitions().collect())),
+            Ask::Peers(reply) => drop(reply.send(self.protocol.peers().collect())),
             Ask::Metrics(reply) => drop(reply.send(Metrics {
                 node: self.protocol.stats(),
                 status: self.protocol.status(),
@@ -154,9 +154,8 @@ impl Driver {
                 Effect::Send { to, lane, message } => self.send(&to, lane, &message),
                 Effect::Store { token, op } => self.store.submit(token, op),
                 Effect::Reply { to, reply } => {
-                    if let Some(client) = self.clients.remove(&to) {
-                        // Whoever asked may have gone.
-                        let _ = client.send(reply);
+                    if let Some(answer) = self.clients.remove(&to) {
+                        answer.give(Ok(reply));
                     }
                 }
                 Effect::Event(event) => self.events.add(now(self.started).wall_ms, event),

@@ -7,18 +7,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use weald_cluster_proto::{
-    Completion, Error, Layout, Message, NodeId, PartitionStats, Reply, Request, Status, Token,
+    Completion, Error, Layout, Message, NodeId, PartitionStats, PeerStatus, Request, Status, Token,
 };
 
-use super::{ClientError, Metrics};
+use super::{Answer, ClientError, Metrics};
 use crate::transport::{Receive, Refused};
 
 /// A question to the node's thread.
 pub(crate) enum Ask {
-    Request(Request, Sender<Reply>),
+    Request(Request, Answer),
     Status(Sender<Status>),
     Layout(Sender<Option<Layout>>),
     Partitions(Sender<Vec<PartitionStats>>),
+    Peers(Sender<Vec<PeerStatus>>),
     Metrics(Sender<Metrics>),
 }
 
@@ -72,17 +73,24 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a question in. One that isn't taken is answered with the error as well, if it is a request.
     pub(super) fn ask(&self, ask: Ask) -> Result<(), ClientError> {
-        let mut state = self.lock();
-        if state.stopping || state.closed {
-            return Err(ClientError::Stopped);
+        let error = {
+            let mut state = self.lock();
+            if state.stopping || state.closed {
+                ClientError::Stopped
+            } else if state.mail.asks.len() >= self.asks_max {
+                ClientError::Failed(Error::Overloaded)
+            } else {
+                state.mail.asks.push(ask);
+                self.mail.notify_one();
+                return Ok(());
+            }
+        };
+        if let Ask::Request(_, answer) = ask {
+            answer.give(Err(error));
         }
-        if state.mail.asks.len() >= self.asks_max {
-            return Err(ClientError::Failed(Error::Overloaded));
-        }
-        state.mail.asks.push(ask);
-        self.mail.notify_one();
-        Ok(())
+        Err(error)
     }
 
     pub(super) fn complete(&self, token: Token, completion: Completion) {
@@ -102,9 +110,11 @@ impl Inbox {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.mail = Mail::default();
+        let mail = std::mem::take(&mut state.mail);
         drop(state);
         self.room.notify_all();
+        // Not under the lock: requests in it are answered as they are dropped, and what that does is not ours to know.
+        drop(mail);
     }
 
     /// All that waits; if nothing does, waits until the given time.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use weald_cluster_proto::{
-    Config, CopyId, Layout, LayoutError, Member, NodeId, PartitionStats, Quorums, Start, StartError, Stats,
-    Status,
+    Config, CopyId, Layout, LayoutError, Member, NodeId, PartitionStats, PeerStatus, Quorums, Start,
+    StartError, Stats, Status,
 };
 use weald_storage::Storage;
 
@@ -26,7 +26,8 @@ use driver::Driver;
 use events::Events;
 use inbox::{Ask, Inbox};
 
-pub use client::ClientError;
+pub(crate) use client::Answer;
+pub use client::{ClientError, LocalCopy, LocalError};
 pub use events::Logged;
 
 /// What a node is started with.
@@ -212,6 +213,16 @@ impl Node {
     /// What it knows about each of its partitions.
     pub fn partitions(&self) -> Result<Vec<PartitionStats>, ClientError> {
         self.ask(Ask::Partitions)
+    }
+
+    /// Every node that it has heard of, members or not.
+    pub fn peers(&self) -> Result<Vec<PeerStatus>, ClientError> {
+        self.ask(Ask::Peers)
+    }
+
+    /// The longest key and the longest value that its storage takes.
+    pub fn limits(&self) -> (usize, usize) {
+        (self.key_len_max, self.value_len_max)
     }
 
     /// What was counted.

@@ -19,7 +19,7 @@ use weald_cluster_proto::{Completion, Meta, Partition, Space, StoreOp, Token};
 use weald_storage::{Result, Storage};
 
 use execute::{Batch, Disk};
-pub(crate) use place::ROOM;
+pub(crate) use place::{ROOM, data_key, to_entry};
 
 /// Operations that one update takes in at most.
 const BATCH_MAX: usize = 1024;

@@ -19,7 +19,7 @@ pub(super) fn is_partition(partition: Partition) -> bool {
     partition.0 >> PARTITION_BITS_MAX == 0
 }
 
-pub(super) fn data_key(partition: Partition, key: &[u8]) -> Vec<u8> {
+pub(crate) fn data_key(partition: Partition, key: &[u8]) -> Vec<u8> {
     [&partition.0.to_be_bytes()[..], key].concat()
 }
 
@@ -45,7 +45,7 @@ pub(super) fn to_item(entry: &Entry) -> Item {
     }
 }
 
-pub(super) fn to_entry(key: &[u8], item: Item) -> Result<Entry> {
+pub(crate) fn to_entry(key: &[u8], item: Item) -> Result<Entry> {
     let damaged = |_| Error::Corrupt {
         key: key.to_vec(),
         problem: "its note is no register",
