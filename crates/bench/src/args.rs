@@ -22,6 +22,9 @@ weald-bench growth [options]   how figures grow: 100 thousand, 1 and 10 million 
   --dir PATH      where databases are created (the system's temporary directory)
   --json PATH     write every figure there too
   --markdown PATH write the table there too
+  --svg DIR       draw charts there too
+
+weald-bench charts --json PATH --svg DIR   draws the charts of figures that were written before
 
 weald-bench tree [options]
   --items N       items of a tree (100000); several, with commas, show how figures grow
@@ -42,6 +45,7 @@ pub(crate) enum Command {
     Engine(Asked),
     Tree(trees::Asked),
     Hot(hot::Asked),
+    Charts { json: PathBuf, svg: PathBuf },
     Child(Task),
 }
 
@@ -56,6 +60,7 @@ pub(crate) struct Asked {
     pub(crate) dir: PathBuf,
     pub(crate) json: Option<PathBuf>,
     pub(crate) markdown: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// What one process does.
@@ -74,6 +79,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
         Some("growth") => Ok(Command::Engine(asked(args, growth_defaults())?)),
         Some("tree") => Ok(Command::Tree(trees::parse(args)?)),
         Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
+        Some("charts") => charts(args),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),
@@ -91,6 +97,7 @@ fn engine_defaults() -> Asked {
         dir: std::env::temp_dir(),
         json: None,
         markdown: None,
+        svg: None,
     }
 }
 
@@ -116,10 +123,22 @@ fn asked(mut args: impl Iterator<Item = String>, mut asked: Asked) -> Result<Ask
             "--dir" => asked.dir = value.into(),
             "--json" => asked.json = Some(value.into()),
             "--markdown" => asked.markdown = Some(value.into()),
+            "--svg" => asked.svg = Some(value.into()),
             _ => return Err(format!("no option {name:?}; try --help").into()),
         }
     }
     Ok(asked)
+}
+
+fn charts(args: impl Iterator<Item = String>) -> Result<Command> {
+    let args: Vec<String> = args.collect();
+    match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--json", json, "--svg", svg] | ["--svg", svg, "--json", json] => Ok(Command::Charts {
+            json: json.into(),
+            svg: svg.into(),
+        }),
+        _ => Err("charts needs --json PATH and --svg DIR".into()),
+    }
 }
 
 fn chosen_rows(names: &str) -> Result<Vec<&'static str>> {
@@ -191,7 +210,7 @@ mod tests {
 
     #[test]
     fn options_are_understood() {
-        let line = "engine --keys 1_000,20 --engines weald --rows get,sorted --runs 5 --json x";
+        let line = "engine --keys 1_000,20 --engines weald --rows get,sorted --runs 5 --json x --svg y";
         let Ok(Command::Engine(asked)) = parse(words(line)) else {
             panic!("not understood")
         };
@@ -199,6 +218,17 @@ mod tests {
         assert_eq!(asked.rows, ["get", "load-sorted"]);
         assert_eq!(asked.runs, 5);
         assert_eq!(asked.json, Some(PathBuf::from("x")));
+        assert_eq!(asked.svg, Some(PathBuf::from("y")));
+    }
+
+    #[test]
+    fn charts_are_drawn_from_a_file_into_a_folder() {
+        for line in ["charts --json x --svg y", "charts --svg y --json x"] {
+            let Ok(Command::Charts { json, svg }) = parse(words(line)) else {
+                panic!("not understood")
+            };
+            assert_eq!((json, svg), (PathBuf::from("x"), PathBuf::from("y")));
+        }
     }
 
     #[test]
@@ -225,6 +255,8 @@ mod tests {
             "engine --engines nothing",
             "engine --fast yes",
             "child weald load",
+            "charts",
+            "charts --json x",
         ] {
             assert!(parse(words(line)).is_err(), "{line}");
         }

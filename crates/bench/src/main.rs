@@ -9,6 +9,7 @@
 //!  measure     wall time, CPU time, memory, bytes on disk
 //!  rows        what is measured, and what Weald is to reach
 //!  report      medians, ratios and the verdict, as markdown and as JSON
+//!  charts      the same as pictures
 //!  hot         the hot layer
 //!  trees       verifiable trees
 //! ```
@@ -20,6 +21,7 @@
 #![deny(unsafe_code)]
 
 mod args;
+mod charts;
 mod engine;
 mod engines;
 mod hot;
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
         Ok(args::Command::Engine(asked)) => session::run(&asked),
         Ok(args::Command::Tree(asked)) => trees::run(&asked),
         Ok(args::Command::Hot(asked)) => hot::run(&asked),
+        Ok(args::Command::Charts { json, svg }) => std::fs::read_to_string(&json)
+            .map_err(|e| format!("{}: {e}", json.display()).into())
+            .and_then(|json| charts::draw(&json, &svg))
+            .map(|names| println!("{}", names.join("\n"))),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };

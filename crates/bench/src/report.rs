@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 
 use crate::args::Asked;
+use crate::charts;
 use crate::engine::Result;
 use crate::rows::{self, Row, Target};
 
@@ -126,6 +127,9 @@ impl Report {
         }
         if let Some(path) = &asked.markdown {
             fs::write(path, self.to_markdown())?;
+        }
+        if let Some(dir) = &asked.svg {
+            charts::draw(&self.to_json(), dir)?;
         }
         Ok(())
     }

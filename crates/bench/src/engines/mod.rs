@@ -4,12 +4,16 @@ use crate::args::Task;
 use crate::engine::Result;
 use crate::scenarios;
 
+#[cfg(feature = "canopydb")]
+mod canopydb;
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "heed")]
 mod lmdb;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 #[cfg(feature = "sled")]
 mod sled;
 mod weald;
@@ -27,6 +31,12 @@ pub(crate) const NAMES: &[&str] = &[
     "fjall",
     #[cfg(feature = "sled")]
     "sled",
+    #[cfg(feature = "canopydb")]
+    "canopydb",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb-r",
 ];
 
 /// Runs a scenario in this process and prints what it measured.
@@ -43,6 +53,12 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         "fjall" => scenarios::run::<fjall::Fjall>(task),
         #[cfg(feature = "sled")]
         "sled" => scenarios::run::<sled::Sled>(task),
+        #[cfg(feature = "canopydb")]
+        "canopydb" => scenarios::run::<canopydb::Canopydb>(task),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => scenarios::run::<rocksdb::Rocks<false>>(task),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb-r" => scenarios::run::<rocksdb::Rocks<true>>(task),
         other => Err(format!("no engine {other:?} was built in").into()),
     }
 }

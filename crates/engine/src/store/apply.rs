@@ -141,6 +141,10 @@ impl<'q, 'p: 'q> PageRead<'q> for Apply<'p> {
         self.snapshot.prefetch(ptr);
     }
 
+    fn prefetch_all(&self, ptr: PagePtr) {
+        self.snapshot.prefetch_all(ptr);
+    }
+
     fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {
         self.snapshot.corrupt(ptr, what)
     }

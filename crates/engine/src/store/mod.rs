@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::ids::{PageId, PagePtr, TxId};
 use crate::large::format::Header;
 use crate::op::LargeRef;
-use crate::tree::{PageRead, page};
+use crate::tree::{self, PageRead, page};
 
 pub(crate) use apply::{Apply, run_of};
 pub(crate) use file::PageFile;
@@ -472,6 +472,22 @@ impl<'p> Snapshot<'p> {
         self.store
     }
 
+    /// The bytes of a page, if they can be had without reading the file or verifying anything.
+    #[inline]
+    fn at_hand(self, ptr: PagePtr) -> Option<&'p [u8]> {
+        let place = self.store.table.load(ptr.id());
+        if let Some(slot) = place.as_slot() {
+            // SAFETY: the page is part of a pinned snapshot, so its slot is not reused, see the module's argument.
+            return Some(unsafe { self.store.pool.page(slot) });
+        }
+        if place != Place::VERIFIED {
+            return None;
+        }
+        let size = self.store.page_size();
+        // SAFETY: as above for the bytes of the file; it had them when the page was verified, and is not cut below pages in use.
+        unsafe { self.store.file.slice(ptr.id().0 * size as u64, size) }
+    }
+
     #[cold]
     fn wrong_level(self, ptr: PagePtr, found: u8, meant: u8) -> Error {
         let what = format!("it is on level {found}, not {meant} as what refers to it says");
@@ -482,24 +498,23 @@ impl<'p> Snapshot<'p> {
 impl<'p> PageRead<'p> for Snapshot<'p> {
     #[inline]
     fn page(&self, ptr: PagePtr, level: u8) -> Result<&'p [u8]> {
-        let place = self.store.table.load(ptr.id());
-        let bytes = if let Some(slot) = place.as_slot() {
-            // SAFETY: the page is part of a pinned snapshot, so its slot is not reused, see the module's argument.
-            unsafe { self.store.pool.page(slot) }
-        } else if place == Place::VERIFIED {
-            let size = self.store.page_size();
-            // SAFETY: as above for the bytes of the file; it had them when the page was verified, and is not cut below pages in use.
-            match unsafe { self.store.file.slice(ptr.id().0 * size as u64, size) } {
-                Some(bytes) => bytes,
-                None => return self.store.fetch(ptr, level),
-            }
-        } else {
+        let Some(bytes) = self.at_hand(ptr) else {
             return self.store.fetch(ptr, level);
         };
         if page::level(bytes) != level {
             return Err(self.wrong_level(ptr, page::level(bytes), level));
         }
         Ok(bytes)
+    }
+
+    #[inline]
+    fn prefetch(&self, ptr: PagePtr) {
+        self.at_hand(ptr).into_iter().for_each(tree::prefetch_head);
+    }
+
+    #[inline]
+    fn prefetch_all(&self, ptr: PagePtr) {
+        self.at_hand(ptr).into_iter().for_each(tree::prefetch_all);
     }
 
     fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {

@@ -56,7 +56,8 @@ where
         if second.is_some() {
             let merge = Merge {
                 next: Some(only),
-                rest: second.into_iter().chain(rest),
+                after: second,
+                rest,
                 builder: Builder::new(pages),
                 tally,
             };
@@ -66,6 +67,7 @@ where
     }
     let merge = Merge {
         next,
+        after: rest.next(),
         rest,
         builder: Builder::new(pages),
         tally,
@@ -201,6 +203,8 @@ fn check_limits<'p, W: PageWrite<'p>>(pages: &W, change: &Change<'_>) {
 
 struct Merge<'w, 'p, W, I, V> {
     next: Option<Change<'p>>,
+    /// What comes after that: its leaf is brought closer while that of the next change is worked on.
+    after: Option<Change<'p>>,
     rest: I,
     builder: Builder<'w, 'p, W>,
     tally: Tally<V>,
@@ -249,7 +253,8 @@ where
             return None;
         }
         let change = self.next.take()?;
-        self.next = self.rest.next();
+        self.next = self.after.take();
+        self.after = self.rest.next();
         debug_assert!(
             self.next.is_none_or(|next| next.0 > change.0),
             "the changes ascend"
@@ -282,11 +287,26 @@ where
         self.builder.pages.release(ptr);
         let branch = Branch::new(page);
         let mut done = 0;
+        // The key of the change after the next, and where it goes.
+        let mut ahead: Option<(&[u8], usize)> = None;
         while self.is_next_before(end)
             && let Some((key, _)) = self.next
         {
+            let found = match ahead {
+                Some((known, index)) if std::ptr::eq(known, key) => index,
+                _ => branch.search(key),
+            };
             // Never back, even if a damaged page says so.
-            let index = branch.search(key).max(done);
+            let index = found.max(done);
+            if level == 1
+                && let Some((after, _)) = self.after
+            {
+                let of_after = branch.search(after);
+                ahead = Some((after, of_after));
+                if of_after > index {
+                    self.builder.pages.prefetch_all(branch.child(of_after));
+                }
+            }
             self.builder
                 .pass_children(level, branch, separator, done, index)?;
             let child_end = match index + 1 < branch.count() {

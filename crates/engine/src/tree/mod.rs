@@ -41,6 +41,7 @@ pub(crate) use drop::{delete_range, drop_tree};
 pub(crate) use get::{count, estimate, get, get_many};
 pub(crate) use leaf::Leaf;
 pub(crate) use path::Path;
+pub(crate) use raw::{prefetch_all, prefetch_head};
 pub(crate) use repack::{Repack, repack};
 pub(crate) use salvage::{KeySpan, Salvaged, as_leaf, salvage};
 pub(crate) use walk::{birth_before, pages};
@@ -62,6 +63,10 @@ pub(crate) trait PageRead<'p> {
     /// Starts to bring the beginning of a page into the cache, where that is possible without waiting.
     #[inline]
     fn prefetch(&self, _ptr: PagePtr) {}
+
+    /// The same for all of a page.
+    #[inline]
+    fn prefetch_all(&self, _ptr: PagePtr) {}
 
     /// The error for a page that passed [`page::verify`] and yet can't be right.
     fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error;

@@ -75,9 +75,7 @@ impl<'p> PageRead<'p> for View {
     #[inline]
     fn prefetch(&self, ptr: PagePtr) {
         let page: &[u8] = self.page(ptr, 0).expect("always there");
-        raw::prefetch(page);
-        raw::prefetch(&page[64..]);
-        raw::prefetch(&page[128..]);
+        raw::prefetch_head(page);
     }
 
     fn corrupt(&self, ptr: PagePtr, what: &'static str) -> Error {
