@@ -31,10 +31,14 @@ pub(crate) fn run(data: &[u8]) {
             path: proven.path,
             offset: proven.offset,
             limit: proven.entries.len().max(1) as u64,
+            within: proven.entries.iter().any(|entry| entry.below.is_some()),
         };
         let snapshot = template.store.snapshot().expect("it is in memory");
         let honest = snapshot.chunk(&id).expect("what is proven is there");
-        assert_eq!(chunk, honest, "for each place and length exactly one chunk is accepted");
+        assert_eq!(
+            chunk, honest,
+            "for each place, length and kind exactly one chunk is accepted"
+        );
     }
     if let Ok(id) = ChunkId::decode(data) {
         assert_eq!(id.encode(), data, "a name has one form only");
@@ -49,11 +53,12 @@ fn template() -> &'static Template {
         let places = [(&[][..], 42), (&[b"sums".to_vec()], 9), (&[b"none".to_vec()], 1)];
         let chunks = places.into_iter().flat_map(|(path, count)| {
             let snapshot = &snapshot;
-            (0..count).step_by(5).map(move |offset| {
+            (0..2 * count).step_by(5).map(move |place| {
                 let id = ChunkId {
                     path: path.to_vec(),
-                    offset,
+                    offset: place % count,
                     limit: 5,
+                    within: place < count,
                 };
                 snapshot.chunk(&id).expect("the tree is that long")
             })

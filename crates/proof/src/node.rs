@@ -95,7 +95,7 @@ pub fn value_hash(value: &[u8]) -> Hash {
 /// ```
 #[must_use]
 pub fn prefix<'a>(path: impl IntoIterator<Item = (&'a [u8], u64)>) -> Hash {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(64);
     for (segment, generation) in path {
         bytes.extend_from_slice(&(segment.len() as u64).to_le_bytes());
         bytes.extend_from_slice(segment);

@@ -200,3 +200,19 @@ fn records_that_change_places_give_an_error_or_the_right_answer() {
     }
     assert!(outcome.right > 100 && outcome.refused > 100, "{outcome:?}");
 }
+
+#[test]
+fn a_dropped_tree_that_is_noted_under_another_prefix_is_an_error() {
+    let db = database();
+    let store = TreeStore::open(db.clone()).unwrap();
+    fill(&store).unwrap();
+    let name = b"weald tree dropped";
+    let read = db.read().unwrap();
+    let (key, path) = read.bucket(name).unwrap().first().unwrap().unwrap();
+    let mut tx = db.write().unwrap();
+    let mut dropped = tx.root_mut().into_bucket_mut(name).unwrap();
+    dropped.discard(key).unwrap();
+    dropped.put(&[7; 32], path).unwrap();
+    tx.commit().unwrap();
+    assert!(matches!(store.reclaim(10), Err(Error::Damaged(_))));
+}

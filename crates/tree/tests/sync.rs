@@ -86,14 +86,21 @@ fn same(replica: &TreeStore, source: &TreeSnapshot<'_>) {
     assert_eq!(copy.prove(&all).unwrap(), source.prove(&all).unwrap());
 }
 
-/// All chunks of at most `limit` entries, each after the one that makes it known.
+/// All chunks of at most `limit` entries, each after the one that makes it known; a tree in each.
 fn chunks(source: &TreeSnapshot<'_>, limit: u64) -> Vec<Vec<u8>> {
+    chunks_of(source, limit, false)
+}
+
+/// The same, with what is in small subtrees or without.
+fn chunks_of(source: &TreeSnapshot<'_>, limit: u64, within: bool) -> Vec<Vec<u8>> {
     let replica = store();
     let sync = TreeSync::begin(&replica, source.root().unwrap()).unwrap();
     let mut chunks = Vec::new();
     while let Some(id) = sync.wanted(1).unwrap().pop() {
+        assert!(id.within, "a replica has no use for chunks without");
         let id = ChunkId {
             limit: id.limit.min(limit),
+            within,
             ..id
         };
         let chunk = source.chunk(&id).unwrap();
@@ -203,7 +210,8 @@ fn every_changed_cut_or_extended_chunk_is_refused() {
     let replica = store();
     let sync = TreeSync::begin(&replica, root).unwrap();
     let mut tried = 0;
-    for chunk in chunks(&snapshot, 2) {
+    let plain = chunks(&snapshot, 2);
+    for chunk in plain.iter().chain(&chunks_of(&snapshot, 2, true)) {
         for at in 0..chunk.len() {
             for bit in 0..8 {
                 let mut changed = chunk.clone();
@@ -220,7 +228,9 @@ fn every_changed_cut_or_extended_chunk_is_refused() {
         refused(&sync, &replica, &changed, "changed");
         refused(&sync, &replica, &chunk[..last], "cut");
         refused(&sync, &replica, &[&chunk[..], &[0]].concat(), "extended");
-        sync.apply(&chunk).unwrap();
+        let other = [&[3 - chunk[0]], &chunk[1..]].concat();
+        refused(&sync, &replica, &other, "under another first byte");
+        sync.apply(chunk).unwrap();
     }
     assert!(tried > 1_000);
     sync.finish().unwrap();
@@ -391,6 +401,7 @@ fn a_source_refuses_what_it_does_not_have() -> Result<()> {
         path: path.iter().map(|segment| segment.to_vec()).collect(),
         offset,
         limit: 3,
+        within: false,
     };
     assert!(matches!(
         snapshot.chunk(&id(&[b"x"], 0)),
@@ -412,6 +423,66 @@ fn a_source_refuses_what_it_does_not_have() -> Result<()> {
     let empty = verify_chunk(&snapshot.chunk(&id(&[b"b", b"none"], 0))?, &snapshot.root()?).unwrap();
     assert_eq!((empty.entries.len(), empty.count), (0, Some(0)));
     Ok(())
+}
+
+/// Subtrees of each size: many small ones, some of them with subtrees, and a few that are large.
+fn grown() -> TreeStore {
+    let source = store();
+    source
+        .transact(|tx| {
+            for n in 0..600u32 {
+                let name = n.to_be_bytes();
+                tx.create_tree(&[], &name, TreeKind::Sum)?;
+                let entries = if n % 150 == 140 { 2_000 } else { n % 4 };
+                for m in 0..entries {
+                    tx.put(&[&name], &m.to_be_bytes(), Element::SumItem(i64::from(n)))?;
+                }
+                if n % 100 == 50 {
+                    tx.create_tree(&[&name], b"deep", TreeKind::Count)?;
+                    tx.put(&[&name, b"deep"], b"down", Element::Item(vec![1; 20]))?;
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    source
+}
+
+#[test]
+fn small_subtrees_come_with_the_entries_that_hold_them() {
+    let source = grown();
+    let snapshot = source.snapshot().unwrap();
+    let (apart, within) = (chunks(&snapshot, 1_000), chunks_of(&snapshot, 1_000, true));
+    let bytes = |chunks: &[Vec<u8>]| chunks.iter().map(Vec::len).sum::<usize>();
+    assert!(apart.len() > 450, "{}", apart.len());
+    assert!(
+        within.len() * 4 < apart.len(),
+        "{} of {}",
+        within.len(),
+        apart.len()
+    );
+    assert!(
+        bytes(&within) * 2 < bytes(&apart),
+        "{} of {}",
+        bytes(&within),
+        bytes(&apart)
+    );
+    assert!(within.iter().all(|chunk| chunk.len() < 400_000));
+    // Some of each kind, and in any order.
+    let mut chance = Chance::new(11);
+    let mut mixed: Vec<&Vec<u8>> = within.iter().chain(&apart).collect();
+    for last in (1..mixed.len()).rev() {
+        mixed.swap(last, chance.below(last + 1));
+    }
+    let replica = store();
+    let sync = TreeSync::begin(&replica, snapshot.root().unwrap()).unwrap();
+    while !sync.is_complete().unwrap() {
+        for chunk in &mixed {
+            sync.apply(chunk).unwrap();
+        }
+    }
+    sync.finish().unwrap();
+    same(&replica, &snapshot);
 }
 
 /// What was written down stays readable.

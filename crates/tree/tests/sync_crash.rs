@@ -32,12 +32,17 @@ fn open(disk: &SimDisk) -> Result<TreeStore> {
     TreeStore::open(Database::open_with_options("replica.weald", options).map_err(Error::from)?)
 }
 
-/// Fetches until the power goes. How many entries were acknowledged is counted, those of earlier runs included.
-fn fetch(disk: &SimDisk, source: &TreeSnapshot<'_>, acknowledged: &mut u64) -> Result<()> {
+/// Fetches until the power goes, the subtree with the entry that holds it or apart. How many entries were acknowledged is counted, those of earlier
+/// runs included.
+fn fetch(disk: &SimDisk, source: &TreeSnapshot<'_>, within: bool, acknowledged: &mut u64) -> Result<()> {
     let replica = open(disk)?;
     let sync = TreeSync::begin(&replica, source.root()?)?;
     while let Some(id) = sync.wanted(1)?.pop() {
-        let chunk = source.chunk(&ChunkId { limit: 7, ..id })?;
+        let chunk = source.chunk(&ChunkId {
+            limit: 7,
+            within,
+            ..id
+        })?;
         match sync.apply(&chunk)? {
             Applied::New { entries } => *acknowledged += entries,
             Applied::NotWanted => panic!("what is wanted is taken"),
@@ -51,11 +56,21 @@ fn fetch(disk: &SimDisk, source: &TreeSnapshot<'_>, acknowledged: &mut u64) -> R
 
 #[test]
 fn a_sync_goes_on_after_a_power_cut_at_any_operation() {
+    cut_the_power(false, 7, 10);
+}
+
+#[test]
+fn a_sync_whose_subtree_comes_along_goes_on_after_a_power_cut() {
+    cut_the_power(true, 67, 3);
+}
+
+/// A commit has at most so many entries, and more than so many cuts leave something to go on with.
+fn cut_the_power(within: bool, entries_max: u64, went_on_min: u64) {
     let source = source();
     let source = source.snapshot().unwrap();
     let whole = SimDisk::new(0, SimOptions::default());
     let mut entries = 0;
-    fetch(&whole, &source, &mut entries).unwrap();
+    fetch(&whole, &source, within, &mut entries).unwrap();
     assert_eq!(entries, 121);
     let operations = whole.operations();
     let mut went_on = 0;
@@ -64,7 +79,7 @@ fn a_sync_goes_on_after_a_power_cut_at_any_operation() {
         let disk = SimDisk::new(case, SimOptions::default());
         disk.crash_after(operations * case / 40);
         let mut acknowledged = 0;
-        let ended = fetch(&disk, &source, &mut acknowledged);
+        let ended = fetch(&disk, &source, within, &mut acknowledged);
         assert!(
             matches!(&ended, Err(Error::Engine(_))) || ended.is_ok(),
             "{ended:?}"
@@ -72,7 +87,7 @@ fn a_sync_goes_on_after_a_power_cut_at_any_operation() {
         let (found, before) = (disk.after_crash(case), acknowledged);
         if before == entries {
             // It may have been finished, which leaves nothing to go on with.
-            match fetch(&found, &source, &mut acknowledged) {
+            match fetch(&found, &source, within, &mut acknowledged) {
                 Err(Error::NotEmpty) => {
                     assert_eq!(open(&found).unwrap().root().unwrap(), source.root().unwrap())
                 }
@@ -80,16 +95,16 @@ fn a_sync_goes_on_after_a_power_cut_at_any_operation() {
             }
             continue;
         }
-        fetch(&found, &source, &mut acknowledged).unwrap();
+        fetch(&found, &source, within, &mut acknowledged).unwrap();
         // A commit that was not acknowledged may have been made.
         assert!(
-            acknowledged <= entries && acknowledged + 7 >= entries,
+            acknowledged <= entries && acknowledged + entries_max >= entries,
             "{acknowledged} of {entries}"
         );
         went_on += u64::from(before > 0);
     }
     assert!(
-        went_on > 10,
+        went_on > went_on_min,
         "the power went too early or too late to show anything"
     );
 }

@@ -47,10 +47,19 @@ impl<'t> Separator<'t> {
             }
             return shared + common(self.suffix, other.suffix);
         }
-        self.bytes()
-            .zip(other.bytes())
-            .take_while(|(a, b)| a == b)
-            .count()
+        if self.prefix.len() > other.prefix.len() {
+            return other.common(self);
+        }
+        // The longer prefix lies beside this one and the beginning of this one's suffix.
+        let (start, end) = other.prefix.split_at(self.prefix.len());
+        let (middle, rest) = self.suffix.split_at(end.len().min(self.suffix.len()));
+        match common(self.prefix, start) {
+            shared if shared < start.len() => shared,
+            shared => match common(middle, end) {
+                more if more < end.len() => shared + more,
+                more => shared + more + common(rest, other.suffix),
+            },
+        }
     }
 
     pub(super) fn cmp_key(self, key: &[u8]) -> Ordering {
@@ -59,7 +68,13 @@ impl<'t> Separator<'t> {
     }
 
     pub(super) fn cmp(self, other: Separator<'_>) -> Ordering {
-        self.bytes().cmp(other.bytes())
+        if self.prefix.len() > other.prefix.len() {
+            return other.cmp(self).reverse();
+        }
+        let (start, end) = other.prefix.split_at(self.prefix.len());
+        let (middle, rest) = self.suffix.split_at(end.len().min(self.suffix.len()));
+        let prefixes = self.prefix.cmp(start).then_with(|| middle.cmp(end));
+        prefixes.then_with(|| rest.cmp(other.suffix))
     }
 
     /// Copies the first `len` bytes to the start of `out`.
@@ -94,4 +109,28 @@ pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
         at += 8;
     }
     at + a[at..].iter().zip(&b[at..]).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_compare_as_their_bytes_wherever_they_are_parted() {
+        let strings: [&[u8]; 9] = [
+            b"", b"a", b"ab", b"abc", b"abd", b"abcabc", b"abcabd", b"b", b"abca",
+        ];
+        let parted = |string: &'static [u8]| {
+            (0..=string.len()).map(move |at| Separator::new(&string[..at], &string[at..]))
+        };
+        for a in strings {
+            for b in strings {
+                let shared = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+                for (x, y) in parted(a).flat_map(|x| parted(b).map(move |y| (x, y))) {
+                    assert_eq!(x.cmp(y), a.cmp(b), "{x:?} {y:?}");
+                    assert_eq!(x.common(y), shared, "{x:?} {y:?}");
+                }
+            }
+        }
+    }
 }

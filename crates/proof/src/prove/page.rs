@@ -1,14 +1,15 @@
 //! A page: a run of entries at one level of a tree, and the binary tree of hashes over them.
 //!
 //! The binary tree halves: a node over n entries has the first ⌊n/2⌋ on its left and the others on its right.
-//! Each inner node falls between two entries, so the one that splits before entry `i` is kept at `inner[i -
-//! 1]`:
+//! Each inner node falls between two entries, so those that split before entry 1, 2 and so on are kept in that
+//! order, after the nodes of the entries:
 //!
 //! ```text
 //! entries    0   1   2   3   4
-//! inner        0   1   2   3         inner[1] splits before entry 2: it is the top
+//! inner        5   6   7   8         6 splits before entry 2: it is the top
 //! ```
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -46,19 +47,86 @@ pub struct PageEntry<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     level: u8,
-    /// All keys, one after the other: an allocation for each would cost more than its hash.
-    keys: Vec<u8>,
-    slots: Vec<Slot>,
-    inner: Vec<Node>,
+    /// Shared with the pages that differ in nothing but nodes.
+    keys: Arc<Keys>,
+    /// Those of the entries, and then the inner ones.
+    nodes: Vec<Node>,
 }
 
-/// An entry but for its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Slot {
-    /// Where its key ends among the keys.
-    key_end: usize,
+/// The keys of a page's entries, and what depends on nothing else.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Keys {
+    /// All keys, one after the other: an allocation for each would cost more than its hash.
+    bytes: Vec<u8>,
+    ends: Vec<End>,
+}
+
+/// Where a key ends, and its height.
+#[derive(Debug, PartialEq, Eq)]
+struct End {
+    at: usize,
     height: u8,
-    node: Node,
+}
+
+/// A page whose entries are being gathered.
+struct Draft {
+    level: u8,
+    keys: Keys,
+    nodes: Vec<Node>,
+}
+
+impl Draft {
+    fn new(level: u8, len: usize) -> Draft {
+        Draft {
+            level,
+            keys: Keys {
+                bytes: Vec::with_capacity(len * 32),
+                ends: Vec::with_capacity(len),
+            },
+            nodes: Vec::with_capacity((2 * len).saturating_sub(1)),
+        }
+    }
+
+    fn of(level: u8, entries: &[PageEntry<'_>]) -> Draft {
+        let mut draft = Draft::new(level, entries.len());
+        entries.iter().for_each(|entry| draft.push(*entry));
+        draft
+    }
+
+    fn push(&mut self, entry: PageEntry<'_>) {
+        self.keys.bytes.extend_from_slice(entry.key);
+        self.keys.ends.push(End {
+            at: self.keys.bytes.len(),
+            height: entry.height,
+        });
+        self.nodes.push(entry.node);
+    }
+
+    /// Adds an entry that has to come after the others, if it does and there is room.
+    fn push_next(&mut self, entry: PageEntry<'_>) -> Option<()> {
+        let last = self.keys.ends.len().checked_sub(1);
+        let follows = last.is_none_or(|last| self.keys.get(last) < entry.key);
+        (follows && self.nodes.len() < PAGE_LEN_MAX).then(|| self.push(entry))
+    }
+
+    /// The page, whose inner nodes are yet to be told; `None` without entries.
+    fn page(mut self) -> Option<Page> {
+        let inner = self.nodes.len().checked_sub(1)?;
+        self.nodes.resize(self.nodes.len() + inner, UNKNOWN);
+        Some(Page {
+            level: self.level,
+            keys: Arc::new(self.keys),
+            nodes: self.nodes,
+        })
+    }
+}
+
+impl Keys {
+    #[inline]
+    fn get(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].at);
+        &self.bytes[start..self.ends[index].at]
+    }
 }
 
 /// A page of which another one has some entries at the beginning and at the end.
@@ -69,8 +137,8 @@ struct Kept<'p> {
 }
 
 impl Kept<'_> {
-    /// The node over those entries of the other page, which has `len`, if the kept page has one over the same.
-    fn node(&self, (from, to): (usize, usize), len: usize) -> Option<Node> {
+    /// Where the kept page has those entries of the other one, which has `len`, if it has a node over just them.
+    fn place(&self, (from, to): (usize, usize), len: usize) -> Option<usize> {
         let (from, to) = if to <= self.first {
             (from, to)
         } else if from + self.last >= len {
@@ -90,7 +158,7 @@ impl Kept<'_> {
                 return None;
             }
         }
-        Some(self.page.node(from, to))
+        Some(from)
     }
 }
 
@@ -108,29 +176,23 @@ pub struct Overflow;
 impl Page {
     /// A page of those entries, hashed; returns how many hashes that took.
     pub(crate) fn new(level: u8, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
-        let mut page = Page::with_capacity(level, entries.len());
-        entries.iter().for_each(|entry| page.push(*entry));
-        let hashes = page.inner_len() as u64;
+        let mut page = Page::unhashed(level, entries);
         page.rehash()?;
-        Ok((page, hashes))
+        Ok((page, entries.len() as u64 - 1))
     }
 
     /// A page with other entries: hashes only what is not over the same entries here too.
     pub(crate) fn with_entries(&self, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
-        let mut page = Page::with_capacity(self.level, entries.len());
-        entries.iter().for_each(|entry| page.push(*entry));
-        page.inner.resize(page.inner_len(), UNKNOWN);
-        let len = self.len().min(entries.len());
-        let same = |pair: &(PageEntry<'_>, &PageEntry<'_>)| pair.0 == *pair.1;
+        let mut page = Page::unhashed(self.level, entries);
+        let (here, there) = (self.len(), entries.len());
+        let same = |here: usize, there: usize| {
+            self.nodes[here] == entries[there].node && self.key(here) == entries[there].key
+        };
         let kept = Kept {
             page: self,
-            first: self.entries().zip(entries).take_while(same).count(),
-            last: self
-                .entries()
-                .rev()
-                .zip(entries.iter().rev())
-                .take(len)
-                .take_while(same)
+            first: (0..here.min(there)).take_while(|at| same(*at, *at)).count(),
+            last: (1..=here.min(there))
+                .take_while(|back| same(here - back, there - back))
                 .count(),
         };
         let mut hashes = 0;
@@ -146,44 +208,30 @@ impl Page {
         Ok((page, hashes))
     }
 
-    fn with_capacity(level: u8, len: usize) -> Page {
-        let (slots, inner) = (Vec::with_capacity(len), Vec::with_capacity(len - 1));
-        Page {
-            level,
-            keys: Vec::with_capacity(len * 32),
-            slots,
-            inner,
-        }
+    fn unhashed(level: u8, entries: &[PageEntry<'_>]) -> Page {
+        Draft::of(level, entries).page().expect("no page is empty")
     }
 
-    fn push(&mut self, entry: PageEntry<'_>) {
-        self.keys.extend_from_slice(entry.key);
-        self.slots.push(Slot {
-            key_end: self.keys.len(),
-            height: entry.height,
-            node: entry.node,
-        });
-    }
-
-    fn inner_len(&self) -> usize {
-        self.slots.len() - 1
+    /// Where the node that splits before the entry `at` is kept.
+    fn inner(&self, at: usize) -> usize {
+        self.len() + at - 1
     }
 
     /// Hashes all inner nodes.
     fn rehash(&mut self) -> Result<(), Overflow> {
-        self.inner.resize(self.inner_len(), UNKNOWN);
         self.join_all((0, self.len())).map(drop)
     }
 
     fn join_all(&mut self, (from, to): (usize, usize)) -> Result<Node, Overflow> {
         if to - from == 1 {
-            return Ok(self.slots[from].node);
+            return Ok(self.nodes[from]);
         }
         let middle = middle(from, to);
         let left = self.join_all((from, middle))?;
         let right = self.join_all((middle, to))?;
         let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
-        self.inner[middle - 1] = node;
+        let at = self.inner(middle);
+        self.nodes[at] = node;
         Ok(node)
     }
 
@@ -195,24 +243,22 @@ impl Page {
         hashes: &mut u64,
     ) -> Result<Node, Overflow> {
         if to - from == 1 {
-            return Ok(self.slots[from].node);
+            return Ok(self.nodes[from]);
+        }
+        if let Some(place) = kept.place((from, to), self.len()) {
+            // Splits depend on the number of entries alone, so what is below is kept as well.
+            let here = self.inner(from + 1)..self.inner(to);
+            let there = kept.page.inner(place + 1)..kept.page.inner(place + to - from);
+            self.nodes[here].copy_from_slice(&kept.page.nodes[there]);
+            return Ok(kept.page.node(place, place + to - from));
         }
         let middle = middle(from, to);
-        let node = match kept.node((from, to), self.len()) {
-            Some(node) => {
-                // What is below has to be filled in, and is kept as well.
-                self.join_changed((from, middle), kept, hashes)?;
-                self.join_changed((middle, to), kept, hashes)?;
-                node
-            }
-            None => {
-                let left = self.join_changed((from, middle), kept, hashes)?;
-                let right = self.join_changed((middle, to), kept, hashes)?;
-                *hashes += 1;
-                Node::join(self.level, &left, &right).ok_or(Overflow)?
-            }
-        };
-        self.inner[middle - 1] = node;
+        let left = self.join_changed((from, middle), kept, hashes)?;
+        let right = self.join_changed((middle, to), kept, hashes)?;
+        *hashes += 1;
+        let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
+        let at = self.inner(middle);
+        self.nodes[at] = node;
         Ok(node)
     }
 
@@ -227,7 +273,7 @@ impl Page {
             return Ok(self.node(from, to));
         };
         if to - from == 1 {
-            self.slots[from].node = *first;
+            self.nodes[from] = *first;
             return Ok(*first);
         }
         let middle = middle(from, to);
@@ -235,7 +281,8 @@ impl Page {
         let left = self.replace((from, middle), left, hashes)?;
         let right = self.replace((middle, to), right, hashes)?;
         let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
-        self.inner[middle - 1] = node;
+        let at = self.inner(middle);
+        self.nodes[at] = node;
         *hashes += 1;
         Ok(node)
     }
@@ -243,12 +290,13 @@ impl Page {
     /// Counts and sums of inner nodes, whose hashes are there.
     fn add_up(&mut self, (from, to): (usize, usize)) -> Option<Node> {
         if to - from == 1 {
-            return Some(self.slots[from].node);
+            return Some(self.nodes[from]);
         }
         let middle = middle(from, to);
         let left = self.add_up((from, middle))?;
         let right = self.add_up((middle, to))?;
-        let inner = &mut self.inner[middle - 1];
+        let at = self.inner(middle);
+        let inner = &mut self.nodes[at];
         inner.count = left.count.checked_add(right.count)?;
         inner.sum = left.sum.checked_add(right.sum)?;
         Some(*inner)
@@ -261,29 +309,28 @@ impl Page {
     }
 
     /// How many entries it has: at least one.
+    #[inline]
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no page is empty")]
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.keys.ends.len()
+    }
+
+    /// The key of the entry at `index`, which is below [`len`](Page::len).
+    #[inline]
+    #[must_use]
+    pub fn key(&self, index: usize) -> &[u8] {
+        self.keys.get(index)
     }
 
     /// The entry at `index`, which is below [`len`](Page::len).
+    #[inline]
     #[must_use]
     pub fn entry(&self, index: usize) -> PageEntry<'_> {
-        let start = if index > 0 {
-            self.slots[index - 1].key_end
-        } else {
-            0
-        };
-        let Slot {
-            key_end,
-            height,
-            node,
-        } = self.slots[index];
         PageEntry {
-            key: &self.keys[start..key_end],
-            height,
-            node,
+            key: self.keys.get(index),
+            height: self.keys.ends[index].height,
+            node: self.nodes[index],
         }
     }
 
@@ -292,33 +339,29 @@ impl Page {
         (0..self.len()).map(|index| self.entry(index))
     }
 
-    /// About as many bytes of memory as it takes.
+    /// About as many bytes of memory as it takes, keys that it shares with others included.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         size_of::<Page>()
-            + self.keys.capacity()
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.inner.capacity() * size_of::<Node>()
+            + size_of::<Keys>()
+            + self.keys.bytes.capacity()
+            + self.keys.ends.capacity() * size_of::<End>()
+            + self.nodes.capacity() * size_of::<Node>()
     }
 
     /// The first key, by which it is found.
     #[must_use]
     pub fn first_key(&self) -> &[u8] {
-        self.entry(0).key
+        self.keys.get(0)
     }
 
-    /// Whether it has the same keys as another.
-    #[must_use]
-    pub fn has_keys_of(&self, other: &Page) -> bool {
-        let ends = |page: &Page| page.slots.last().map(|slot| slot.key_end);
-        self.len() == other.len()
-            && ends(self) == ends(other)
-            && self.keys == other.keys
-            && self
-                .slots
-                .iter()
-                .zip(&other.slots)
-                .all(|(a, b)| a.key_end == b.key_end)
+    /// The entries in which it differs from `before`, with what they were; `None` if they don't have the same keys.
+    pub fn changed_since<'p>(
+        &'p self,
+        before: &'p Page,
+    ) -> Option<impl Iterator<Item = (PageEntry<'p>, PageEntry<'p>)>> {
+        let pairs = move || (0..self.len()).filter(|index| self.nodes[*index] != before.nodes[*index]);
+        (self.keys == before.keys).then(|| pairs().map(move |index| (before.entry(index), self.entry(index))))
     }
 
     /// How many keys come before `key`, and whether it is there too.
@@ -326,7 +369,7 @@ impl Page {
         let (mut from, mut to) = (0, self.len());
         while from < to {
             let middle = middle(from, to);
-            match self.entry(middle).key.cmp(key) {
+            match self.keys.get(middle).cmp(key) {
                 Ordering::Less => from = middle + 1,
                 Ordering::Equal => return (middle, true),
                 Ordering::Greater => to = middle,
@@ -344,15 +387,15 @@ impl Page {
     /// The node over the entries from `from` to before `to`, which must be one of the page's nodes.
     pub(crate) fn node(&self, from: usize, to: usize) -> Node {
         if to - from == 1 {
-            return self.slots[from].node;
+            return self.nodes[from];
         }
-        self.inner[middle(from, to) - 1]
+        self.nodes[self.inner(middle(from, to))]
     }
 
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(2 + self.keys.len() + 40 * self.len() + 32 * self.inner.len());
+        let mut out = Vec::with_capacity(2 + self.keys.bytes.len() + 72 * self.len());
         out.push(self.level);
         out.push(self.len() as u8);
         for entry in self.entries() {
@@ -360,7 +403,7 @@ impl Page {
             out.push(entry.height);
             entry.put_node(self.level, &mut out);
         }
-        self.inner
+        self.nodes[self.len()..]
             .iter()
             .for_each(|node| out.extend_from_slice(node.hash.as_bytes()));
         out
@@ -375,23 +418,20 @@ impl Page {
         if level >= LEVELS_MAX || len == 0 || len > PAGE_LEN_MAX {
             return Err(reader.fault(0, Fault::Bounds));
         }
-        let mut page = Page::with_capacity(level, len);
-        let (mut last, mut count) = (None, 0u64);
+        let mut draft = Draft::new(level, len);
+        let mut count = 0u64;
         for _ in 0..len {
             let at = reader.at();
             let entry = page_entry(&mut reader, level)?;
-            if last.is_some_and(|last| last >= entry.key) {
-                return Err(reader.fault(at, Fault::Order));
-            }
             count = count
                 .checked_add(entry.node.count)
                 .ok_or(reader.fault(at, Fault::Bounds))?;
-            last = Some(entry.key);
-            page.push(entry);
+            draft.push_next(entry).ok_or(reader.fault(at, Fault::Order))?;
         }
-        for _ in 1..len {
-            let hash = Hash(reader.array()?);
-            page.inner.push(Node { hash, ..UNKNOWN });
+        let mut page = draft.page().ok_or(reader.fault(0, Fault::Bounds))?;
+        for at in 1..len {
+            let at = page.inner(at);
+            page.nodes[at].hash = Hash(reader.array()?);
         }
         reader.end()?;
         page.add_up((0, len)).ok_or(reader.fault(0, Fault::Bounds))?;
@@ -404,23 +444,17 @@ impl Page {
     pub fn from_leaves<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         leaves: impl IntoIterator<Item = (K, V)>,
     ) -> Option<Page> {
-        let mut page = Page::with_capacity(0, PAGE_LEN_MAX);
+        let mut draft = Draft::new(0, 16);
         for (key, value) in leaves {
             let (key, value) = (key.as_ref(), value.as_ref());
-            let follows = page.slots.is_empty() || page.entry(page.len() - 1).key < key;
-            if !follows || page.len() == PAGE_LEN_MAX {
-                return None;
-            }
             let node = Node::leaf(key, &value_hash(value), Element::decode(value).ok()?.sum());
-            page.push(PageEntry {
+            draft.push_next(PageEntry {
                 key,
                 height: height(key),
                 node,
-            });
+            })?;
         }
-        if page.slots.is_empty() {
-            return None;
-        }
+        let mut page = draft.page()?;
         page.rehash().ok()?;
         Some(page)
     }
@@ -429,17 +463,12 @@ impl Page {
     /// that was wanted: that binds every entry.
     #[must_use]
     pub fn from_entries<'a>(level: u8, entries: impl IntoIterator<Item = PageEntry<'a>>) -> Option<Page> {
-        let mut page = Page::with_capacity(level, 16);
+        let entries = entries.into_iter();
+        let mut draft = Draft::new(level, entries.size_hint().0.clamp(1, PAGE_LEN_MAX));
         for entry in entries {
-            let follows = page.slots.is_empty() || page.entry(page.len() - 1).key < entry.key;
-            if !follows || page.len() == PAGE_LEN_MAX {
-                return None;
-            }
-            page.push(entry);
+            draft.push_next(entry)?;
         }
-        if page.slots.is_empty() || level >= LEVELS_MAX {
-            return None;
-        }
+        let mut page = draft.page().filter(|_| level < LEVELS_MAX)?;
         page.rehash().ok()?;
         Some(page)
     }

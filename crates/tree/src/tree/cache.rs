@@ -1,8 +1,9 @@
 //! Decoded Merkle pages, kept for whoever needs them next.
 //!
 //! A page is found by its level and its topmost hash, which bind all that is in it. So pages are shared by all snapshots and
-//! transactions, whatever state they see, and nothing ever has to be thrown out because it became wrong. What is thrown out, to stay
-//! within the bound, is what was not asked for since the last time half of it had come in anew.
+//! transactions, whatever state they see, and nothing ever has to be thrown out because it became wrong. What a commit replaced is
+//! thrown out first, since only older snapshots can ask for it; and then, to stay within the bound, what was not asked for since the
+//! last time half of it had come in anew.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -53,6 +54,16 @@ impl PageCache {
             .insert((page.level(), hash), page.clone(), self.half_bytes);
     }
 
+    /// Forgets a page that nobody is likely to ask for again.
+    pub(crate) fn remove(&self, level: u8, hash: &Hash) {
+        let key = (level, *hash);
+        let mut shard = self.shard(hash);
+        match shard.young.remove(&key) {
+            Some(page) => shard.young_bytes -= page.memory_bytes(),
+            None => drop(shard.old.remove(&key)),
+        }
+    }
+
     fn shard(&self, hash: &Hash) -> MutexGuard<'_, Shard> {
         // The other end of the hash than the one that the maps go by.
         let shard = &self.shards[usize::from(hash.0[31]) % SHARDS];
@@ -62,12 +73,15 @@ impl PageCache {
 
 impl Shard {
     fn insert(&mut self, key: (u8, Hash), page: Arc<Page>, half_bytes: usize) {
-        self.young_bytes += page.memory_bytes();
-        if self.young_bytes > half_bytes {
+        let bytes = page.memory_bytes();
+        if self.young_bytes + bytes > half_bytes {
             self.old = std::mem::take(&mut self.young);
-            self.young_bytes = page.memory_bytes();
+            self.young_bytes = 0;
         }
-        self.young.insert(key, page);
+        self.young_bytes += bytes;
+        if let Some(same) = self.young.insert(key, page) {
+            self.young_bytes -= same.memory_bytes();
+        }
     }
 }
 
@@ -100,6 +114,27 @@ mod tests {
         forest.put(&[], &n.to_be_bytes(), Element::SumItem(1)).unwrap();
         let pages = forest.tree(&[]).unwrap().unwrap();
         weald_proof::Pages::topmost(&pages).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_is_replaced_makes_room_at_once() {
+        let cache = PageCache::new(2 * SHARDS * 10 * page(0).memory_bytes());
+        let kept: Vec<Arc<Page>> = (0..8 * SHARDS as u32).map(page).collect();
+        kept.iter().for_each(|page| cache.insert(page));
+        let held = || {
+            kept.iter()
+                .filter(|page| cache.get(0, &page.top().hash).is_some())
+        };
+        let before = held().count();
+        for n in 1_000..6_000 {
+            let replaced = page(n);
+            cache.insert(&replaced);
+            cache.remove(0, &replaced.top().hash);
+            cache.remove(0, &replaced.top().hash);
+            assert!(cache.get(0, &replaced.top().hash).is_none());
+        }
+        assert_eq!(held().count(), before);
+        assert!(before > kept.len() / 2, "{before}");
     }
 
     #[test]

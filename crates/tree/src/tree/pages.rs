@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// The pages of one tree in one state of the store.
 pub struct TreePages<'t> {
     pub(crate) reader: Reader<'t>,
-    pub(crate) tree: Located,
+    pub(crate) tree: Arc<Located>,
     pub(crate) top: Option<Top>,
 }
 
@@ -25,7 +25,7 @@ pub struct TreePages<'t> {
 type Record<'t> = (PageEntry<'t>, bool);
 
 impl<'t> TreePages<'t> {
-    pub(crate) fn new(reader: Reader<'t>, tree: Located) -> Result<TreePages<'t>> {
+    pub(crate) fn new(reader: Reader<'t>, tree: Arc<Located>) -> Result<TreePages<'t>> {
         let top = reader.top(&tree)?;
         Ok(TreePages { reader, tree, top })
     }

@@ -10,7 +10,7 @@ use super::store::TreeStore;
 use super::{ALL, DROPPED, TREES};
 use crate::context::after_prefix;
 use crate::cost::OperationCost;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a call of [`TreeStore::reclaim`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl TreeStore {
             let mut tx = self.db.write()?;
             let first = {
                 let first = TREES.bucket(&tx.root(), DROPPED)?.first()?;
-                first.map(|(_, path)| Located::decode(path)).transpose()?
+                first.map(|(prefix, path)| dropped(prefix, path)).transpose()?
             };
             let Some(tree) = first else {
                 reclaimed.complete = true;
@@ -53,6 +53,15 @@ impl TreeStore {
         }
         Ok(reclaimed)
     }
+}
+
+/// The dropped tree of a record. One under another's prefix would never be done with.
+fn dropped(prefix: &[u8], path: &[u8]) -> Result<Located> {
+    let tree = Located::decode(path)?;
+    if tree.prefix != *prefix {
+        return Err(Error::damaged("a dropped tree is noted under another's prefix"));
+    }
+    Ok(tree)
 }
 
 /// Deletes up to `step` entries of a dropped tree; if those were the last, all else that it had. Its subtrees are dropped by

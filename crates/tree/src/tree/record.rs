@@ -1,5 +1,7 @@
 //! How trees are written in buckets.
 
+use std::sync::LazyLock;
+
 use weald_proof::{Element, Hash, Node, prefix};
 
 use crate::error::{Error, Result};
@@ -131,8 +133,12 @@ pub(crate) struct Top {
 }
 
 impl Top {
+    /// Bytes of it as it is stored.
+    const LEN: usize = 1 + 32 + 8 + 16;
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![self.level];
+        let mut out = Vec::with_capacity(Top::LEN);
+        out.push(self.level);
         out.extend_from_slice(self.node.hash.as_bytes());
         out.extend_from_slice(&self.node.count.to_le_bytes());
         out.extend_from_slice(&self.node.sum.to_le_bytes());
@@ -164,11 +170,16 @@ pub(crate) struct Located {
 
 impl Located {
     pub(crate) fn new(steps: Vec<(Vec<u8>, u64)>) -> Located {
-        let prefix = prefix(
-            steps
-                .iter()
-                .map(|(segment, generation)| (&segment[..], *generation)),
-        );
+        static OUTERMOST: LazyLock<Hash> = LazyLock::new(|| prefix([]));
+        let prefix = if steps.is_empty() {
+            *OUTERMOST
+        } else {
+            prefix(
+                steps
+                    .iter()
+                    .map(|(segment, generation)| (&segment[..], *generation)),
+            )
+        };
         Located {
             prefix: *prefix.as_bytes(),
             steps,

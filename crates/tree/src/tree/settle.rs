@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weald_engine::{Writable, WriteTx};
-use weald_proof::{Changes, Page, PageEntry, UpdateError, update};
+use weald_proof::{Changes, Hash, Page, PageEntry, UpdateError, update};
 
+use super::cache::PageCache;
 use super::pages::TreePages;
 use super::reader::Reader;
 use super::record::{Located, Top};
@@ -18,40 +19,47 @@ use crate::family::PREFIX_LEN;
 /// The keys that a transaction may have changed, by the path of their tree.
 pub(crate) type Touched = BTreeMap<Path, BTreeSet<Vec<u8>>>;
 
+/// Trees whose place is known in the state that is settled.
+pub(crate) type Places = BTreeMap<Path, Arc<Located>>;
+
 /// What follows from changed entries.
 #[derive(Default)]
 pub(crate) struct Settled {
     /// Records to write, or to delete where there is `None`.
     records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     tops: BTreeMap<[u8; PREFIX_LEN], Option<Top>>,
+    /// Pages that are no more, by level and topmost hash.
+    superseded: Vec<(u8, Hash)>,
 }
 
 /// A tree that is to be brought up to date: found by its path, or from a subtree of it.
 #[derive(Default)]
 struct Due {
-    tree: Option<Located>,
+    tree: Option<Arc<Located>>,
     keys: BTreeSet<Vec<u8>>,
 }
 
 /// What becomes of the pages and tops in the state that `reader` sees when the touched entries are looked at anew: of all trees
 /// concerned, from the innermost outwards, down to paths of `depth` segments. A key that was touched and did not
 /// change does no harm, nor does one whose tree is gone.
-pub(crate) fn settle(reader: &Reader<'_>, touched: &Touched, depth: usize) -> Result<Settled> {
+pub(crate) fn settle(
+    reader: &Reader<'_>,
+    touched: Touched,
+    places: &Places,
+    depth: usize,
+) -> Result<Settled> {
     let mut settled = Settled::default();
     let mut rest: BTreeMap<(Reverse<usize>, Path), Due> = touched
-        .iter()
-        .map(|(path, keys)| {
-            let keys = keys.clone();
-            ((Reverse(path.len()), path.clone()), Due { tree: None, keys })
-        })
+        .into_iter()
+        .map(|(path, keys)| ((Reverse(path.len()), path), Due { tree: None, keys }))
         .collect();
     while let Some(((_, mut path), due)) = rest.pop_first() {
-        let tree = match due.tree.map_or_else(|| reader.locate(&path), Ok) {
+        let tree = match due.tree.map_or_else(|| find(reader, places, &path), Ok) {
             Ok(tree) => tree,
             Err(Error::NoSubtree { .. }) => continue,
             Err(error) => return Err(error),
         };
-        let changed = settled.update(reader, &tree, &due.keys)?;
+        let changed = settled.update(reader, &tree, due.keys)?;
         if changed
             && path.len() > depth
             && let Some(key) = path.pop()
@@ -60,20 +68,32 @@ pub(crate) fn settle(reader: &Reader<'_>, touched: &Touched, depth: usize) -> Re
             holder.keys.insert(key);
             if holder.tree.is_none() {
                 reader.meter.hashes(1);
-                holder.tree = Some(tree.holder());
+                holder.tree = Some(Arc::new(tree.holder()));
             }
         }
     }
     Ok(settled)
 }
 
+/// The tree at `path`, at the same cost whether its place is known or not.
+fn find(reader: &Reader<'_>, places: &Places, path: &Path) -> Result<Arc<Located>> {
+    match places.get(path) {
+        Some(tree) => {
+            reader.meter.seeks(path.len() as u64);
+            reader.meter.hashes(path.len() as u64);
+            Ok(tree.clone())
+        }
+        None => reader.locate(path).map(Arc::new),
+    }
+}
+
 impl Settled {
     /// Brings one tree up to date; whether its top has changed.
-    fn update(&mut self, reader: &Reader<'_>, tree: &Located, keys: &BTreeSet<Vec<u8>>) -> Result<bool> {
+    fn update(&mut self, reader: &Reader<'_>, tree: &Arc<Located>, keys: BTreeSet<Vec<u8>>) -> Result<bool> {
         let mut edits = BTreeMap::new();
         for key in keys {
-            let element = reader.element(tree, key, |subtree| self.top(reader, subtree))?;
-            edits.insert(key.clone(), element);
+            let element = reader.element(tree, &key, |subtree| self.top(reader, subtree))?;
+            edits.insert(key, element);
         }
         let pages = TreePages::new(*reader, tree.clone())?;
         let changes = update(&pages, &edits).map_err(|error| match error {
@@ -85,11 +105,11 @@ impl Settled {
         for page in changes.pages.values().flatten() {
             reader.cache.insert(page);
         }
-        self.set_entries(reader, tree, &changes);
         let top = match (changes.top_level, changes.top) {
             (Some(level), Some(node)) => Some(Top { level, node }),
             _ => None,
         };
+        self.set_entries(reader, tree, changes);
         let changed = top != pages.top;
         if changed {
             let encode = |top: Top| top.encode();
@@ -100,31 +120,33 @@ impl Settled {
     }
 
     /// Notes which entries of pages are to be written.
-    fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, changes: &Changes) {
+    fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, changes: Changes) {
+        let Changes {
+            pages, mut before, ..
+        } = changes;
+        let was = before.values().map(|page| (page.level(), page.top().hash));
+        self.superseded.extend(was);
         // Most pages only had entries changed; the others, between which entries may have moved, are compared together.
-        let mut before = changes.before.clone();
         let mut others = Vec::new();
-        for (at, page) in &changes.pages {
+        for (at, page) in &pages {
             let Some(page) = page else { continue };
-            match before.get(at) {
-                Some(old) if old.has_keys_of(page) => {
-                    for (old, new) in old.entries().zip(page.entries()) {
-                        if old != new {
-                            let begins = new.key == at.1;
-                            self.set_entry(
-                                reader,
-                                tree,
-                                at.0,
-                                new.key,
-                                Some((old, begins)),
-                                Some((new, begins)),
-                            );
-                        }
-                    }
-                    before.remove(at);
-                }
-                _ => others.push(page),
+            let old = before.get(at).cloned();
+            let Some(pairs) = old.as_ref().and_then(|old| page.changed_since(old)) else {
+                others.push(page);
+                continue;
+            };
+            for (old, new) in pairs {
+                let begins = new.key == at.1;
+                self.set_entry(
+                    reader,
+                    tree,
+                    at.0,
+                    new.key,
+                    Some((old, begins)),
+                    Some((new, begins)),
+                );
             }
+            before.remove(at);
         }
         self.set_moved(reader, tree, before.values(), &others);
     }
@@ -137,23 +159,19 @@ impl Settled {
         before: impl Iterator<Item = &'p Arc<Page>>,
         after: &[&'p Arc<Page>],
     ) {
-        let mut before = entries(before).peekable();
-        let mut after = entries(after.iter().copied()).peekable();
+        let mut before = Entries::of(before);
+        let mut after = Entries::of(after.iter().copied());
         loop {
-            let (at, order) = match (before.peek(), after.peek()) {
+            let (at, order) = match (before.place(), after.place()) {
                 (None, None) => break,
-                (Some(old), None) => ((old.0, old.1.key), Ordering::Less),
-                (None, Some(new)) => ((new.0, new.1.key), Ordering::Greater),
-                (Some(old), Some(new)) => {
-                    let (old, new) = ((old.0, old.1.key), (new.0, new.1.key));
-                    (old.min(new), old.cmp(&new))
-                }
+                (Some(old), None) => (old, Ordering::Less),
+                (None, Some(new)) => (new, Ordering::Greater),
+                (Some(old), Some(new)) => (old.min(new), old.cmp(&new)),
             };
             let old = if order.is_le() { before.next() } else { None };
             let new = if order.is_ge() { after.next() } else { None };
             if old != new {
-                let entry = |(_, entry, begins): Held<'p>| (entry, begins);
-                self.set_entry(reader, tree, at.0, at.1, old.map(entry), new.map(entry));
+                self.set_entry(reader, tree, at.0, at.1, old, new);
             }
         }
     }
@@ -191,25 +209,56 @@ impl Settled {
     }
 
     /// Writes pages and tops.
-    pub(crate) fn write(self, tx: &mut WriteTx<'_>) -> Result<()> {
+    pub(crate) fn write(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         let mut trees = TREES.bucket_mut(tx.root_mut(), ALL)?;
-        for (key, record) in self.records {
+        for (key, record) in &self.records {
             match record {
-                Some(record) => trees.put(&key, &record)?,
-                None => trees.discard(&key)?,
+                Some(record) => trees.put(key, record)?,
+                None => trees.discard(key)?,
             }
         }
         Ok(())
     }
+
+    /// Makes room for pages that can still be asked for, once this is committed. Snapshots of before are not held up much: they put a page
+    /// together again if need be.
+    pub(crate) fn forget_superseded(&self, cache: &PageCache) {
+        for (level, hash) in &self.superseded {
+            cache.remove(*level, hash);
+        }
+    }
 }
 
-/// An entry of a page: its level, and whether it is the first.
-type Held<'p> = (u8, PageEntry<'p>, bool);
-
 /// The entries of pages that are in order, in order.
-fn entries<'p>(pages: impl Iterator<Item = &'p Arc<Page>>) -> impl Iterator<Item = Held<'p>> {
-    pages.flat_map(|page| {
-        let entries = page.entries().enumerate();
-        entries.map(|(index, entry)| (page.level(), entry, index == 0))
-    })
+struct Entries<'p> {
+    pages: Vec<&'p Page>,
+    page: usize,
+    index: usize,
+}
+
+impl<'p> Entries<'p> {
+    fn of(pages: impl Iterator<Item = &'p Arc<Page>>) -> Entries<'p> {
+        Entries {
+            pages: pages.map(|page| &**page).collect(),
+            page: 0,
+            index: 0,
+        }
+    }
+
+    /// Level and key of the next one.
+    fn place(&self) -> Option<(u8, &'p [u8])> {
+        let page = self.pages.get(self.page)?;
+        Some((page.level(), page.key(self.index)))
+    }
+
+    /// The next one, and whether it is the first of its page.
+    fn next(&mut self) -> Option<(PageEntry<'p>, bool)> {
+        let page = self.pages.get(self.page)?;
+        let entry = (page.entry(self.index), self.index == 0);
+        self.index += 1;
+        if self.index == page.len() {
+            (self.page, self.index) = (self.page + 1, 0);
+        }
+        Some(entry)
+    }
 }

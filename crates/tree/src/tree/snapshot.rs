@@ -1,5 +1,7 @@
 //! Reading a committed state, and proving it.
 
+use std::sync::Arc;
+
 use weald_engine::{ReadTx, Readable};
 use weald_proof::{Answer, Element, Hash, ProveError, Query, Trees, prove};
 
@@ -69,7 +71,7 @@ impl<'s> TreeSnapshot<'s> {
     pub(crate) fn pages<'a>(&'a self, meter: Meter<'a>, path: &[Vec<u8>]) -> Result<Option<TreePages<'a>>> {
         let reader = self.reader(meter)?;
         match reader.locate(path) {
-            Ok(tree) => TreePages::new(reader, tree).map(Some),
+            Ok(tree) => TreePages::new(reader, Arc::new(tree)).map(Some),
             Err(Error::NoSubtree { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -1,6 +1,5 @@
 //! Transactions over trees.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weald_engine::{Committed, OptimisticTx, Readable, SyncPolicy, Writable};
@@ -11,7 +10,7 @@ use super::cache::PageCache;
 use super::meter::Meter;
 use super::reader::{Reader, check_path};
 use super::record::{Located, Slot, Stored, Top, TreeKind};
-use super::settle::{Touched, settle};
+use super::settle::{Places, Touched, settle};
 use super::{ALL, DROPPED, Path, TREES};
 use crate::cost::OperationCost;
 use crate::error::{Error, Result};
@@ -27,7 +26,7 @@ pub struct TreeTx<'s> {
     /// `None` only when it is over.
     tx: Option<OptimisticTx<'s>>,
     touched: Touched,
-    located: BTreeMap<Path, Arc<Located>>,
+    located: Places,
     /// The one of them that was asked for last.
     last: Option<Arc<Located>>,
     cache: &'s PageCache,
@@ -44,7 +43,7 @@ impl<'s> TreeTx<'s> {
         TreeTx {
             tx: Some(tx),
             touched: Touched::new(),
-            located: BTreeMap::new(),
+            located: Places::new(),
             last: None,
             cache,
             key_max,
@@ -203,12 +202,17 @@ impl<'s> TreeTx<'s> {
             return Ok(tx.commit()?);
         }
         let mut tx = tx.into_exclusive()?;
-        let settled = settle(&Reader::new(&tx.root(), self.cache, meter)?, &self.touched, 0)?;
+        // Nothing that was read has changed, so trees are where they were.
+        let touched = std::mem::take(&mut self.touched);
+        let reader = Reader::new(&tx.root(), self.cache, meter)?;
+        let settled = settle(&reader, touched, &self.located, 0)?;
         settled.write(&mut tx)?;
-        Ok(match policy {
+        let committed = match policy {
             Some(policy) => tx.commit_with(policy)?,
             None => tx.commit()?,
-        })
+        };
+        settled.forget_superseded(self.cache);
+        Ok(committed)
     }
 
     /// Forgets all that was written.
@@ -219,7 +223,7 @@ impl<'s> TreeTx<'s> {
     /// What the commit would do in the state that the transaction began with.
     pub(crate) fn settle_as_it_is(&self, meter: Meter<'_>) -> Result<()> {
         let reader = Reader::new(&self.tx()?.untracked(), self.cache, meter)?;
-        settle(&reader, &self.touched, 0).map(drop)
+        settle(&reader, self.touched.clone(), &self.located, 0).map(drop)
     }
 
     fn locate(&mut self, meter: Meter<'_>, path: &[&[u8]]) -> Result<Arc<Located>> {
@@ -311,7 +315,7 @@ impl Ground for TreeTx<'_> {
             return Ok(top);
         }
         let untracked = Reader::new(&self.tx()?.untracked(), self.cache, reader.meter.of_reads())?;
-        settle(&untracked, &within, path.len())?.top(&untracked, tree)
+        settle(&untracked, within, &self.located, path.len())?.top(&untracked, tree)
     }
 }
 

@@ -7,8 +7,10 @@ use weald_proof::{Answer, Entry, Hash, NESTING_MAX, PROOF_LEN_MAX, Query, Range,
 /// Longer chunks are refused unread.
 pub const CHUNK_LEN_MAX: usize = PROOF_LEN_MAX;
 
-/// The first byte of every chunk.
-const VERSION: u8 = 1;
+/// The first byte of a chunk, and of an id that asks for none but such.
+const PLAIN: u8 = 1;
+/// The first byte of a chunk whose entries bring what is in their subtrees, and of an id that asks for such too.
+const WITHIN: u8 = 2;
 
 /// Which entries of which tree: what a replica asks a source for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,8 @@ pub struct ChunkId {
     pub offset: u64,
     /// How many entries there may be at most; the source may give fewer, but one at least if there is one. Not 0.
     pub limit: u64,
+    /// Whether entries may bring what is in their subtrees, where that is little: many small subtrees then need no chunks of their own.
+    pub within: bool,
 }
 
 /// Why a chunk, or what should name one, is refused. Nothing was learnt from it then: ask another source.
@@ -61,12 +65,12 @@ impl ChunkId {
     /// ```
     /// use weald_tree::ChunkId;
     ///
-    /// let id = ChunkId { path: vec![b"users".to_vec()], offset: 300, limit: 100 };
+    /// let id = ChunkId { path: vec![b"users".to_vec()], offset: 300, limit: 100, within: true };
     /// assert_eq!(ChunkId::decode(&id.encode()), Ok(id));
     /// ```
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let mut out = vec![first_byte(self.within)];
         put_place(&mut out, &self.path, self.offset);
         put_number(&mut out, self.limit);
         out
@@ -74,7 +78,7 @@ impl ChunkId {
 
     /// Reads what [`encode`](Self::encode) wrote, and nothing else.
     pub fn decode(bytes: &[u8]) -> Result<ChunkId, ChunkError> {
-        let mut reader = Reader::new(bytes)?;
+        let (mut reader, within) = Reader::new(bytes)?;
         let (path, offset) = reader.place()?;
         let at = reader.at;
         let limit = reader.number()?;
@@ -82,12 +86,22 @@ impl ChunkId {
             return Err(malformed(at, "a limit of 0"));
         }
         reader.end()?;
-        Ok(ChunkId { path, offset, limit })
+        Ok(ChunkId {
+            path,
+            offset,
+            limit,
+            within,
+        })
     }
 
-    /// The entries that the chunk is of: as many of them as `taken`.
-    pub(super) fn query(path: &[Vec<u8>], offset: u64, taken: u64) -> Query {
-        Query::all().at(path).offset(offset).limit(taken)
+    /// The entries that the chunk is of: as many of them as `taken`, and what is in their subtrees if so.
+    pub(super) fn query(path: &[Vec<u8>], offset: u64, taken: u64, within: bool) -> Query {
+        let entries = Query::all().at(path).offset(offset).limit(taken);
+        if within {
+            entries.below(Query::all())
+        } else {
+            entries
+        }
     }
 
     /// The count of its tree.
@@ -101,6 +115,7 @@ struct Chunk<'a> {
     path: Vec<Vec<u8>>,
     offset: u64,
     taken: u64,
+    within: bool,
     /// The proof of the tree's count, in its first chunk.
     extent: Option<&'a [u8]>,
     /// The proof of the entries; empty if there are none.
@@ -114,14 +129,14 @@ pub struct ProvenChunk {
     pub path: Vec<Vec<u8>>,
     /// How many entries come before.
     pub offset: u64,
-    /// The entries.
+    /// The entries; those that are subtrees with what is in them, if the chunk has that.
     pub entries: Vec<Entry>,
     /// How many entries the tree has, told by its first chunk.
     pub count: Option<u64>,
 }
 
 /// Checks a chunk against the root hash over everything. What passes is true, wherever it comes from: for each state of the trees there is
-/// exactly one chunk with that place and number of entries.
+/// exactly one chunk with that place and number of entries, and one more with what is in their subtrees if there are any.
 pub fn verify_chunk(chunk: &[u8], root: &Hash) -> Result<ProvenChunk, ChunkError> {
     Chunk::decode(chunk)?.prove(root)
 }
@@ -130,11 +145,11 @@ pub fn verify_chunk(chunk: &[u8], root: &Hash) -> Result<ProvenChunk, ChunkError
 pub(super) fn encode(
     path: &[Vec<u8>],
     offset: u64,
-    taken: u64,
+    (taken, within): (u64, bool),
     extent: Option<&[u8]>,
     proof: &[u8],
 ) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    let mut out = vec![first_byte(within)];
     put_place(&mut out, path, offset);
     put_number(&mut out, taken);
     if let Some(extent) = extent {
@@ -149,7 +164,7 @@ impl<'a> Chunk<'a> {
         if bytes.len() > CHUNK_LEN_MAX {
             return Err(ChunkError::TooLong { len: bytes.len() });
         }
-        let mut reader = Reader::new(bytes)?;
+        let (mut reader, within) = Reader::new(bytes)?;
         let (path, offset) = reader.place()?;
         let at = reader.at;
         let taken = reader.number()?;
@@ -163,6 +178,7 @@ impl<'a> Chunk<'a> {
             path,
             offset,
             taken,
+            within,
             extent,
             proof,
         })
@@ -175,7 +191,7 @@ impl<'a> Chunk<'a> {
         };
         let mut entries = Vec::new();
         if self.taken > 0 {
-            let query = ChunkId::query(&self.path, self.offset, self.taken);
+            let query = ChunkId::query(&self.path, self.offset, self.taken, self.within);
             entries = match verify(self.proof, root, &query).map_err(ChunkError::Proof)? {
                 Answer::Entries(entries) => entries,
                 _ => return Err(ChunkError::NoSubtree),
@@ -188,6 +204,10 @@ impl<'a> Chunk<'a> {
                 said: self.taken,
                 proven,
             });
+        }
+        // Without subtrees the other kind of chunk says the same.
+        if self.within && entries.iter().all(|entry| entry.below.is_none()) {
+            return Err(malformed(0, "no subtrees"));
         }
         Ok(ProvenChunk {
             path: self.path,
@@ -203,6 +223,10 @@ impl<'a> Chunk<'a> {
             _ => Err(ChunkError::NoSubtree),
         }
     }
+}
+
+fn first_byte(within: bool) -> u8 {
+    if within { WITHIN } else { PLAIN }
 }
 
 fn put_place(out: &mut Vec<u8>, path: &[Vec<u8>], offset: u64) {
@@ -235,11 +259,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// After the version.
-    fn new(bytes: &'a [u8]) -> Result<Reader<'a>, ChunkError> {
+    /// After the first byte, and whether that is [`WITHIN`].
+    fn new(bytes: &'a [u8]) -> Result<(Reader<'a>, bool), ChunkError> {
         let mut reader = Reader { bytes, at: 0 };
         match reader.byte()? {
-            VERSION => Ok(reader),
+            PLAIN => Ok((reader, false)),
+            WITHIN => Ok((reader, true)),
             _ => Err(malformed(0, "an unknown version")),
         }
     }

@@ -72,6 +72,7 @@ impl<'t> Progress<'t> {
                     path: path.clone(),
                     offset,
                     limit,
+                    within: true,
                 });
                 if run.len.is_none() {
                     break;

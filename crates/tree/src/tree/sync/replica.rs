@@ -1,6 +1,6 @@
 //! The side that fetches.
 
-use weald_proof::{Element, Entry, Hash, Node, Query};
+use weald_proof::{Answer, Element, Entry, Hash, Node, Query};
 
 use super::chunk::{ChunkId, ProvenChunk, verify_chunk};
 use super::progress::{Progress, ProgressMut, Run};
@@ -26,7 +26,7 @@ pub struct TreeSync<'s> {
 pub enum Applied {
     /// Entries of it were wanted, and are there now.
     New {
-        /// How many.
+        /// How many, with those in subtrees that came along.
         entries: u64,
     },
     /// It is right, but all of it is there already, or the chunk that holds its subtree has not come yet.
@@ -111,10 +111,9 @@ impl<'s> TreeSync<'s> {
         for run in &runs {
             let (first, last) = (run.offset.max(from), run.end_before(to));
             for entry in &chunk.entries[(first - from) as usize..(last - from) as usize] {
-                put(tx, &chunk.path, entry)?;
+                entries += put(tx, &chunk.path, entry)?;
             }
             ProgressMut::of(tx.tx_mut()?)?.cut(&chunk.path, run, first, last)?;
-            entries += last - first;
         }
         Ok(if runs.is_empty() {
             Applied::NotWanted
@@ -186,20 +185,28 @@ fn drop_some(tx: &mut TreeTx<'_>) -> Result<bool> {
     Ok(more)
 }
 
-/// Puts an entry; a subtree empty at first, and what is in it is wanted from now on.
-fn put(tx: &mut TreeTx<'_>, path: &[Vec<u8>], entry: &Entry) -> Result<()> {
+/// Puts an entry; a subtree with what came along, or else empty at first, and what is in it is wanted from now on. Returns how many entries that was.
+fn put(tx: &mut TreeTx<'_>, path: &[Vec<u8>], entry: &Entry) -> Result<u64> {
     let segments: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
     let kind = match &entry.element {
         Element::Tree(_) => TreeKind::Plain,
         Element::SumTree { .. } => TreeKind::Sum,
         Element::CountTree { .. } => TreeKind::Count,
-        other => return tx.put(&segments, &entry.key, other.clone()),
+        other => {
+            tx.put(&segments, &entry.key, other.clone())?;
+            return Ok(1);
+        }
     };
     tx.create_tree(&segments, &entry.key, kind)?;
-    if entry.element.subtree() != Some(&Node::root(None)) {
-        let below: Vec<Vec<u8>> = path.iter().cloned().chain([entry.key.clone()]).collect();
+    let subtree: Vec<Vec<u8>> = path.iter().cloned().chain([entry.key.clone()]).collect();
+    let mut entries = 1;
+    if let Some(Answer::Entries(within)) = entry.below.as_deref() {
+        for entry in within {
+            entries += put(tx, &subtree, entry)?;
+        }
+    } else if entry.element.subtree() != Some(&Node::root(None)) {
         let whole = Run { offset: 0, len: None };
-        ProgressMut::of(tx.tx_mut()?)?.add(&below, &whole)?;
+        ProgressMut::of(tx.tx_mut()?)?.add(&subtree, &whole)?;
     }
-    Ok(())
+    Ok(entries)
 }
