@@ -163,6 +163,12 @@ pub(crate) fn scribbles(data: &[u8]) {
     if let Ok(reader) = Reader::open(&scratch.0) {
         let _ = reader.get(&7u64.to_le_bytes());
         reader.scan().take(300).for_each(drop);
+        if let Ok(range) = reader.range(..) {
+            range.take(20).for_each(drop);
+        }
+        if let Ok(range) = reader.range(..) {
+            range.rev().take(20).for_each(drop);
+        }
         let _ = reader.members();
     }
     if let Ok(session) = Region::open(&scratch.0).and_then(|region| region.join("late")) {
@@ -212,6 +218,7 @@ fn meddle(session: &Session, input: &mut Input<'_>) {
             if let Ok(view) = session.view() {
                 let _ = session.put(&key, b"later");
                 let _ = view.get(&key);
+                let _ = view.get_many(&[key, key], |_, _| {});
             }
         }
         9 => session.scan().take(50).for_each(drop),

@@ -142,7 +142,8 @@ fn parents(footprints: &[u64], largest: u64) -> Vec<u8> {
 }
 
 fn place(footprint: u64, footprints: &[u64], parents: &[u8], largest: u64) -> Class {
-    let magazine = (65536 / footprint).clamp(1, 64) as usize;
+    // Of small ones as many as a session retires before it looks which of them are free, so that replacing values costs no way to the superblocks.
+    let magazine = (65536 / footprint).clamp(1, 64).max((32768 / footprint).min(256)) as usize;
     let best = parents
         .iter()
         .map(|&parent| (parent, footprints[usize::from(parent)]))

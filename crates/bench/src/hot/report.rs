@@ -14,7 +14,31 @@ struct Row {
     name: String,
     unit: &'static str,
     target: Option<f64>,
+    /// Who is the measure instead, and how many times its figure is good enough.
+    rival: Option<(&'static str, f64)>,
     figures: Vec<(String, f64)>,
+}
+
+impl Row {
+    /// What is wanted of the first of ours, and whether it is so.
+    fn verdict(&self, ours: Option<f64>) -> String {
+        let verdict = |is_met| if is_met { "met" } else { "missed" };
+        let mut wanted = Vec::new();
+        if let Some(target) = self.target {
+            let is_met = ours.is_some_and(|figure| figure <= target);
+            wanted.push(format!("at most {target}: {}", verdict(is_met)));
+        }
+        if let Some((rival, times)) = self.rival {
+            let theirs = self.figures.iter().find(|(who, _)| who == rival);
+            // Rivals are compiled in only if asked for.
+            if let (Some(ours), Some((_, theirs))) = (ours, theirs) {
+                let ratio = ours / theirs;
+                let is_met = verdict(ratio <= times);
+                wanted.push(format!("at most {times} × {rival}: {is_met}, {ratio:.2}"));
+            }
+        }
+        wanted.join("; ")
+    }
 }
 
 impl Report {
@@ -27,8 +51,16 @@ impl Report {
                 name: row.to_owned(),
                 unit,
                 target,
+                rival: None,
                 figures: vec![figure],
             }),
+        }
+    }
+
+    /// Says that in a row, which has figures, ours should be at most so many times that of a rival.
+    pub(super) fn compare(&mut self, row: &str, rival: &'static str, times: f64) {
+        if let Some(known) = self.rows.iter_mut().find(|known| known.name == row) {
+            known.rival = Some((rival, times));
         }
     }
 
@@ -49,17 +81,16 @@ impl Report {
             let (ours, others): (Vec<_>, Vec<_>) =
                 row.figures.iter().partition(|(who, _)| who.starts_with("weald"));
             let list = |figures: &[&(String, f64)]| {
-                let each = figures.iter().map(|(who, figure)| match who.as_str() {
-                    "weald" => shown(*figure),
-                    "weald-2M" => format!("{} (2M)", shown(*figure)),
-                    who => format!("{who} {}", shown(*figure)),
-                });
+                let each = figures
+                    .iter()
+                    .map(|(who, figure)| match who.strip_prefix("weald") {
+                        Some("") => shown(*figure),
+                        Some(how) => format!("{} ({})", shown(*figure), how.trim_start()),
+                        None => format!("{who} {}", shown(*figure)),
+                    });
                 each.collect::<Vec<_>>().join(", ")
             };
-            let target = row.target.map_or(String::new(), |target| {
-                let is_met = ours.first().is_some_and(|(_, figure)| *figure <= target);
-                format!("at most {target}: {}", if is_met { "met" } else { "missed" })
-            });
+            let target = row.verdict(ours.first().map(|(_, figure)| *figure));
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
@@ -87,9 +118,19 @@ mod tests {
         report.add("get", "ns", Some(12.0), "weald", 11.0);
         report.add("get", "ns", Some(12.0), "dashmap", 13.06);
         report.add("miss", "ns", Some(5.0), "weald", 11.0);
+        report.add("large", "ns", None, "weald", 11.0);
+        report.add("large", "ns", None, "weald huge pages advised", 9.0);
+        report.compare("large", "dashmap", 1.1);
+        assert!(
+            report
+                .markdown()
+                .contains("| large | ns | 11.0, 9.0 (huge pages advised) |  |  |")
+        );
+        report.add("large", "ns", None, "dashmap", 10.0);
         report.note("noted".to_owned());
         let text = report.markdown();
         assert!(text.contains("| get | ns | 11.0 | dashmap 13.1 | at most 12: met |"));
+        assert!(text.contains("| dashmap 10.0 | at most 1.1 × dashmap: met, 1.10 |"));
         assert!(text.contains("at most 5: missed") && text.ends_with("noted\n"));
     }
 }

@@ -24,6 +24,9 @@ const LISTED: u64 = 1;
 /// Empty superblocks that a session sees before it looks whether some can be given back.
 const PURGE_AT: u32 = 16;
 
+/// Objects that a magazine is filled up with at once.
+const REFILL_MAX: u32 = 32;
+
 /// Where a superblock is that says it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
@@ -139,7 +142,7 @@ impl<'a> Actor<'a> {
     }
 
     fn refill_pinned(&mut self, class: u8) -> Result<()> {
-        let want = (self.class(class)?.magazine as u32 / 2).max(1);
+        let want = (self.class(class)?.magazine as u32 / 2).clamp(1, REFILL_MAX);
         let active = self.active(self.group(), class);
         for _ in 0..RETRIES {
             let seen = active.load(Ordering::Acquire);

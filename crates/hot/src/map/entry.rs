@@ -96,23 +96,28 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// The entry at `offset`, its lengths read once and checked.
+    #[inline]
     pub(crate) fn load(shared: &'a Shared, offset: u64) -> Result<Entry<'a>> {
-        if !shared.is_backed(offset)? {
-            return corrupt("an entry in a volume with memory", offset);
+        match Entry::load_sound(shared, offset) {
+            Some(entry) => Ok(entry),
+            None => corrupt("an entry within a volume with memory", offset),
         }
-        let shape = Shape(shared.map.word(offset + 16)?.load(Ordering::Relaxed));
-        if shape.key_len() > KEY_LEN_MAX || shape.value_len() > shared.layout.volume_size {
-            return corrupt("an entry with possible lengths", offset);
+    }
+
+    #[inline]
+    fn load_sound(shared: &'a Shared, offset: u64) -> Option<Entry<'a>> {
+        let room = shared.backed_room(offset)?;
+        let shape = Shape(shared.map.nth_word(offset / 8 + 2)?.load(Ordering::Relaxed));
+        let value_at = PREFIX_WORDS + shape.key_words();
+        let len = value_at as u64 + shape.value_words() + shape.tail_words();
+        if !offset.is_multiple_of(8) || shape.key_len() > KEY_LEN_MAX || len > room / 8 {
+            return None;
         }
-        let len = PREFIX / 8 + shape.body_words() + shape.tail_words();
-        if len * 8 > shared.layout.room_behind(offset) {
-            return corrupt("an entry within its volume", offset);
-        }
-        Ok(Entry {
+        Some(Entry {
             offset,
-            words: shared.map.words(offset, len)?,
+            words: shared.map.nth_words(offset / 8, len)?,
             shape,
-            value_at: PREFIX_WORDS + shape.key_words(),
+            value_at,
         })
     }
 

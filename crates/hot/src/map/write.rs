@@ -98,10 +98,12 @@ impl<'a> Actor<'a> {
         let mut words = line;
         let mut base = head;
         for _ in 0..CHAIN_MAX {
-            for (at, word) in words.iter().enumerate().take(SLOTS + 1).skip(1) {
+            for (at, word) in words[1..=SLOTS].iter().enumerate() {
                 let slot = word.load(Ordering::Acquire);
                 match slot::place(slot) {
-                    None if survey.vacancy.is_none() => survey.vacancy = Some((base + at as u64 * 8, slot)),
+                    None if survey.vacancy.is_none() => {
+                        survey.vacancy = Some((base + 8 + at as u64 * 8, slot));
+                    }
                     Some(place) if slot::fits(slot, tag) => {
                         let entry = Entry::load(self.shared, place)?;
                         if entry.has_key(hash, key) {

@@ -19,8 +19,8 @@ use crate::protocol::header::{Header, State};
 use crate::region::Shared;
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// How often something that looks damaged is looked at again before it is called so.
-const DOUBTS: u32 = 100;
+/// How often something that looks damaged, or is just being changed, is looked at again before it is called damaged.
+const DOUBTS: u32 = 1000;
 
 /// The keys between which a search ended.
 #[derive(Debug, Default)]
@@ -120,7 +120,8 @@ impl Shared {
         let link = from.link(self, level)?;
         let first = link.load(Ordering::Acquire);
         if first & MARK != 0 {
-            return Ok(Step::Anew);
+            // Killed since, or else nonsense: the search doesn't stand on the dead.
+            return corrupt("a link of a node that lives", first);
         }
         let mut place = first;
         let step = loop {
@@ -134,7 +135,7 @@ impl Shared {
             let header = Header::load(self.map.word(place)?);
             let tag = tag_of(self.map.word(place + 8)?.load(Ordering::Acquire));
             if !matches!(header.state(), State::Live | State::Owned) || tag != TAG_NODE {
-                return Ok(Step::Anew);
+                return corrupt("a node that is in use", place);
             }
             let node = Node::load(self, place)?;
             let behind = node.link(level)?.load(Ordering::Acquire);

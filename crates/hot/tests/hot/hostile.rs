@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use weald_hot::{Change, Object, Region, RegionOptions, Session};
+use weald_hot::{Change, Object, Reader, Region, RegionOptions, Session};
 
 use crate::support::{Random, Scratch, assignment, env_number, kill, spawn, wait_for_sessions};
 
@@ -46,12 +46,35 @@ fn try_everything(session: &Session, random: &mut Random) {
             if let Ok(view) = session.view() {
                 let _ = session.put(&key, &value);
                 let _ = view.get(&key);
+                let _ = view.get_many(&[key, key], |_, _| {});
+                if let Ok(Some(found)) = view.get_ref(&key) {
+                    found.to_vec();
+                }
                 view.scan().take(30).for_each(drop);
             }
         }
         17 => session.scan().take(30).for_each(drop),
         12 => drop(session.get_many(&[key, key], |_, _| {})),
         _ => drop(session.get(&key)),
+    }
+}
+
+/// The same for one who can only read.
+fn try_to_read(reader: &Reader, random: &mut Random) {
+    let key = random.below(300).to_le_bytes();
+    match random.below(4) {
+        0 => reader.scan().take(30).for_each(drop),
+        1 => {
+            if let Ok(range) = reader.range(&key[..]..) {
+                range.take(10).for_each(drop);
+            }
+        }
+        2 => {
+            if let Ok(range) = reader.range(..&key[..]) {
+                range.rev().take(10).for_each(drop);
+            }
+        }
+        _ => drop(reader.get(&key)),
     }
 }
 
@@ -114,9 +137,11 @@ fn rounds(seed: u64, count: u64, within: impl Fn(u64) -> std::ops::Range<u64>) {
             .write(true)
             .open(&scratch.0)
             .unwrap();
+        let reader = Reader::open(&scratch.0).unwrap();
         let start = Instant::now();
         for _ in 0..60 {
             scribble(&file, &mut random, len, within(len));
+            try_to_read(&reader, &mut random);
             for _ in 0..20 {
                 try_everything(&session, &mut random);
             }
