@@ -13,7 +13,7 @@ use crate::acl::Users;
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
 use crate::http::{Http, Serving};
-use crate::net::{Bound, EventLoop, Listener, Message, WAKER, now_ms, resolve};
+use crate::net::{Bound, EventLoop, Listener, Message, Tls, WAKER, now_ms, resolve};
 use crate::state::{Ending, State};
 
 /// The file in the directory of the data.
@@ -76,6 +76,7 @@ impl Server {
         let settings = config.settings()?;
         let places = Places::of(&config)?;
         places.refuse_public(&config)?;
+        let tls = Tls::of(&config)?;
         let users = users(&config)?;
         let system = |what: &str| {
             let what = what.to_owned();
@@ -86,14 +87,14 @@ impl Server {
         let (sender, messages) = channel();
         let stats = Arc::default();
         let handle = Handle::new(sender, Arc::new(waker), Arc::clone(&stats));
-        let http = match Http::bind(&config)? {
+        let http = match Http::bind(&config, tls.as_ref())? {
             Some(http) => Some(http.serve(handle.clone()).map_err(system("serve HTTP"))?),
             None => None,
         };
         let dir = PathBuf::from(config.text("dir"));
         let db = Arc::new(open(&dir, &config, &settings)?);
         raise_file_limit(settings.maxclients);
-        let listeners = places.listen(&config)?;
+        let listeners = places.listen(&config, tls.as_ref())?;
         let bound = listeners
             .iter()
             .map(Listener::bound)
@@ -107,7 +108,7 @@ impl Server {
             .iter()
             .find_map(|bound| match bound {
                 Bound::Tcp(address) => Some(address.port()),
-                Bound::Unix(_) => None,
+                Bound::Tls(_) | Bound::Unix(_) => None,
             })
             .unwrap_or(0);
         // What is asked from now on is answered once it runs.
@@ -133,7 +134,15 @@ impl Server {
     pub fn address(&self) -> Option<SocketAddr> {
         self.bound.iter().find_map(|bound| match bound {
             Bound::Tcp(address) => Some(*address),
-            Bound::Unix(_) => None,
+            Bound::Tls(_) | Bound::Unix(_) => None,
+        })
+    }
+
+    /// The address of its first TCP socket for clients that use TLS.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.bound.iter().find_map(|bound| match bound {
+            Bound::Tls(address) => Some(*address),
+            Bound::Tcp(_) | Bound::Unix(_) => None,
         })
     }
 
@@ -226,32 +235,48 @@ fn open(dir: &Path, config: &Config, settings: &Settings) -> Result<Database, St
 
 /// Where to listen.
 struct Places {
-    addresses: Vec<(SocketAddr, bool)>,
+    addresses: Vec<Place>,
     unix: Option<PathBuf>,
+}
+
+/// An address to listen on.
+struct Place {
+    address: SocketAddr,
+    /// It may be missing.
+    optional: bool,
+    tls: bool,
 }
 
 impl Places {
     fn of(config: &Config) -> Result<Places, StartError> {
-        let port = config.number("port") as u16;
+        let (port, tls_port) = (config.number("port") as u16, config.number("tls-port") as u16);
         let unix = Some(config.text("unixsocket"))
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
-        let mut addresses = Vec::new();
-        let names = config.text("bind").split_whitespace();
         // Port 0 is how Redis is told not to listen; where there is no other place, the system chooses a port.
-        for name in names.filter(|_| port != 0 || unix.is_none()) {
-            let (name, optional) = match name.strip_prefix('-') {
-                Some(name) => (name, true),
-                None => (name, false),
-            };
-            match resolve(name, port) {
-                Ok(found) => addresses.extend(found.into_iter().map(|address| (address, optional))),
-                Err(_) if optional => {}
-                Err(source) => {
-                    return Err(StartError::Listen {
-                        place: format!("{name}:{port}"),
-                        source,
-                    });
+        let plain = (port != 0 || (unix.is_none() && tls_port == 0)).then_some((port, false));
+        let encrypted = (tls_port != 0).then_some((tls_port, true));
+        let mut addresses = Vec::new();
+        for (port, tls) in plain.into_iter().chain(encrypted) {
+            for name in config.text("bind").split_whitespace() {
+                let (name, optional) = match name.strip_prefix('-') {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
+                let place = |address| Place {
+                    address,
+                    optional,
+                    tls,
+                };
+                match resolve(name, port) {
+                    Ok(found) => addresses.extend(found.into_iter().map(place)),
+                    Err(_) if optional => {}
+                    Err(source) => {
+                        return Err(StartError::Listen {
+                            place: format!("{name}:{port}"),
+                            source,
+                        });
+                    }
                 }
             }
         }
@@ -260,35 +285,36 @@ impl Places {
 
     /// Refuses to be open to the world without a password and encryption, unless that is insisted on.
     fn refuse_public(&self, config: &Config) -> Result<(), ConfigError> {
-        let public = self
-            .addresses
-            .iter()
-            .find(|(address, _)| !address.ip().is_loopback());
-        let Some((address, _)) = public.filter(|_| !config.yes("insecure")) else {
+        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
+        let public = self.addresses.iter().find(|place| {
+            let is_safe = place.tls && password;
+            !place.address.ip().is_loopback() && !is_safe
+        });
+        let Some(place) = public.filter(|_| !config.yes("insecure")) else {
             return Ok(());
         };
-        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
-        let missing = if password {
-            "is not encrypted"
-        } else {
-            "has no password and is not encrypted"
+        let missing = match (password, place.tls) {
+            (true, _) => "is not encrypted",
+            (false, false) => "has no password and is not encrypted",
+            (false, true) => "has no password",
         };
         Err(ConfigError::Refused(format!(
-            "{} can be reached from other machines, and the connection {missing}: bind a loopback address, or insist with --insecure yes",
-            address.ip()
+            "{} can be reached from other machines, and the connection {missing}: bind a loopback address, use requirepass and tls-port, or insist with --insecure yes",
+            place.address.ip()
         )))
     }
 
-    fn listen(&self, config: &Config) -> Result<Vec<Listener>, StartError> {
+    fn listen(&self, config: &Config, tls: Option<&Tls>) -> Result<Vec<Listener>, StartError> {
         let backlog = config.number("tcp-backlog") as i32;
         let mut listeners = Vec::new();
-        for (address, optional) in &self.addresses {
-            match Listener::tcp(*address, backlog) {
+        for place in &self.addresses {
+            let tls = tls.filter(|_| place.tls).cloned();
+            match Listener::tcp(place.address, backlog, tls) {
                 Ok(listener) => listeners.push(listener),
-                Err(e) if *optional && e.kind() != io::ErrorKind::AddrInUse => {}
+                Err(e) if place.optional && e.kind() != io::ErrorKind::AddrInUse => {}
                 Err(source) => {
                     return Err(StartError::Listen {
-                        place: address.to_string(),
+                        place: place.address.to_string(),
                         source,
                     });
                 }

@@ -25,6 +25,9 @@ mod protocol;
 mod recorded;
 #[path = "served/restarts.rs"]
 mod restarts;
+#[cfg(feature = "tls")]
+#[path = "served/tls.rs"]
+mod tls;
 #[path = "served/tracking.rs"]
 mod tracking;
 #[path = "served/transactions.rs"]

@@ -262,6 +262,12 @@ impl Selector {
         self.all_keys || self.keys.iter().any(|pattern| pattern.allows(access, key))
     }
 
+    /// Whether keys of all names may be read.
+    pub(crate) fn reads_all_keys(&self) -> bool {
+        let all = |pattern: &KeyPattern| pattern.read && pattern.pattern == b"*";
+        self.all_keys || self.keys.iter().any(all)
+    }
+
     /// Whether a channel may be used. A pattern to subscribe to must be one of those that are allowed, to the letter.
     pub(crate) fn allows_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.all_channels
@@ -287,7 +293,7 @@ impl Selector {
         if !self.all_keys {
             for spec in found.command.keys {
                 for at in spec.positions(args).unwrap_or_default() {
-                    if !self.allows_key(args[at], spec.access) {
+                    if !self.allows_key(args[at], spec.access_of(args)) {
                         return Err(Denied::Key(args[at].to_vec()));
                     }
                 }

@@ -150,6 +150,13 @@ impl User {
         Err(denied)
     }
 
+    /// Whether it may run a command that reads keys of whatever names.
+    pub(crate) fn reads_all_keys(&self, found: Found, args: &[&[u8]]) -> bool {
+        self.selectors
+            .iter()
+            .any(|selector| selector.allows_command(found, args) && selector.reads_all_keys())
+    }
+
     /// Whether any of its permissions allow this channel.
     pub(crate) fn allows_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.selectors

@@ -10,6 +10,11 @@ use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
 
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
 const ONE_UPDATE: &[KeySpec] = &[KeySpec::one(1, Access::Update)];
+const BITFIELD_KEYS: &[KeySpec] = &[KeySpec::one(1, Access::Update).varying(|args| {
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    let writes = args.iter().skip(2).any(|arg| is(arg, "set") || is(arg, "incrby"));
+    if writes { Access::Update } else { Access::Read }
+})];
 const OP_KEYS: &[KeySpec] = &[
     KeySpec::one(2, Access::Overwrite),
     KeySpec::range(3, -1, 1, Access::Read),
@@ -74,7 +79,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -2,
         "3.2.0",
         WRITE,
-        ONE_UPDATE,
+        BITFIELD_KEYS,
         "Reads and changes integers in a string.",
         bitfield::bitfield,
     ),

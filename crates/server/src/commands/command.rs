@@ -200,9 +200,14 @@ fn legacy_keys(keys: &[KeySpec]) -> (i64, i64, i64) {
 fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
     reply.map(3);
     reply.bulk(b"flags");
-    let flags = access_flags(spec.access);
-    reply.set(flags.len());
-    flags.iter().for_each(|flag| reply.simple(flag));
+    let flags = spec.access.flags();
+    let varies = spec.varies().then_some("variable_flags");
+    reply.set(flags.len() + usize::from(spec.varies()));
+    flags
+        .iter()
+        .copied()
+        .chain(varies)
+        .for_each(|flag| reply.simple(flag));
     let spec_of = |reply: &mut Reply, kind: &str, fields: &[(&str, i64)]| {
         reply.map(2);
         reply.bulk(b"type");
@@ -239,7 +244,7 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
                 &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
             );
         }
-        Place::Keyword { word, from } => {
+        Place::Keyword { word, from, .. } => {
             reply.map(2);
             reply.bulk(b"type");
             reply.bulk(b"keyword");
@@ -252,15 +257,6 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
             reply.bulk(b"find_keys");
             spec_of(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
         }
-    }
-}
-
-fn access_flags(access: Access) -> &'static [&'static str] {
-    match access {
-        Access::Read => &["RO", "access"],
-        Access::Update => &["RW", "access", "update"],
-        Access::Overwrite => &["OW", "update"],
-        Access::Remove => &["RM", "delete"],
     }
 }
 
@@ -309,7 +305,7 @@ fn keys_of<'a>(args: &[&'a [u8]]) -> Result<Vec<(&'a [u8], Access)>, CommandErro
         let positions = spec
             .positions(args)
             .ok_or_else(|| CommandError::new("ERR Invalid arguments specified for command"))?;
-        keys.extend(positions.iter().map(|at| (args[*at], spec.access)));
+        keys.extend(positions.iter().map(|at| (args[*at], spec.access_of(args))));
     }
     if keys.is_empty() {
         return Err(CommandError::new("ERR Invalid arguments specified for command"));
@@ -330,7 +326,7 @@ fn getkeysandflags(call: &mut Call<'_, '_>) -> CommandResult {
     for (key, access) in keys {
         call.reply.array(2);
         call.reply.bulk(key);
-        let flags = access_flags(access);
+        let flags = access.flags();
         call.reply.set(flags.len());
         flags.iter().for_each(|flag| call.reply.simple(flag));
     }

@@ -7,7 +7,6 @@ use crate::notify::Event;
 use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
 
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
-const ONE_UPDATE: &[KeySpec] = &[KeySpec::one(1, Access::Update)];
 const WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 const READ: Flags = Flags::READONLY.and(Flags::FAST);
 
@@ -20,7 +19,7 @@ const fn key(
     handler: Handler,
 ) -> Command {
     let keys = if flags.has(Flags::WRITE) {
-        ONE_UPDATE
+        KeySpec::ONE_CHANGE
     } else {
         ONE_READ
     };

@@ -24,7 +24,7 @@ const fn hash(
     handler: Handler,
 ) -> Command {
     let keys = if flags.has(Flags::WRITE) {
-        ONE_UPDATE
+        KeySpec::ONE_CHANGE
     } else {
         ONE_READ
     };
@@ -43,7 +43,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         WRITE_FAST,
         "Sets a field of a hash unless it is there.",
         hsetnx,
-    ),
+    )
+    .keys(KeySpec::ONE_INSERT),
     hash(
         "hget",
         3,
@@ -77,7 +78,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         Flags::WRITE.and(Flags::FAST),
         "Deletes fields.",
         hdel,
-    ),
+    )
+    .keys(KeySpec::ONE_CUT),
     hash(
         "hlen",
         2,
@@ -85,7 +87,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         READ_FAST,
         "Returns the number of fields.",
         hlen,
-    ),
+    )
+    .keys(KeySpec::ONE_LOOK),
     hash(
         "hexists",
         3,
@@ -93,7 +96,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         READ_FAST,
         "Whether there is such a field.",
         hexists,
-    ),
+    )
+    .keys(KeySpec::ONE_LOOK),
     hash(
         "hstrlen",
         3,
@@ -101,7 +105,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         READ_FAST,
         "Returns the length of the value of a field.",
         hstrlen,
-    ),
+    )
+    .keys(KeySpec::ONE_LOOK),
     hash(
         "hincrby",
         4,
@@ -109,7 +114,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         WRITE_FAST,
         "Adds to a number in a field.",
         hincrby,
-    ),
+    )
+    .keys(ONE_UPDATE),
     hash(
         "hincrbyfloat",
         4,
@@ -117,7 +123,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         WRITE_FAST,
         "Adds to a number with a fraction in a field.",
         hincrbyfloat,
-    ),
+    )
+    .keys(ONE_UPDATE),
     hash(
         "hrandfield",
         -2,

@@ -11,16 +11,18 @@ use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
 
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
 const ONE_SET: &[KeySpec] = &[KeySpec::one(1, Access::Overwrite)];
-const SUB_READ: &[KeySpec] = &[KeySpec::one(2, Access::Read)];
-const ALL_READ: &[KeySpec] = &[KeySpec::range(1, -1, 1, Access::Read)];
+const SUB_LOOK: &[KeySpec] = &[KeySpec::one(2, Access::Look)];
+const ALL_LOOK: &[KeySpec] = &[KeySpec::range(1, -1, 1, Access::Look)];
 const ALL_REMOVE: &[KeySpec] = &[KeySpec::range(1, -1, 1, Access::Remove)];
-const FROM_TO: &[KeySpec] = &[
-    KeySpec::one(1, Access::Remove),
-    KeySpec::one(2, Access::Overwrite),
-];
+const FROM_TO: &[KeySpec] = &[KeySpec::one(1, Access::Take), KeySpec::one(2, Access::Overwrite)];
 const SORT_KEYS: &[KeySpec] = &[
     KeySpec::one(1, Access::Read),
-    KeySpec::keyword("store", 2, Access::Overwrite),
+    KeySpec::keyword(
+        "store",
+        2,
+        &[("limit", 2), ("get", 1), ("by", 1)],
+        Access::Overwrite,
+    ),
 ];
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
@@ -58,7 +60,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -2,
         "1.0.0",
         READ_FAST,
-        ALL_READ,
+        ALL_LOOK,
         "Counts which of the keys are there.",
         exists,
     ),
@@ -67,7 +69,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -2,
         "3.2.1",
         READ_FAST,
-        ALL_READ,
+        ALL_LOOK,
         "Counts which of the keys are there.",
         exists,
     ),
@@ -76,7 +78,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         2,
         "1.0.0",
         READ_FAST,
-        ONE_READ,
+        KeySpec::ONE_LOOK,
         "Returns the type of a key.",
         kind,
     ),
@@ -131,7 +133,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         3,
         "1.0.0",
         WRITE_FAST,
-        &[KeySpec::one(1, Access::Remove)],
+        &[KeySpec::one(1, Access::Update)],
         "Moves a key to another database.",
         move_key,
     ),
@@ -222,7 +224,7 @@ const OBJECT: &[Command] = &[
         3,
         "2.2.3",
         READ,
-        SUB_READ,
+        SUB_LOOK,
         "Tells how a value is encoded.",
         object_encoding,
     ),
@@ -231,7 +233,7 @@ const OBJECT: &[Command] = &[
         3,
         "2.2.3",
         READ,
-        SUB_READ,
+        SUB_LOOK,
         "Tells how often a value is referred to.",
         object_number,
     ),
@@ -240,7 +242,7 @@ const OBJECT: &[Command] = &[
         3,
         "2.2.3",
         READ,
-        SUB_READ,
+        SUB_LOOK,
         "Tells how long a key was not used.",
         object_number,
     ),
@@ -249,7 +251,7 @@ const OBJECT: &[Command] = &[
         3,
         "4.0.0",
         READ,
-        SUB_READ,
+        SUB_LOOK,
         "Tells how often a key is used.",
         object_freq,
     ),

@@ -22,7 +22,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container(
             usage,
         )
         .flags(Flags::READONLY)
-        .keys(&[KeySpec::one(2, Access::Read)]),
+        .keys(&[KeySpec::one(2, Access::Look)]),
         Command::new(
             "memory|stats",
             2,

@@ -12,7 +12,6 @@ use crate::notify::Event;
 use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
 
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
-const ONE_UPDATE: &[KeySpec] = &[KeySpec::one(1, Access::Update)];
 const ALL_READ: &[KeySpec] = &[KeySpec::range(1, -1, 1, Access::Read)];
 const STORE: &[KeySpec] = &[
     KeySpec::one(1, Access::Overwrite),
@@ -43,7 +42,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -3,
         "1.0.0",
         GROW.and(Flags::FAST),
-        ONE_UPDATE,
+        KeySpec::ONE_INSERT,
         "Adds members to a set.",
         sadd,
     ),
@@ -52,7 +51,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -3,
         "1.0.0",
         WRITE_FAST,
-        ONE_UPDATE,
+        KeySpec::ONE_CUT,
         "Removes members from a set.",
         srem,
     ),
@@ -61,7 +60,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         4,
         "1.0.0",
         WRITE_FAST,
-        &[KeySpec::range(1, 2, 1, Access::Update)],
+        KeySpec::MOVES,
         "Moves a member to another set.",
         smove,
     ),
@@ -70,7 +69,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         3,
         "1.0.0",
         READ_FAST,
-        ONE_READ,
+        KeySpec::ONE_LOOK,
         "Whether a set has a member.",
         sismember,
     ),
@@ -79,7 +78,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -3,
         "6.2.0",
         READ_FAST,
-        ONE_READ,
+        KeySpec::ONE_LOOK,
         "Which of some members a set has.",
         smismember,
     ),
@@ -88,7 +87,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         2,
         "1.0.0",
         READ_FAST,
-        ONE_READ,
+        KeySpec::ONE_LOOK,
         "Returns the number of members.",
         scard,
     ),
@@ -106,7 +105,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -2,
         "1.0.0",
         WRITE_FAST,
-        ONE_UPDATE,
+        KeySpec::ONE_TAKE,
         "Takes members at random out of a set.",
         spop,
     ),

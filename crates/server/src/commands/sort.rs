@@ -61,6 +61,22 @@ fn options<'a>(args: &[&'a [u8]], read_only: bool) -> Result<Options<'a>> {
     Ok(found)
 }
 
+/// Refuses patterns, which may name any key, to who may not read all of them.
+fn check_patterns(call: &Call<'_, '_>, options: &Options<'_>) -> CommandResult {
+    let by = options.by.filter(|_| !options.unsorted).map(|_| "BY");
+    let get = options
+        .get
+        .iter()
+        .find(|pattern| **pattern != b"#")
+        .map(|_| "GET");
+    match by.or(get) {
+        Some(option) if !call.session.user.reads_all_keys(call.found, call.args) => Err(CommandError::new(
+            format!("ERR {option} option of SORT denied due to insufficient ACL permissions"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What the key has that a pattern names for an element; `#` is the element itself.
 fn look_up(call: &Call<'_, '_>, pattern: &[u8], element: &[u8]) -> Result<Option<Vec<u8>>> {
     if pattern == b"#" {
@@ -192,6 +208,7 @@ fn sorted(call: &Call<'_, '_>, options: &Options<'_>, elements: Vec<Vec<u8>>) ->
 pub(super) fn sort(call: &mut Call<'_, '_>) -> CommandResult {
     let read_only = call.found.command.name == "sort_ro";
     let mut options = options(&call.args[2..], read_only)?;
+    check_patterns(call, &options)?;
     let (elements, kind) = elements(call, &options)?;
     // The order of a set is no order: what is stored is to be the same everywhere.
     if options.unsorted && options.store.is_some() && kind == Some(Kind::Set) {

@@ -11,6 +11,10 @@ use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
 
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
 const ONE_UPDATE: &[KeySpec] = &[KeySpec::one(1, Access::Update)];
+const SET_KEYS: &[KeySpec] = &[KeySpec::one(1, Access::Update).varying(|args| {
+    let gets = args.iter().skip(3).any(|word| is_word(word, "get"));
+    if gets { Access::Update } else { Access::Overwrite }
+})];
 const ONE_SET: &[KeySpec] = &[KeySpec::one(1, Access::Overwrite)];
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
@@ -46,7 +50,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -3,
         "1.0.0",
         WRITE.and(Flags::LOOKS),
-        ONE_SET,
+        SET_KEYS,
         "Sets the string value of a key.",
         set,
     ),
@@ -55,7 +59,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         3,
         "1.0.0",
         WRITE_FAST,
-        ONE_SET,
+        KeySpec::ONE_CREATE,
         "Sets a key unless it is there.",
         setnx,
     ),
@@ -91,7 +95,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         2,
         "6.2.0",
         Flags::WRITE.and(Flags::FAST).and(Flags::LOOKS),
-        &[KeySpec::one(1, Access::Remove)],
+        KeySpec::ONE_TAKE,
         "Returns and deletes a string.",
         getdel,
     ),
@@ -127,7 +131,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -3,
         "1.0.1",
         WRITE,
-        &[KeySpec::range(1, -1, 2, Access::Overwrite)],
+        &[KeySpec::range(1, -1, 2, Access::Create)],
         "Sets keys to strings if none of them is there.",
         msetnx,
     ),
@@ -136,7 +140,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         3,
         "2.0.0",
         WRITE_FAST,
-        ONE_UPDATE,
+        KeySpec::ONE_INSERT,
         "Appends to a string.",
         append,
     ),
@@ -145,7 +149,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         2,
         "2.2.0",
         READ_FAST,
-        ONE_READ,
+        KeySpec::ONE_LOOK,
         "Returns the length of a string.",
         strlen,
     ),
@@ -154,7 +158,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         4,
         "2.2.0",
         WRITE,
-        ONE_UPDATE,
+        KeySpec::ONE_CHANGE,
         "Overwrites a part of a string.",
         setrange,
     ),

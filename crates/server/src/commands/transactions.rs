@@ -58,7 +58,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         watch,
     )
     .flags(PLAIN.and(Flags::NOT_QUEUED).and(Flags::READS))
-    .keys(&[KeySpec::range(1, -1, 1, Access::Read)]),
+    .keys(&[KeySpec::range(1, -1, 1, Access::Look)]),
     Command::new(
         "unwatch",
         1,

@@ -13,9 +13,9 @@ use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
 const ONE_UPDATE: &[KeySpec] = &[KeySpec::one(1, Access::Update)];
 const COUNTED_READ: &[KeySpec] = &[KeySpec::counted(1, Access::Read)];
-const COUNTED_UPDATE: &[KeySpec] = &[KeySpec::counted(1, Access::Update)];
-const COUNTED_WAIT: &[KeySpec] = &[KeySpec::counted(2, Access::Update)];
-const UNTIL_TIMEOUT: &[KeySpec] = &[KeySpec::range(1, -2, 1, Access::Update)];
+const COUNTED_UPDATE: &[KeySpec] = &[KeySpec::counted(1, Access::Take)];
+const COUNTED_WAIT: &[KeySpec] = &[KeySpec::counted(2, Access::Take)];
+const UNTIL_TIMEOUT: &[KeySpec] = &[KeySpec::range(1, -2, 1, Access::Take)];
 const STORE: &[KeySpec] = &[
     KeySpec::one(1, Access::Overwrite),
     KeySpec::counted(2, Access::Read),
@@ -48,7 +48,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -4,
         "1.2.0",
         GROW.and(Flags::FAST),
-        ONE_UPDATE,
+        KeySpec::ONE_CHANGE,
         "Adds members, or gives them other scores.",
         zadd,
     ),
@@ -66,7 +66,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -3,
         "1.2.0",
         WRITE_FAST,
-        ONE_UPDATE,
+        KeySpec::ONE_CUT,
         "Removes members.",
         zrem,
     ),
@@ -75,7 +75,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         2,
         "1.2.0",
         READ_FAST,
-        ONE_READ,
+        KeySpec::ONE_LOOK,
         "Returns the number of members.",
         zcard,
     ),
@@ -219,7 +219,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         4,
         "2.0.0",
         WRITE,
-        ONE_UPDATE,
+        KeySpec::ONE_CUT,
         "Removes members by rank.",
         zranges::zremrange,
     ),
@@ -228,7 +228,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         4,
         "1.2.0",
         WRITE,
-        ONE_UPDATE,
+        KeySpec::ONE_CUT,
         "Removes members by score.",
         zranges::zremrange,
     ),
@@ -237,7 +237,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         4,
         "2.8.9",
         WRITE,
-        ONE_UPDATE,
+        KeySpec::ONE_CUT,
         "Removes members by name.",
         zranges::zremrange,
     ),
@@ -246,7 +246,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -2,
         "5.0.0",
         WRITE_FAST,
-        ONE_UPDATE,
+        KeySpec::ONE_TAKE,
         "Takes the members with the lowest scores.",
         zpops::zpop,
     ),
@@ -255,7 +255,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         -2,
         "5.0.0",
         WRITE_FAST,
-        ONE_UPDATE,
+        KeySpec::ONE_TAKE,
         "Takes the members with the highest scores.",
         zpops::zpop,
     ),

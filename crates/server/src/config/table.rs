@@ -122,6 +122,36 @@ const SETTINGS: &[Setting] = &[
     ),
     fixed("port", int(0, 65535), "6379", "Port to listen on; 0 for none"),
     fixed(
+        "tls-port",
+        int(0, 65535),
+        "0",
+        "Port to listen on for clients that use TLS; 0 for none",
+    ),
+    fixed(
+        "tls-cert-file",
+        Kind::Text,
+        "",
+        "File that has the certificate of the server, and those between it and one that clients believe",
+    ),
+    fixed(
+        "tls-key-file",
+        Kind::Text,
+        "",
+        "File that has the key of that certificate",
+    ),
+    fixed(
+        "tls-ca-cert-file",
+        Kind::Text,
+        "",
+        "File that has the certificates which those of clients must come from",
+    ),
+    fixed(
+        "tls-auth-clients",
+        Kind::OneOf(&["yes", "no", "optional"]),
+        "yes",
+        "Whether clients that use TLS must show a certificate",
+    ),
+    fixed(
         "unixsocket",
         Kind::Text,
         "",
@@ -168,6 +198,12 @@ const SETTINGS: &[Setting] = &[
         Kind::Text,
         "",
         "Names under which HTTP may be asked for, with blanks between, beside localhost and addresses",
+    ),
+    fixed(
+        "http-tls",
+        Kind::Bool,
+        "no",
+        "Whether HTTP uses TLS, with the certificates and rules of tls-port",
     ),
     fixed("dir", Kind::Text, "./weald-data", "Directory of the data"),
     fixed(

@@ -1,13 +1,14 @@
 //! One connection: requests in, answers out, each in a bounded time.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::http::Shared;
 use crate::http::request::{Request, Step};
 use crate::http::response::Response;
 use crate::http::routes;
+use crate::http::wire::Wire;
 
 /// How long a connection may be silent between requests.
 const IDLE: Duration = Duration::from_secs(30);
@@ -19,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const REQUESTS_MAX: usize = 10_000;
 
 /// Serves a connection to its end. What fails on the way ends it: the other side is gone, or too slow.
-pub(super) fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) {
+pub(super) fn serve(mut stream: Wire, peer: SocketAddr, shared: &Shared) {
     let mut input = Vec::new();
     for _ in 0..REQUESTS_MAX {
         let (response, keep, is_head) = match next(&mut stream, &mut input) {
@@ -55,7 +56,7 @@ impl From<io::Error> for Failed {
 }
 
 /// The next request; `None` where there is none any more.
-fn next(stream: &mut TcpStream, input: &mut Vec<u8>) -> Result<Option<Request>, Failed> {
+fn next(stream: &mut Wire, input: &mut Vec<u8>) -> Result<Option<Request>, Failed> {
     let mut begun = (!input.is_empty()).then(Instant::now);
     let mut continued = false;
     let mut buffer = [0; 16 << 10];
@@ -68,7 +69,7 @@ fn next(stream: &mut TcpStream, input: &mut Vec<u8>) -> Result<Option<Request>, 
             Step::Incomplete { wants_continue } => {
                 if wants_continue && !continued {
                     continued = true;
-                    stream.set_write_timeout(Some(REQUEST))?;
+                    stream.socket().set_write_timeout(Some(REQUEST))?;
                     stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
                 }
             }
@@ -81,7 +82,7 @@ fn next(stream: &mut TcpStream, input: &mut Vec<u8>) -> Result<Option<Request>, 
         if left.is_zero() {
             return Err(late());
         }
-        stream.set_read_timeout(Some(left))?;
+        stream.socket().set_read_timeout(Some(left))?;
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(None),
             Ok(n) => {
@@ -97,7 +98,7 @@ fn next(stream: &mut TcpStream, input: &mut Vec<u8>) -> Result<Option<Request>, 
     }
 }
 
-fn send(stream: &mut TcpStream, response: &Response, keep: bool, is_head: bool) -> io::Result<()> {
+fn send(stream: &mut Wire, response: &Response, keep: bool, is_head: bool) -> io::Result<()> {
     let begun = Instant::now();
     let head = response.head(keep);
     let body = if is_head { &[][..] } else { response.body() };
@@ -108,7 +109,7 @@ fn send(stream: &mut TcpStream, response: &Response, keep: bool, is_head: bool) 
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            stream.set_write_timeout(Some(left))?;
+            stream.socket().set_write_timeout(Some(left))?;
             match stream.write(part) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => part = &part[n..],
@@ -117,17 +118,17 @@ fn send(stream: &mut TcpStream, response: &Response, keep: bool, is_head: bool) 
             }
         }
     }
-    Ok(())
+    stream.flush()
 }
 
 /// Ends a connection so that the last answer arrives: what was sent and not read would make the system take it back.
-fn end(stream: &mut TcpStream) {
-    let _ = stream.shutdown(std::net::Shutdown::Write);
+fn end(stream: &mut Wire) {
+    stream.end();
     let until = Instant::now() + Duration::from_secs(1);
     let mut buffer = [0; 4096];
     for _ in 0..256 {
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+        if left.is_zero() || stream.socket().set_read_timeout(Some(left)).is_err() {
             return;
         }
         if !matches!(stream.read(&mut buffer), Ok(n) if n > 0) {

@@ -19,6 +19,7 @@ mod request;
 mod response;
 mod routes;
 mod stores;
+mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -31,6 +32,8 @@ use std::time::Duration;
 use crate::config::{Config, ConfigError};
 use crate::handle::Handle;
 use crate::http::response::Response;
+use crate::http::wire::Wire;
+use crate::net::Tls;
 use crate::server::StartError;
 
 /// More connections at a time are answered that there are too many.
@@ -41,12 +44,14 @@ pub(crate) struct Http {
     listener: TcpListener,
     address: SocketAddr,
     hosts: Vec<String>,
+    tls: Option<Tls>,
 }
 
 /// What the threads of connections share.
 struct Shared {
     handle: Handle,
     hosts: Vec<String>,
+    tls: Option<Tls>,
     ending: AtomicBool,
     /// A second hand on each open socket, to end it.
     open: Mutex<HashMap<u64, TcpStream>>,
@@ -72,7 +77,7 @@ pub(crate) struct Serving {
 
 impl Http {
     /// Listens where the configuration says; `None` where it says not to, or where it does not insist and the port is taken.
-    pub(crate) fn bind(config: &Config) -> Result<Option<Http>, StartError> {
+    pub(crate) fn bind(config: &Config, tls: Option<&Tls>) -> Result<Option<Http>, StartError> {
         let mode = config.text("http");
         if mode == "no" {
             return Ok(None);
@@ -84,10 +89,13 @@ impl Http {
             source,
         };
         let found = crate::net::resolve(name, port).map_err(failed)?;
+        let tls = tls.filter(|_| config.yes("http-tls")).cloned();
+        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
+        let is_safe = tls.is_some() && password;
         let public = found.iter().find(|address| !address.ip().is_loopback());
-        if let Some(address) = public.filter(|_| !config.yes("insecure")) {
+        if let Some(address) = public.filter(|_| !is_safe && !config.yes("insecure")) {
             return Err(ConfigError::Refused(format!(
-                "{} can be reached from other machines, and HTTP is not encrypted: let http-bind be a loopback address, or insist with --insecure yes",
+                "{} can be reached from other machines, and HTTP has no password or is not encrypted: let http-bind be a loopback address, use requirepass and http-tls, or insist with --insecure yes",
                 address.ip()
             ))
             .into());
@@ -110,6 +118,7 @@ impl Http {
             listener,
             address,
             hosts,
+            tls,
         }))
     }
 
@@ -119,10 +128,12 @@ impl Http {
             listener,
             address,
             hosts,
+            tls,
         } = self;
         let shared = Arc::new(Shared {
             handle,
             hosts,
+            tls,
             ending: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -200,18 +211,24 @@ fn begin(
     open: usize,
 ) -> io::Result<Option<JoinHandle<()>>> {
     stream.set_nodelay(true)?;
+    if open >= CONNECTIONS_MAX && shared.tls.is_some() {
+        // Before both sides have agreed on how to encrypt nothing can be said.
+        return Ok(None);
+    }
     if open >= CONNECTIONS_MAX {
         // A short answer fits into the socket's buffer: this waits for nobody.
         stream.set_write_timeout(Some(Duration::from_millis(10)))?;
         let busy = Response::error(503, "BUSY", "there are too many connections");
         return io::Write::write_all(&mut stream, &[&busy.head(false), busy.body()].concat()).map(|()| None);
     }
+    let session = shared.tls.as_ref().map(Tls::accept).transpose()?;
     shared.open().insert(id, stream.try_clone()?);
+    let wire = Wire::new(stream, session);
     let of_thread = shared.clone();
     let thread = std::thread::Builder::new()
         .name(format!("weald-http-{id}"))
         .spawn(move || {
-            connection::serve(stream, peer, &of_thread);
+            connection::serve(wire, peer, &of_thread);
             of_thread.open().remove(&id);
         });
     thread.map(Some).inspect_err(|_| drop(shared.open().remove(&id)))

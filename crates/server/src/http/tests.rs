@@ -30,7 +30,9 @@ fn while_the_data_are_opened_only_the_process_is_healthy() {
     let waker = Waker::new(poll.registry(), crate::net::WAKER).expect("sockets can be watched");
     let (sender, messages) = channel();
     let handle = Handle::new(sender, Arc::new(waker), Arc::default());
-    let http = Http::bind(&config).expect("it listens").expect("it is asked for");
+    let http = Http::bind(&config, None)
+        .expect("it listens")
+        .expect("it is asked for");
     let serving = http.serve(handle.clone()).expect("it serves");
     let address = serving.address();
     assert_eq!(status(address, "/healthz"), "200 ok");

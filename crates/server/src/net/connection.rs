@@ -81,6 +81,8 @@ impl Connection {
                 Err(e) => return Err(e),
             }
         }
+        // What an earlier call left encrypted goes even if there is nothing else.
+        stream.flush()?;
         let sent = self.sent - before;
         if self.sent == out.len() {
             self.sent = 0;
@@ -95,9 +97,20 @@ impl Connection {
         Ok(sent)
     }
 
-    /// How much of `out` is not sent.
+    /// How much of `out` is not sent; something where the last of it waits in its encrypted form.
     pub(crate) fn unsent(&self, out: &[u8]) -> usize {
-        out.len() - self.sent
+        let encrypted = self.stream.as_ref().is_some_and(Stream::has_unsent);
+        (out.len() - self.sent).max(usize::from(encrypted))
+    }
+
+    /// Whether there was no more where less was read than there was room for.
+    pub(crate) fn ends_short(&self) -> bool {
+        self.stream.as_ref().is_none_or(Stream::ends_short)
+    }
+
+    /// Whether the two sides have not agreed yet on how to encrypt.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::is_handshaking)
     }
 
     /// Takes `consumed` bytes off the input, and gives memory back.

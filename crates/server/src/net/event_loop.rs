@@ -357,7 +357,7 @@ impl<'db> EventLoop<'db> {
                 client.connection.input.extend_from_slice(new);
                 self.serve_input(client);
             }
-            if read < scratch.len() {
+            if read < scratch.len() && client.connection.ends_short() {
                 client.connection.unread = false;
                 return;
             }

@@ -5,15 +5,17 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::stream::Stream;
+use crate::net::tls::Tls;
 
 /// A socket that clients connect to.
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener, Tls),
     Unix(UnixListener, PathBuf),
 }
 
@@ -21,6 +23,7 @@ pub(crate) enum Listener {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
     Tcp(SocketAddr),
+    Tls(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -28,6 +31,7 @@ impl std::fmt::Display for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Bound::Tcp(address) => write!(f, "{address}"),
+            Bound::Tls(address) => write!(f, "{address} with TLS"),
             Bound::Unix(path) => write!(f, "{}", path.display()),
         }
     }
@@ -43,8 +47,8 @@ pub(crate) struct Accepted {
 }
 
 impl Listener {
-    /// Listens on an address.
-    pub(crate) fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
+    /// Listens on an address, for clients that use TLS where it is given.
+    pub(crate) fn tcp(address: SocketAddr, backlog: i32, tls: Option<Tls>) -> io::Result<Listener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -53,7 +57,11 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(backlog)?;
-        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+        let listener = TcpListener::from_std(socket.into());
+        Ok(match tls {
+            Some(tls) => Listener::Tls(listener, tls),
+            None => Listener::Tcp(listener),
+        })
     }
 
     /// Listens on a path. A socket that nobody listens on any more is taken away first.
@@ -73,7 +81,9 @@ impl Listener {
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listener::Tcp(listener) | Listener::Tls(listener, _) => {
+                registry.register(listener, token, Interest::READABLE)
+            }
             Listener::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
         }
     }
@@ -81,6 +91,7 @@ impl Listener {
     pub(crate) fn bound(&self) -> io::Result<Bound> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Bound::Tcp),
+            Listener::Tls(listener, _) => listener.local_addr().map(Bound::Tls),
             Listener::Unix(_, path) => Ok(Bound::Unix(path.clone())),
         }
     }
@@ -88,20 +99,12 @@ impl Listener {
     /// The next client that has connected; `None` where there is none.
     pub(crate) fn accept(&self) -> io::Result<Option<Accepted>> {
         let accepted = match self {
-            Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| {
-                let _ = stream.set_nodelay(true);
-                let local = stream
-                    .local_addr()
-                    .map(|address| address.to_string())
-                    .unwrap_or_default();
-                let is_local = peer.ip().to_canonical().is_loopback();
-                Accepted {
-                    stream: Stream::Tcp(stream),
-                    peer: peer.to_string(),
-                    local,
-                    is_unix: false,
-                    is_local,
-                }
+            Listener::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, peer)| accepted(Stream::Tcp, stream, peer)),
+            Listener::Tls(listener, tls) => listener.accept().and_then(|(stream, peer)| {
+                let session = tls.accept()?;
+                Ok(accepted(|stream| Stream::Tls(stream, session), stream, peer))
             }),
             Listener::Unix(listener, path) => listener.accept().map(|(stream, _)| {
                 let local = format!("{}:0", path.display());
@@ -120,6 +123,22 @@ impl Listener {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) => Err(e),
         }
+    }
+}
+
+/// A client from an address.
+fn accepted(carrier: impl FnOnce(TcpStream) -> Stream, stream: TcpStream, peer: SocketAddr) -> Accepted {
+    let _ = stream.set_nodelay(true);
+    let local = stream
+        .local_addr()
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    Accepted {
+        stream: carrier(stream),
+        peer: peer.to_string(),
+        local,
+        is_unix: false,
+        is_local: peer.ip().to_canonical().is_loopback(),
     }
 }
 

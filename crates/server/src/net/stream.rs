@@ -7,9 +7,12 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::net::tls::Session;
+
 /// What carries a connection's bytes. It never waits.
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Tls(TcpStream, Box<Session>),
     Unix(UnixStream),
 }
 
@@ -18,14 +21,14 @@ impl Stream {
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Stream::Tcp(stream) => registry.register(stream, token, interest),
+            Stream::Tcp(stream) | Stream::Tls(stream, _) => registry.register(stream, token, interest),
             Stream::Unix(stream) => registry.register(stream, token, interest),
         }
     }
 
     /// Has the other side asked now and then whether it is still there, after that much silence.
     pub(crate) fn keep_alive(&self, after: Option<Duration>) {
-        if let (Stream::Tcp(stream), Some(after)) = (self, after) {
+        if let (Stream::Tcp(stream) | Stream::Tls(stream, _), Some(after)) = (self, after) {
             let probes = TcpKeepalive::new()
                 .with_time(after)
                 .with_interval(after / 3)
@@ -39,8 +42,29 @@ impl Stream {
         // It is closed next, which takes it out anyhow.
         let _ = match self {
             Stream::Tcp(stream) => registry.deregister(stream),
+            Stream::Tls(stream, session) => {
+                session.close(stream);
+                registry.deregister(stream)
+            }
             Stream::Unix(stream) => registry.deregister(stream),
         };
+    }
+}
+
+impl Stream {
+    /// Whether there was no more where less was read than there was room for. Encrypted bytes come in records, each of which may be the last or not.
+    pub(crate) fn ends_short(&self) -> bool {
+        !matches!(self, Stream::Tls(..))
+    }
+
+    /// Whether bytes that were taken wait for the socket.
+    pub(crate) fn has_unsent(&self) -> bool {
+        matches!(self, Stream::Tls(_, session) if session.has_unsent())
+    }
+
+    /// Whether the two sides have not agreed yet on how to encrypt.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(self, Stream::Tls(_, session) if session.is_handshaking())
     }
 }
 
@@ -48,6 +72,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Tls(stream, session) => session.read(stream, buffer),
             Stream::Unix(stream) => stream.read(buffer),
         }
     }
@@ -57,11 +82,15 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Tls(stream, session) => session.write(stream, bytes),
             Stream::Unix(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Stream::Tls(stream, session) => session.flush(stream),
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+        }
     }
 }

@@ -80,7 +80,9 @@ impl EventLoop<'_> {
             let listens = session.subscriptions.any() || session.blocked.is_some() || session.monitor;
             if !listens && over(settings.idle_timeout_ms, since(session.active_ms)) {
                 late.push((session.id, "it was silent for too long"));
-            } else if !session.authenticated && over(settings.auth_timeout_ms, since(session.created_ms)) {
+            } else if (!session.authenticated || client.connection.is_handshaking())
+                && over(settings.auth_timeout_ms, since(session.created_ms))
+            {
                 late.push((session.id, "it did not say who it is"));
             } else if client
                 .connection

@@ -3,28 +3,60 @@
 use smallvec::SmallVec;
 use weald_resp::parse_i64;
 
-/// What a command does with the value of a key.
+/// What a command does with the value of a key: what of it the client learns, and how it is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Reads it (`RO`).
+    /// Tells it.
     Read,
-    /// Reads and changes it (`RW`).
+    /// Tells no more than whether it is there, its type, or how long it is: needs no permission but for the name.
+    Look,
+    /// Tells and changes it.
     Update,
-    /// Sets it, whatever it was (`OW`).
+    /// Changes it, and tells nothing of it.
+    Change,
+    /// Adds to it.
+    Insert,
+    /// Tells what it takes away.
+    Take,
+    /// Takes away, and tells nothing of it.
+    Cut,
+    /// Sets it, whatever it was.
     Overwrite,
-    /// Deletes it (`RM`).
+    /// Sets it where it was not there.
+    Create,
+    /// Deletes it.
     Remove,
 }
 
 impl Access {
+    /// Whether the client learns what the value is.
     pub(crate) const fn reads(self) -> bool {
-        matches!(self, Access::Read | Access::Update)
+        matches!(self, Access::Read | Access::Update | Access::Take)
     }
 
     pub(crate) const fn writes(self) -> bool {
-        !matches!(self, Access::Read)
+        !matches!(self, Access::Read | Access::Look)
+    }
+
+    /// As `COMMAND INFO` has it.
+    pub(crate) const fn flags(self) -> &'static [&'static str] {
+        match self {
+            Access::Read => &["RO", "access"],
+            Access::Look => &["RO"],
+            Access::Update => &["RW", "access", "update"],
+            Access::Change => &["RW", "update"],
+            Access::Insert => &["RW", "insert"],
+            Access::Take => &["RW", "access", "delete"],
+            Access::Cut => &["RW", "delete"],
+            Access::Overwrite => &["OW", "update"],
+            Access::Create => &["OW", "insert"],
+            Access::Remove => &["RM", "delete"],
+        }
     }
 }
+
+/// What a command does that depends on its other arguments.
+pub(crate) type Varying = fn(&[&[u8]]) -> Access;
 
 /// Where keys stand among the arguments. The command's name is argument 0.
 #[derive(Clone, Copy, Debug)]
@@ -33,18 +65,51 @@ pub(crate) enum Place {
     Range { first: usize, last: i32, step: usize },
     /// As many as the argument `count_at` says, after it.
     Counted { count_at: usize },
-    /// After a word that is looked for from `from` on.
-    Keyword { word: &'static str, from: usize },
+    /// After the last option that is this word, from `from` on; these words are options that are followed by so many arguments.
+    Keyword {
+        word: &'static str,
+        from: usize,
+        others: &'static [(&'static str, usize)],
+    },
 }
 
 /// Some keys of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeySpec {
     pub(crate) place: Place,
+    /// The most that it does.
     pub(crate) access: Access,
+    varying: Option<Varying>,
 }
 
 impl KeySpec {
+    pub(crate) const ONE_LOOK: &[KeySpec] = &[KeySpec::one(1, Access::Look)];
+    pub(crate) const ONE_CHANGE: &[KeySpec] = &[KeySpec::one(1, Access::Change)];
+    pub(crate) const ONE_INSERT: &[KeySpec] = &[KeySpec::one(1, Access::Insert)];
+    pub(crate) const ONE_TAKE: &[KeySpec] = &[KeySpec::one(1, Access::Take)];
+    pub(crate) const ONE_CUT: &[KeySpec] = &[KeySpec::one(1, Access::Cut)];
+    pub(crate) const ONE_CREATE: &[KeySpec] = &[KeySpec::one(1, Access::Create)];
+    /// From the first key to the second.
+    pub(crate) const MOVES: &[KeySpec] = &[KeySpec::one(1, Access::Take), KeySpec::one(2, Access::Insert)];
+
+    /// What it does depends on other arguments.
+    pub(crate) const fn varying(self, varying: Varying) -> KeySpec {
+        KeySpec {
+            varying: Some(varying),
+            ..self
+        }
+    }
+
+    /// Whether what it does depends on other arguments.
+    pub(crate) const fn varies(&self) -> bool {
+        self.varying.is_some()
+    }
+
+    /// What a command with these arguments does.
+    pub(crate) fn access_of(&self, args: &[&[u8]]) -> Access {
+        self.varying.map_or(self.access, |varying| varying(args))
+    }
+
     /// One key, at the argument `at`.
     pub(crate) const fn one(at: usize, access: Access) -> KeySpec {
         KeySpec::range(at, at as i32, 1, access)
@@ -55,6 +120,7 @@ impl KeySpec {
         KeySpec {
             place: Place::Range { first, last, step },
             access,
+            varying: None,
         }
     }
 
@@ -63,14 +129,22 @@ impl KeySpec {
         KeySpec {
             place: Place::Counted { count_at },
             access,
+            varying: None,
         }
     }
 
-    /// The key after a word, such as `STORE`, that is looked for from the argument `from` on.
-    pub(crate) const fn keyword(word: &'static str, from: usize, access: Access) -> KeySpec {
+    /// The key after the last option that is this word, from the argument `from` on; `others` are options that are followed by so many arguments, which
+    /// may be that word and mean something else.
+    pub(crate) const fn keyword(
+        word: &'static str,
+        from: usize,
+        others: &'static [(&'static str, usize)],
+        access: Access,
+    ) -> KeySpec {
         KeySpec {
-            place: Place::Keyword { word, from },
+            place: Place::Keyword { word, from, others },
             access,
+            varying: None,
         }
     }
 
@@ -93,15 +167,19 @@ impl KeySpec {
                 let end = (count_at + 1).checked_add(count)?;
                 (end <= args.len() && count > 0).then(|| (count_at + 1..end).collect())
             }
-            Place::Keyword { word, from } => {
-                let found = (from..args.len()).find(|i| args[*i].eq_ignore_ascii_case(word.as_bytes()));
-                Some(
-                    found
-                        .filter(|i| i + 1 < args.len())
-                        .map(|i| i + 1)
-                        .into_iter()
-                        .collect(),
-                )
+            Place::Keyword { word, from, others } => {
+                let (mut at, mut found) = (from, None);
+                while let Some(arg) = args.get(at) {
+                    if arg.eq_ignore_ascii_case(word.as_bytes()) {
+                        found = Some(at + 1).filter(|key| *key < args.len()).or(found);
+                        at += 1;
+                    }
+                    let other = others
+                        .iter()
+                        .find(|(other, _)| arg.eq_ignore_ascii_case(other.as_bytes()));
+                    at += 1 + other.map_or(0, |(_, taken)| *taken);
+                }
+                Some(found.into_iter().collect())
             }
         }
     }
@@ -141,15 +219,23 @@ mod tests {
         );
         check(KeySpec::counted(2, Access::Read), "zunionstore d 5 a b", None);
         check(KeySpec::counted(2, Access::Read), "zunionstore d -1 a b", None);
-        check(
-            KeySpec::keyword("store", 2, Access::Overwrite),
-            "sort a by x STORE b",
-            Some(&[5]),
-        );
-        check(
-            KeySpec::keyword("store", 2, Access::Overwrite),
-            "sort a by x STORE",
-            Some(&[]),
-        );
+        const OTHERS: &[(&str, usize)] = &[("limit", 2), ("get", 1), ("by", 1)];
+        for (line, expected) in [
+            ("sort a by x STORE b", Some(&[5][..])),
+            ("sort a by x STORE", Some(&[])),
+            ("sort a store b", Some(&[3])),
+            ("sort a store b store c", Some(&[5])),
+            ("sort a store b store", Some(&[3])),
+            ("sort a get store store c", Some(&[5])),
+            ("sort a by store limit 0 store store c", Some(&[8])),
+            ("sort a store limit store c", Some(&[5])),
+            ("sort a by", Some(&[])),
+        ] {
+            check(
+                KeySpec::keyword("store", 2, OTHERS, Access::Overwrite),
+                line,
+                expected,
+            );
+        }
     }
 }

@@ -122,3 +122,100 @@ fn users_are_kept_in_a_file() {
     client.check("ACL LOAD", "+OK");
     client.check("ACL USERS", "[carol dave default]");
 }
+
+#[test]
+fn who_may_only_write_a_key_does_not_learn_what_it_was() {
+    let served = Served::new();
+    let (mut admin, mut writer) = (served.client(), served.client());
+    admin.check("ACL SETUSER w on nopass +@all %W~w*", "+OK");
+    admin.check("SET w secret", "+OK");
+    writer.check("AUTH w x", "+OK");
+    // What tells something of the value.
+    for command in [
+        "GET w",
+        "SET w 1 GET",
+        "GETSET w 1",
+        "GETDEL w",
+        "GETEX w",
+        "INCR w",
+        "RENAME w w2",
+        "COPY w w2",
+        "SETBIT w 1 1",
+        "BITFIELD w GET u8 0",
+        "LPOP w",
+        "SPOP w",
+        "SMOVE w w2 a",
+        "RPOPLPUSH w w2",
+        "HINCRBY w f 1",
+        "ZINCRBY w 1 a",
+        "ZPOPMIN w",
+    ] {
+        writer.check(command, "-NOPERM No permissions to access a key");
+    }
+    // What does not.
+    for (command, reply) in [
+        ("SET w new", "+OK"),
+        ("APPEND w x", ":4"),
+        ("STRLEN w", ":4"),
+        ("EXISTS w", ":1"),
+        ("DEL w", ":1"),
+        ("RPUSH wl a", ":1"),
+        ("LSET wl 0 b", "+OK"),
+        ("HSET wh a b", ":1"),
+        ("HEXISTS wh a", ":1"),
+        ("HDEL wh a", ":1"),
+        ("SADD ws a", ":1"),
+        ("SREM ws a", ":1"),
+        ("ZADD wz 1 a", ":1"),
+        ("ZCARD wz", ":1"),
+        ("EXPIRE wz 100", ":1"),
+    ] {
+        writer.check(command, reply);
+    }
+    admin.check("COMMAND GETKEYSANDFLAGS SET k v", "[[k [+OW +update]]]");
+    admin.check(
+        "COMMAND GETKEYSANDFLAGS SET k v GET",
+        "[[k [+RW +access +update]]]",
+    );
+    admin.check(
+        "COMMAND GETKEYSANDFLAGS BITFIELD k GET u8 0",
+        "[[k [+RO +access]]]",
+    );
+    admin.check("ACL SETUSER r on nopass +@all %R~w*", "+OK");
+    let mut reader = served.client();
+    reader.check("AUTH r x", "+OK");
+    reader.check("BITFIELD w GET u8 0", "[:0]");
+    reader.check("BITFIELD w SET u8 0 1", "-NOPERM No permissions to access a key");
+}
+
+#[test]
+fn sorting_reads_and_stores_only_what_is_allowed() {
+    let served = Served::new();
+    let (mut admin, mut client) = (served.client(), served.client());
+    admin.check("ACL SETUSER s on nopass +@all ~mine* %R~other*", "+OK");
+    admin.check("SET secret:1 hidden", "+OK");
+    client.check("AUTH s x", "+OK");
+    client.check("RPUSH mine 1", ":1");
+    client.check(
+        "SORT mine GET secret:*",
+        "-ERR GET option of SORT denied due to insufficient ACL permissions",
+    );
+    client.check(
+        "SORT_RO mine BY secret:*",
+        "-ERR BY option of SORT denied due to insufficient ACL permissions",
+    );
+    client.check("SORT mine BY nosort GET #", "[1]");
+    client.check(
+        "SORT mine GET store STORE other",
+        "-NOPERM No permissions to access a key",
+    );
+    client.check(
+        "SORT mine STORE mine:a STORE other",
+        "-NOPERM No permissions to access a key",
+    );
+    client.check("SORT mine STORE other STORE mine:a", ":1");
+    admin.check("SORT mine GET secret:*", "[hidden]");
+    admin.check("ACL SETUSER r on nopass +@all %R~*", "+OK");
+    client.check("AUTH r x", "+OK");
+    client.check("SORT mine GET secret:*", "[hidden]");
+}

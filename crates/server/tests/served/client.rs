@@ -48,7 +48,7 @@ impl Served {
             config.set(name, value).expect("a setting of the test");
         }
         let server = Server::bind(config).expect("the server starts");
-        let address = server.address().expect("it listens");
+        let address = server.address().or(server.tls_address()).expect("it listens");
         let http = server.http_address();
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().expect("it serves and ends"));

@@ -91,13 +91,60 @@ fn a_listener_that_never_reads_is_dismissed() {
 }
 
 #[test]
-fn many_idle_connections_are_borne() {
-    let served = Served::new();
-    let mut clients: Vec<_> = (0..400).map(|_| served.client()).collect();
-    clients.iter_mut().for_each(|client| client.send("PING"));
-    clients.iter_mut().for_each(|client| client.expect("+PONG"));
+fn ten_thousand_idle_connections_take_little_and_slow_nobody() {
+    const CLIENTS: usize = 10_000;
+    // Both ends of each are files of this process.
+    let clients = CLIENTS.min(file_limit(2 * CLIENTS as u64 + 500).saturating_sub(500) / 2);
+    if clients < CLIENTS {
+        eprintln!("the system lets only {clients} connections be tested, not {CLIENTS}");
+    }
+    let served = Served::with(&[("maxclients", "20000"), ("tcp-backlog", "4096")]);
     let mut one = served.client();
-    one.check("SET a 1", "+OK");
+    let before = resident_bytes(&mut one);
+    let mut idle: Vec<_> = (0..clients).map(|_| served.client()).collect();
+    idle.iter_mut().for_each(|client| client.send("PING"));
+    idle.iter_mut().for_each(|client| client.expect("+PONG"));
+    let begin = Instant::now();
+    for i in 0..100 {
+        one.check(&format!("SET key:{i} 1"), "+OK");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    let info = crate::client::show(&one.run("INFO clients"));
+    assert!(
+        info.contains(&format!("connected_clients:{}\r\n", clients + 1)),
+        "{info}"
+    );
+    // The clients of the test are in this process as well: what they take is counted too.
+    let each = resident_bytes(&mut one).saturating_sub(before) / clients as u64;
+    assert!(each < 24 << 10, "{each} bytes for each connection and its client");
+    drop(idle);
+    let begin = Instant::now();
+    while !crate::client::show(&one.run("INFO clients")).contains("connected_clients:1\r\n") {
+        assert!(begin.elapsed() < Duration::from_secs(60), "they are let go");
+    }
+}
+
+/// Lets this process have as many files as `wanted`, or as many as the system lets it.
+fn file_limit(wanted: u64) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|now| now < current) {
+        let raised = Rlimit {
+            current: Some(current),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, raised).expect("a limit below the maximum can be set");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(wanted).min(wanted) as usize
+}
+
+fn resident_bytes(client: &mut crate::client::Client) -> u64 {
+    let info = crate::client::show(&client.run("INFO memory"));
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory_rss:"));
+    line.and_then(|bytes| bytes.parse().ok()).expect("it is told")
 }
 
 #[test]
