@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use mio::{Poll, Waker};
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 
 use crate::acl::Users;
+use crate::cluster::{self, Cluster};
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
 use crate::http::Http;
@@ -18,6 +20,9 @@ use crate::state::{Ending, State};
 
 /// The file in the directory of the data.
 const DATABASE: &str = "data.weald";
+
+/// The file of a node's replica in it.
+const REPLICA: &str = "replica.weald";
 
 /// The most sockets that it listens on.
 const LISTENERS_MAX: usize = 15;
@@ -51,6 +56,14 @@ pub enum StartError {
         /// What the engine says.
         source: Box<weald_engine::Error>,
     },
+    /// It can't be a node of a cluster.
+    #[error("can't {what}: {source}")]
+    Cluster {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It can't listen.
     #[error("can't listen on {place}: {source}")]
     Listen {
@@ -73,12 +86,21 @@ impl Server {
     /// Opens the data, which recovers them after a crash, and listens.
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
         config.read_secrets()?;
+        let is_node = cluster::is_wanted(&config);
+        if is_node {
+            config.set("databases", "1")?;
+        }
         let settings = config.settings()?;
         let places = Places::of(&config)?;
         places.refuse_public(&config)?;
         let users = users(&config)?;
         let dir = PathBuf::from(config.text("dir"));
-        let db = Arc::new(open(&dir, &config, &settings)?);
+        refuse_other_use(&dir, is_node)?;
+        let db = Arc::new(if is_node {
+            Database::in_memory().map_err(|e| data_error(&dir, e))?
+        } else {
+            open(&dir, &config, &settings)?
+        });
         raise_file_limit(settings.maxclients);
         let listeners = places.listen(&config)?;
         let system = |what: &str| {
@@ -103,7 +125,14 @@ impl Server {
             })
             .unwrap_or(0);
         let (sender, messages) = channel();
-        let handle = Handle::new(sender, Arc::new(waker), state.stats.clone());
+        let waker = Arc::new(waker);
+        if is_node {
+            let node = cluster::start(&state.config, &state.dir)?;
+            let patience = Duration::from_millis(state.config.number("cluster-request-timeout-ms") as u64);
+            let cluster = Cluster::new(node, waker.clone(), patience);
+            state.cluster = Some(cluster.map_err(system("start a thread"))?);
+        }
+        let handle = Handle::new(sender, waker, state.stats.clone());
         let http = Http::bind(&state.config)?;
         Ok(Server {
             poll,
@@ -168,9 +197,16 @@ impl Server {
             .transpose()
             .map_err(system)?;
         let ending = event_loop.run().map_err(system);
+        let cluster = event_loop.take_cluster();
         // Requests that still wait for an answer of the loop get an error with its end.
         drop(event_loop);
         drop(http);
+        if let Some(cluster) = cluster {
+            cluster.stop().map_err(|e| StartError::Cluster {
+                what: "close the node's replica".to_owned(),
+                source: e.into(),
+            })?;
+        }
         let ending = ending?;
         drop(handle);
         match Arc::try_unwrap(db) {
@@ -184,6 +220,33 @@ impl Server {
             // Its drop closes it as well; what can't be written to the file is in the log.
             _ => Ok(()),
         }
+    }
+}
+
+/// A node keeps its replica where a server alone keeps its database, under another name: neither finds the other's data, which must not look as if they were lost.
+fn refuse_other_use(dir: &Path, is_node: bool) -> Result<(), ConfigError> {
+    let (file, owner, advice) = if is_node {
+        (DATABASE, "a server alone", "give the node a directory of its own")
+    } else {
+        (
+            REPLICA,
+            "a node of a cluster",
+            "start it with --cluster-port, or use another directory",
+        )
+    };
+    if dir.join(file).exists() {
+        let dir = dir.display();
+        return Err(ConfigError::Refused(format!(
+            "{dir} has the data of {owner}: {advice}"
+        )));
+    }
+    Ok(())
+}
+
+fn data_error(path: &Path, e: weald_engine::Error) -> StartError {
+    StartError::Data {
+        path: path.to_owned(),
+        source: Box::new(e),
     }
 }
 
