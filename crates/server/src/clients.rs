@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use weald_resp::{Protocol, Reply};
 
+use crate::cluster::Replies;
 use crate::config::Settings;
 use crate::net::Connection;
 use crate::session::{ClientId, Session};
@@ -14,6 +15,8 @@ pub(crate) struct Client {
     pub(crate) connection: Connection,
     /// What it is to get and has not been sent.
     pub(crate) out: Vec<u8>,
+    /// On a node of a cluster: the replies that come later, in their order. They go to `out` from there.
+    pub(crate) replies: Replies,
     /// Replies of this tick that stand on what the tick wrote, as ranges of `out`: errors take their place if that can't be committed.
     pub(crate) uncertain: Vec<(usize, usize)>,
     /// Since when it has had more to read than the soft limit, in milliseconds since 1970.
@@ -26,6 +29,7 @@ impl Client {
             session,
             connection,
             out: Vec::new(),
+            replies: Replies::default(),
             uncertain: Vec::new(),
             behind_since: None,
         })

@@ -59,8 +59,17 @@ impl<'db> Executor<'db> {
         self.clock = Instant::now();
     }
 
-    /// Runs the command of a client that was taken out of the list of clients. Its reply is at the end of `client.out` then.
+    /// Runs the command of a client that was taken out of the list of clients. Its reply is at the end of `client.out` then, or on a node of a cluster comes later.
     pub(crate) fn run(&mut self, client: &mut Client, args: &[&[u8]]) {
+        if self.state.cluster.is_some() {
+            self.run_on_node(client, args);
+        } else {
+            self.run_here(client, args);
+        }
+    }
+
+    /// Runs a command on what this server has.
+    pub(crate) fn run_here(&mut self, client: &mut Client, args: &[&[u8]]) {
         if args.is_empty() {
             return;
         }
@@ -128,7 +137,7 @@ impl<'db> Executor<'db> {
     }
 
     /// Whether a command is known, complete and allowed.
-    fn admit(&mut self, session: &Session, args: &[&[u8]]) -> Result<Found, CommandError> {
+    pub(crate) fn admit(&mut self, session: &Session, args: &[&[u8]]) -> Result<Found, CommandError> {
         let found = match self.recent.find(args[0]) {
             Some(found) => found,
             None => {
@@ -199,7 +208,7 @@ impl<'db> Executor<'db> {
     }
 
     /// Answers a command that is not run with an error.
-    fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
+    pub(crate) fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
         let start = client.out.len();
         if let Some(multi) = &mut client.session.multi {
             multi.failed = true;
@@ -211,6 +220,17 @@ impl<'db> Executor<'db> {
         write_error(&mut reply, &mut self.state, e);
         client.out = reply.into_bytes();
         skip(client, start, None);
+    }
+
+    /// Shows a command to those who watch all of them.
+    pub(crate) fn tell_monitors(&mut self, session: &Session, found: Found, args: &[&[u8]]) {
+        if found.command.flags.has(Flags::SKIP_MONITOR) || found.command.flags.has(Flags::ADMIN) {
+            return;
+        }
+        let line = monitor_line(session, args, self.now_ms);
+        for monitor in self.state.monitors.clone() {
+            self.state.clients.write(monitor, |reply| reply.simple(&line));
+        }
     }
 
     /// Runs the commands again of clients that wait for keys that were touched.

@@ -7,7 +7,8 @@
 //! ```text
 //!  sockets ─► net ─► weald-resp ─► dispatch ─► commands ─► keyspace ─► tick ─► weald-engine
 //!                                     │           └─► state: clients, watched keys, subscriptions, users, statistics
-//!                                     └─ registry: what commands there are
+//!                                     ├─ registry: what commands there are
+//!                                     └─ cluster: on a node, the keys of the whole cluster in place of the keyspace
 //! ```
 //!
 //! The price of the one thread: a command that takes long makes all others wait, and more cores make only the engine's background work faster.
@@ -36,6 +37,7 @@ mod acl;
 mod blocking;
 mod call;
 mod clients;
+mod cluster;
 mod commands;
 mod config;
 mod dispatch;

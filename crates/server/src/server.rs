@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use mio::{Poll, Waker};
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 
 use crate::acl::Users;
+use crate::cluster::{self, Cluster};
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
 use crate::http::{Http, Serving};
@@ -18,6 +20,9 @@ use crate::state::{Ending, State};
 
 /// The file in the directory of the data.
 const DATABASE: &str = "data.weald";
+
+/// The file of a node's replica in it.
+const REPLICA: &str = "replica.weald";
 
 /// The most sockets that it listens on.
 const LISTENERS_MAX: usize = 15;
@@ -51,6 +56,14 @@ pub enum StartError {
         /// What the engine says.
         source: Box<weald_engine::Error>,
     },
+    /// It can't be a node of a cluster.
+    #[error("can't {what}: {source}")]
+    Cluster {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It can't listen.
     #[error("can't listen on {place}: {source}")]
     Listen {
@@ -73,6 +86,10 @@ impl Server {
     /// Opens the data, which recovers them after a crash, and listens. HTTP is served from the first, so that probes are told how far it is.
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
         config.read_secrets()?;
+        let is_node = cluster::is_wanted(&config);
+        if is_node {
+            config.set("databases", "1")?;
+        }
         let settings = config.settings()?;
         let places = Places::of(&config)?;
         places.refuse_public(&config)?;
@@ -86,13 +103,19 @@ impl Server {
         let waker = Waker::new(poll.registry(), WAKER).map_err(system("watch sockets"))?;
         let (sender, messages) = channel();
         let stats = Arc::default();
-        let handle = Handle::new(sender, Arc::new(waker), Arc::clone(&stats));
+        let waker = Arc::new(waker);
+        let handle = Handle::new(sender, waker.clone(), Arc::clone(&stats));
         let http = match Http::bind(&config, tls.as_ref())? {
             Some(http) => Some(http.serve(handle.clone()).map_err(system("serve HTTP"))?),
             None => None,
         };
         let dir = PathBuf::from(config.text("dir"));
-        let db = Arc::new(open(&dir, &config, &settings)?);
+        refuse_other_use(&dir, is_node)?;
+        let db = Arc::new(if is_node {
+            Database::in_memory().map_err(|e| data_error(&dir, e))?
+        } else {
+            open(&dir, &config, &settings)?
+        });
         raise_file_limit(settings.maxclients);
         let listeners = places.listen(&config, tls.as_ref())?;
         let bound = listeners
@@ -111,6 +134,12 @@ impl Server {
                 Bound::Tls(_) | Bound::Unix(_) => None,
             })
             .unwrap_or(0);
+        if is_node {
+            let node = cluster::start(&state.config, &state.dir)?;
+            let patience = Duration::from_millis(state.config.number("cluster-request-timeout-ms") as u64);
+            let cluster = Cluster::new(node, waker, patience);
+            state.cluster = Some(cluster.map_err(system("start a thread"))?);
+        }
         // What is asked from now on is answered once it runs.
         handle.serves();
         Ok(Server {
@@ -180,9 +209,16 @@ impl Server {
         let mut event_loop = EventLoop::new(poll, listeners, messages, &db, state)
             .map_err(|e| ConfigError::Refused(format!("the data can't be served: {e}")))?;
         let ending = event_loop.run().map_err(system);
+        let cluster = event_loop.take_cluster();
         // Requests that still wait for an answer of the loop get an error with its end.
         drop(event_loop);
         drop(http);
+        if let Some(cluster) = cluster {
+            cluster.stop().map_err(|e| StartError::Cluster {
+                what: "close the node's replica".to_owned(),
+                source: e.into(),
+            })?;
+        }
         let ending = ending?;
         drop(handle);
         match Arc::try_unwrap(db) {
@@ -196,6 +232,33 @@ impl Server {
             // Its drop closes it as well; what can't be written to the file is in the log.
             _ => Ok(()),
         }
+    }
+}
+
+/// A node keeps its replica where a server alone keeps its database, under another name: neither finds the other's data, which must not look as if they were lost.
+fn refuse_other_use(dir: &Path, is_node: bool) -> Result<(), ConfigError> {
+    let (file, owner, advice) = if is_node {
+        (DATABASE, "a server alone", "give the node a directory of its own")
+    } else {
+        (
+            REPLICA,
+            "a node of a cluster",
+            "start it with --cluster-port, or use another directory",
+        )
+    };
+    if dir.join(file).exists() {
+        let dir = dir.display();
+        return Err(ConfigError::Refused(format!(
+            "{dir} has the data of {owner}: {advice}"
+        )));
+    }
+    Ok(())
+}
+
+fn data_error(path: &Path, e: weald_engine::Error) -> StartError {
+    StartError::Data {
+        path: path.to_owned(),
+        source: Box::new(e),
     }
 }
 

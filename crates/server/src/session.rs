@@ -7,6 +7,7 @@ use weald_resp::Protocol;
 
 use crate::acl::User;
 use crate::blocking::Blocked;
+use crate::cluster::Levels;
 use crate::config::Durability;
 use crate::registry::Found;
 use crate::tracking::Tracking;
@@ -120,6 +121,8 @@ pub(crate) struct Session {
     pub(crate) closing: bool,
     /// What it asked for instead of the setting.
     pub(crate) durability: Option<Durability>,
+    /// How many replicas its requests wait for, on a node of a cluster.
+    pub(crate) levels: Levels,
     pub(crate) usage: Usage,
 }
 
@@ -154,6 +157,7 @@ impl Session {
             no_touch: false,
             closing: false,
             durability: None,
+            levels: Levels::default(),
             usage: Usage::default(),
         }
     }

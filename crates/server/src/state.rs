@@ -10,6 +10,7 @@ use weald_tree::TreeStore;
 use crate::acl::{AclLog, User, Users};
 use crate::blocking::Waiting;
 use crate::clients::Clients;
+use crate::cluster::Cluster;
 use crate::config::{Config, Settings};
 use crate::notify::Event;
 use crate::pubsub::{PubSub, Topic};
@@ -40,6 +41,8 @@ pub(crate) struct Pause {
 /// What the server remembers beside the data.
 pub(crate) struct State {
     pub(crate) db: Arc<Database>,
+    /// Where it is a node of a cluster. The database holds nothing then.
+    pub(crate) cluster: Option<Cluster>,
     /// Opened when it is first needed.
     pub(crate) trees: Option<TreeStore>,
     pub(crate) config: Config,
@@ -81,6 +84,7 @@ impl State {
         let run_id = crate::random::hex(40);
         State {
             db,
+            cluster: None,
             trees: None,
             users: Users::new(config.text("acl-pubsub-default") == "allchannels"),
             config,

@@ -338,14 +338,27 @@ impl Node {
     }
 
     pub(crate) fn on_outbid(&mut self, _from: Owner, request: RequestId, promised: Ballot) {
-        let backoff = self.random.below(self.config.resend_ms / 2 + 1);
         let now = self.now.steady_ms;
         let Some(id) = self.op_of(request) else { return };
         let _ = self.clock.observe(promised.stamp);
-        if let Some(Op::Ballot(op)) = self.coordinator.ops.get_mut(&id)
-            && promised > op.ballot
-        {
-            op.restart_at = op.restart_at.min(now + backoff);
+        let Some(Op::Ballot(op)) = self.coordinator.ops.get_mut(&id) else {
+            return;
+        };
+        if promised <= op.ballot {
+            return;
+        }
+        // It was sent that long ago, if it was not sent again. To wait a few times as long lets the other finish; but who may have had something accepted looks soon: when
+        // others have made several changes, it can't tell any more.
+        let ballot_ms = self
+            .config
+            .resend_ms
+            .saturating_sub(op.resend_at.saturating_sub(now));
+        let times = if op.tried.is_some() { 1 } else { 3 };
+        let most = ((ballot_ms + 1) << times).min(self.config.resend_ms / 2);
+        let restart_at = op.restart_at;
+        let backoff = self.random.below(most + 1);
+        if let Some(Op::Ballot(op)) = self.coordinator.ops.get_mut(&id) {
+            op.restart_at = restart_at.min(now + backoff);
         }
     }
 

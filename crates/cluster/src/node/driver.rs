@@ -21,6 +21,8 @@ impl Drop for Closes {
     }
 }
 
+/// How often the protocol looks at the time while a client waits: what gives way to others is to come back soon.
+const BUSY_TICK_MS: u64 = 3;
 /// How long requests that were taken before a stop may still run, beside their own time.
 const STOP_MARGIN_MS: u64 = 500;
 
@@ -106,6 +108,9 @@ impl Driver {
                 tick_at = self.protocol.next_tick();
             }
             self.carry_out();
+            if !self.clients.is_empty() {
+                tick_at = tick_at.min(now.steady_ms + BUSY_TICK_MS);
+            }
             if mail.stopping {
                 let stop_at =
                     *stop_at.get_or_insert(now.steady_ms + self.request_timeout_ms + STOP_MARGIN_MS);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::call::Call;
+use crate::cluster::{COUNTERS, GAUGES};
 use crate::commands::{is, text};
 use crate::error::{CommandError, CommandResult};
 use crate::registry::{Category, Command, Flags, Group, registry};
@@ -438,8 +439,25 @@ fn percentile(latency: &[u32; 32], share: f64) -> f64 {
     0.0
 }
 
-fn cluster(_: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
+/// Clients that find `cluster_enabled` look for slots, which a node has none of: any node takes any key.
+fn cluster(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     field!(out, "cluster_enabled", 0);
+    let Some(cluster) = &call.state.cluster else {
+        return Ok(());
+    };
+    field!(out, "weald_cluster_node", cluster.id());
+    let view = cluster.view();
+    if let Some(layout) = &view.layout {
+        field!(out, "weald_cluster_members", layout.current.members.len());
+        field!(out, "weald_cluster_replica_count", layout.quorums.replica_count);
+        field!(out, "weald_cluster_write_quorum", layout.quorums.write_quorum);
+        field!(out, "weald_cluster_read_quorum", layout.quorums.read_quorum);
+    }
+    if let Some(metrics) = &view.metrics {
+        for (name, _, number) in GAUGES.iter().chain(COUNTERS) {
+            let _ = write!(out, "{name}:{}\r\n", number(metrics));
+        }
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod bitfield;
 mod bitmaps;
 mod buckets;
 mod client;
+mod cluster;
 mod command;
 mod configuration;
 mod connection;
@@ -39,6 +40,7 @@ use crate::error::CommandError;
 use crate::registry::Command;
 
 pub use docs::compatibility;
+pub(crate) use dump::{pack, packed_kind, unpack};
 
 /// The tables of all families.
 pub(crate) const FAMILIES: &[&[Command]] = &[
@@ -64,6 +66,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     access::COMMANDS,
     buckets::COMMANDS,
     trees::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 /// Families of Redis that Weald does not have, with what their commands' names begin with.
@@ -120,8 +123,8 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "cluster",
-        &["cluster", "asking", "readonly", "readwrite", "migrate"],
+        "slots of Redis Cluster",
+        &["asking", "readonly", "readwrite", "migrate"],
     ),
     (
         "replication",

@@ -32,10 +32,11 @@ pub fn settings() -> &'static [Setting] {
 
 /// The setting of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    let with_hyphens = name.replace('_', "-");
     let wanted = OTHER_NAMES
         .iter()
-        .find(|(other, _)| other.eq_ignore_ascii_case(name))
-        .map_or(name, |(_, name)| name);
+        .find(|(other, _)| other.eq_ignore_ascii_case(&with_hyphens))
+        .map_or(with_hyphens.as_str(), |(_, name)| name);
     SETTINGS
         .iter()
         .find(|setting| setting.name.eq_ignore_ascii_case(wanted))
@@ -479,6 +480,97 @@ const SETTINGS: &[Setting] = &[
     inert("repl-ping-replica-period", int(1, MAX), "10"),
     inert("min-replicas-to-write", int(0, MAX), "0"),
     inert("min-replicas-max-lag", int(0, MAX), "10"),
+    // A node of a cluster.
+    fixed(
+        "cluster-port",
+        int(0, 65535),
+        "0",
+        "Port for the other nodes of a cluster; 0 for a server alone",
+    ),
+    fixed(
+        "cluster-bind",
+        Kind::Text,
+        "127.0.0.1",
+        "Address to listen on for other nodes; what they say is encrypted, and whoever lacks the secret gets no answer",
+    ),
+    fixed(
+        "cluster-announce",
+        Kind::Text,
+        "",
+        "Address and port that other nodes are told, where they differ from those listened on",
+    ),
+    fixed(
+        "join",
+        Kind::Text,
+        "",
+        "Addresses and ports of nodes whose cluster to join, with commas between; a node without any, and without data, founds one",
+    ),
+    fixed(
+        "cluster-secret-file",
+        Kind::Text,
+        "",
+        "File that has the cluster's secret: 16 bytes or more, the same on every node, and readable by its owner only",
+    ),
+    fixed(
+        "cluster-name",
+        Kind::Text,
+        "weald",
+        "Name of the cluster: nodes of another are refused",
+    ),
+    fixed(
+        "replica-count",
+        int(1, 9),
+        "3",
+        "Copies of every key; as the three below, what the founder says holds for the cluster",
+    ),
+    fixed(
+        "write-quorum",
+        int(0, 9),
+        "0",
+        "Replicas that must have applied a write before it is answered; 0 for what the preset says",
+    ),
+    fixed(
+        "read-quorum",
+        int(0, 9),
+        "0",
+        "Replicas that must have answered before a read is; 0 for what the preset says",
+    ),
+    fixed(
+        "preset",
+        Kind::OneOf(&["strong", "balanced", "eventual"]),
+        "balanced",
+        "Quorums: strong waits for all replicas, balanced for a majority, eventual for one",
+    ),
+    fixed(
+        "cluster-partition-bits",
+        int(0, 14),
+        "6",
+        "Partitions of the cluster that is founded: 2 to this power, for good",
+    ),
+    fixed(
+        "cluster-zone",
+        int(0, 65535),
+        "0",
+        "Number of the rack or data centre: replicas of a key are spread over zones",
+    ),
+    fixed(
+        "cluster-weight",
+        int(1, 1000),
+        "1",
+        "How much the node takes, in proportion to the others",
+    ),
+    fixed(
+        "cluster-request-timeout-ms",
+        int(100, 600_000),
+        "5000",
+        "How long a request may wait for other nodes",
+    ),
+    fixed(
+        "cluster-probe-interval-ms",
+        int(50, 60_000),
+        "1000",
+        "How often other nodes are probed, and partitions compared",
+    ),
     inert("cluster-enabled", Kind::OneOf(&["no"]), "no"),
     inert("auto-aof-rewrite-percentage", int(0, MAX), "100"),
     inert("auto-aof-rewrite-min-size", bytes(0, u64::MAX), "67108864"),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::cluster;
 use crate::http::json::Json;
 use crate::http::response::Response;
 use crate::http::routes::{Answer, Asker};
@@ -17,6 +18,7 @@ fn info(asker: &Asker<'_>) -> Result<Vec<(String, String)>, Response> {
         b"persistence",
         b"stats",
         b"keyspace",
+        b"cluster",
         b"weald",
     ])?;
     let text = String::from_utf8_lossy(frame.as_bytes().unwrap_or_default()).into_owned();
@@ -152,6 +154,16 @@ pub(super) fn page(asker: &Asker<'_>) -> Answer {
     }
     for (name, field, help) in GROWING {
         if let Some(value) = number(field) {
+            family(name, "counter", help, &format!("{name}_total {value}\n"));
+        }
+    }
+    for (name, help, _) in cluster::GAUGES {
+        if let Some(value) = number(name) {
+            family(name, "gauge", help, &format!("{name} {value}\n"));
+        }
+    }
+    for (name, help, _) in cluster::COUNTERS {
+        if let Some(value) = number(name) {
             family(name, "counter", help, &format!("{name}_total {value}\n"));
         }
     }

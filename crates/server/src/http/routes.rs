@@ -59,7 +59,8 @@ fn refused(frame: &Frame) -> Option<Response> {
         "NOAUTH" | "WRONGPASS" => 401,
         "NOPERM" | "DENIED" => 403,
         "WRONGTYPE" => 409,
-        "MISCONF" | "LOADING" | "OOM" | "BUSY" | "READONLY" => 503,
+        "MISCONF" | "LOADING" | "OOM" | "BUSY" | "READONLY" | "NOREPLICAS" | "NOTREADY" | "OVERLOADED"
+        | "CONTENDED" | "UNKNOWN" | "STOPPED" => 503,
         _ => 400,
     };
     Some(Response::error(status, code, message))
@@ -114,6 +115,16 @@ fn api(request: &Request, asker: &Asker<'_>, path: &[&[u8]]) -> Answer {
         [b"stats"] => read_only(request, || metrics::stats(asker)),
         [b"clients"] => read_only(request, || clients(asker)),
         [b"slowlog"] => read_only(request, || slowlog(request, asker)),
+        [b"cluster"] => read_only(request, || whole(&asker.run(&[b"CLUSTER", b"STATUS"])?)),
+        [b"cluster", b"partitions"] => {
+            read_only(request, || whole(&asker.run(&[b"CLUSTER", b"PARTITIONS"])?))
+        }
+        [b"cluster", b"events"] => {
+            let after = request.number("after", 0, i64::MAX as u64)?.to_string();
+            read_only(request, || {
+                whole(&asker.run(&[b"CLUSTER", b"EVENTS", after.as_bytes()])?)
+            })
+        }
         [b"checkpoint"] => match request.method.as_str() {
             "POST" => whole(&asker.run(&[b"WEALD.CHECKPOINT"])?),
             _ => Err(Response::not_allowed("POST")),

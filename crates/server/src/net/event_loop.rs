@@ -10,6 +10,7 @@ use weald_engine::Database;
 use weald_resp::{Frame, Limits, Protocol, Reply, Step};
 
 use crate::clients::Client;
+use crate::cluster::Cluster;
 use crate::dispatch::{Args, Executor, find};
 use crate::error::CommandError;
 use crate::handle::Caller;
@@ -127,6 +128,11 @@ impl<'db> EventLoop<'db> {
         }
     }
 
+    /// What makes this server a node, to be stopped in order.
+    pub(crate) fn take_cluster(&mut self) -> Option<Cluster> {
+        self.executor.state.cluster.take()
+    }
+
     /// How long to wait for something to happen.
     fn timeout(&self) -> Duration {
         if !self.backlog.is_empty() {
@@ -144,11 +150,22 @@ impl<'db> EventLoop<'db> {
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             timeout = timeout.min(Duration::from_millis(deadline.saturating_sub(now_ms())));
         }
+        if let Some(again) = self
+            .executor
+            .state
+            .cluster
+            .as_ref()
+            .and_then(|c| c.next_deadline())
+        {
+            // A millisecond is the least that the system waits: no shorter pause is asked for.
+            timeout = timeout.min(again.saturating_duration_since(now));
+        }
         timeout
     }
 
     fn look_at_clock(&mut self) {
         self.executor.end_waits();
+        self.executor.hear_cluster();
         if self
             .executor
             .state
@@ -228,7 +245,7 @@ impl<'db> EventLoop<'db> {
             blocked.on_timeout.write(&mut reply);
             client.out = reply.into_bytes();
         }
-        if client.out.is_empty() {
+        if client.out.is_empty() && client.replies.is_empty() {
             client
                 .out
                 .extend_from_slice(b"-ERR this command can't be used here\r\n");
@@ -247,7 +264,7 @@ impl<'db> EventLoop<'db> {
             steps.push([&b"SELECT"[..], db.as_bytes()].into_iter().collect());
         }
         for step in &steps {
-            self.executor.run(client, step);
+            self.executor.run_here(client, step);
             if client.out != b"+OK\r\n" {
                 return false;
             }
@@ -442,7 +459,9 @@ impl<'db> EventLoop<'db> {
     }
 
     fn has_to_wait(&self, client: &Client) -> bool {
-        client.session.blocked.is_some() || client.connection.unsent(&client.out) > UNSENT_MAX
+        client.session.blocked.is_some()
+            || client.replies.is_full()
+            || client.connection.unsent(&client.out) > UNSENT_MAX
     }
 
     fn is_paused(&self, session: &Session, args: &[&[u8]]) -> bool {
@@ -485,6 +504,9 @@ impl<'db> EventLoop<'db> {
             return;
         };
         client.uncertain.clear();
+        if client.connection.answer.is_some() && !client.replies.is_empty() {
+            return;
+        }
         if let Some(answer) = client.connection.answer.take() {
             let frame = Frame::read(&client.out).ok().flatten().map(|(frame, _)| frame);
             // Whoever asked may have gone.
@@ -499,9 +521,11 @@ impl<'db> EventLoop<'db> {
         let over = client.over_limit(unsent, &state.settings, self.executor.now_ms);
         let goes_on = (client.connection.waiting || client.connection.unread)
             && client.session.blocked.is_none()
+            && !client.replies.is_full()
             && unsent <= UNSENT_MAX
             && state.pause.is_none();
-        let done = client.session.closing || (client.connection.ended && !goes_on);
+        let done =
+            (client.session.closing || (client.connection.ended && !goes_on)) && client.replies.is_empty();
         match sent {
             Err(_) => return self.drop_client(id),
             Ok(sent) => state.stats.bytes_out.add(sent as u64),

@@ -11,7 +11,7 @@ mod writer;
 use crate::call::Call;
 use crate::commands::args::{integer, integer_or, is_word};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::{Expiry, Kind, Order, Record, Slice, Walk};
+use crate::keyspace::{Expiry, Keyspace, Kind, Order, Record, Slice, Walk};
 use crate::notify::Event;
 use writer::Writer;
 
@@ -36,7 +36,7 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.null();
         return Ok(());
     };
-    let mut payload = write(call, &record)?.into_bytes();
+    let mut payload = pack(call.keyspace, call.session.db, &record)?;
     payload.extend_from_slice(&VERSION.to_le_bytes());
     let crc = crc64::checksum(&payload);
     payload.extend_from_slice(&crc.to_le_bytes());
@@ -44,8 +44,8 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-fn write(call: &Call<'_, '_>, record: &Record<'_>) -> Result<Writer, CommandError> {
-    let (db, keyspace) = (call.session.db, &call.keyspace);
+/// A value without version and checksum.
+pub(crate) fn pack(keyspace: &Keyspace<'_>, db: usize, record: &Record<'_>) -> Result<Vec<u8>, CommandError> {
     let mut out = Writer::default();
     match record.kind {
         Kind::String => {
@@ -93,7 +93,25 @@ fn write(call: &Call<'_, '_>, record: &Record<'_>) -> Result<Writer, CommandErro
             })?;
         }
     }
-    Ok(out)
+    Ok(out.into_bytes())
+}
+
+/// The type of a value that [`pack`] wrote.
+pub(crate) fn packed_kind(packed: &[u8]) -> Option<Kind> {
+    match *packed.first()? {
+        reader::STRING => Some(Kind::String),
+        reader::LIST => Some(Kind::List),
+        reader::SET => Some(Kind::Set),
+        reader::HASH => Some(Kind::Hash),
+        reader::ZSET_2 => Some(Kind::ZSet),
+        _ => None,
+    }
+}
+
+/// Sets a key of the first database to a value that [`pack`] wrote; it expires then, or never if that is 0.
+pub(crate) fn unpack(keyspace: &mut Keyspace<'_>, key: &[u8], packed: &[u8], expires: u64) -> CommandResult {
+    let value = reader::value(packed).ok_or_else(|| CommandError::new("ERR Bad data format"))?;
+    set(keyspace, (0, key), &value, expires)
 }
 
 /// The value in a payload whose checksum is right.
@@ -170,14 +188,13 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.ok();
         return Ok(());
     }
-    set(call, key, &value, expires)?;
+    set(call.keyspace, (db, key), &value, expires)?;
     call.changed(Event::GENERIC, "restore", key);
     call.reply.ok();
     Ok(())
 }
 
-fn set(call: &mut Call<'_, '_>, key: &[u8], value: &Value, expires: u64) -> CommandResult {
-    let (db, keyspace) = (call.session.db, &mut *call.keyspace);
+fn set(keyspace: &mut Keyspace<'_>, (db, key): (usize, &[u8]), value: &Value, expires: u64) -> CommandResult {
     let mut entry = match value {
         Value::String(value) => {
             let expiry = if expires == 0 {

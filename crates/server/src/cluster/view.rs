@@ -1,0 +1,189 @@
+//! What the node was like a moment ago, for `INFO`, metrics and the dashboard, which must not wait for it.
+
+use std::sync::Arc;
+
+use weald_cluster::{ClientError, Metrics, Node};
+use weald_cluster_proto::{Layout, PartitionStats, PeerStatus, Phase};
+
+/// A node and its cluster at one moment.
+pub(crate) struct View {
+    pub(crate) metrics: Option<Metrics>,
+    pub(crate) layout: Option<Layout>,
+    pub(crate) peers: Vec<PeerStatus>,
+    pub(crate) partitions: Vec<PartitionStats>,
+}
+
+/// A number of a node: its name, what it means, and where it is.
+type Number = (&'static str, &'static str, fn(&Metrics) -> u64);
+
+/// What goes up and down.
+pub(crate) const GAUGES: &[Number] = &[
+    ("weald_cluster_serving", "Whether the node serves.", |m| {
+        u64::from(m.status.serving)
+    }),
+    (
+        "weald_cluster_layout_version",
+        "The version of the layout.",
+        |m| m.status.layout,
+    ),
+    (
+        "weald_cluster_moving",
+        "Whether the layout is being changed.",
+        |m| u64::from(m.status.phase.is_some_and(|phase| phase != Phase::Stable)),
+    ),
+    (
+        "weald_cluster_to_fetch",
+        "Partitions that are still to be fetched.",
+        |m| m.status.to_fetch as u64,
+    ),
+    ("weald_cluster_peers", "Other nodes that are known.", |m| {
+        m.status.peers as u64
+    }),
+    ("weald_cluster_peers_alive", "Other nodes that answer.", |m| {
+        m.status.alive as u64
+    }),
+    (
+        "weald_cluster_in_flight",
+        "Requests of clients that are under way.",
+        |m| m.status.in_flight as u64,
+    ),
+    (
+        "weald_cluster_hints",
+        "Writes that are kept for nodes that are away.",
+        |m| m.node.hints,
+    ),
+    (
+        "weald_cluster_inbox_bytes",
+        "Messages that wait to be handled.",
+        |m| m.inbox_bytes as u64,
+    ),
+];
+
+/// What only grows.
+pub(crate) const COUNTERS: &[Number] = &[
+    ("weald_cluster_requests", "Requests of clients.", |m| {
+        m.node.requests
+    }),
+    (
+        "weald_cluster_failures",
+        "Requests of clients that failed.",
+        |m| m.node.failures,
+    ),
+    (
+        "weald_cluster_overtaken",
+        "Writes sent again with a later version.",
+        |m| m.node.overtaken,
+    ),
+    ("weald_cluster_ballots", "Ballots of compare-and-set.", |m| {
+        m.node.ballots
+    }),
+    (
+        "weald_cluster_refused",
+        "Requests of peers that were refused.",
+        |m| m.node.refused,
+    ),
+    (
+        "weald_cluster_stamps_refused",
+        "Times from beyond the bound.",
+        |m| m.node.stamps_refused,
+    ),
+    (
+        "weald_cluster_read_repairs",
+        "Keys that readers found to differ.",
+        |m| m.node.read_repairs,
+    ),
+    (
+        "weald_cluster_hints_delivered",
+        "Hints that were delivered.",
+        |m| m.node.hints_delivered,
+    ),
+    ("weald_cluster_hints_dropped", "Hints that were given up.", |m| {
+        m.node.hints_dropped
+    }),
+    (
+        "weald_cluster_differences",
+        "Comparisons of partitions that found a difference.",
+        |m| m.node.differences,
+    ),
+    (
+        "weald_cluster_repaired",
+        "Entries that repair brought here.",
+        |m| m.node.repaired,
+    ),
+    (
+        "weald_cluster_ring_syncs",
+        "Peers that caught up by the ring of changes.",
+        |m| m.node.ring_syncs,
+    ),
+    (
+        "weald_cluster_transferred",
+        "Entries that moved here with partitions.",
+        |m| m.node.transferred,
+    ),
+    (
+        "weald_cluster_settled",
+        "Rounds after which deletions were dropped.",
+        |m| m.node.settled,
+    ),
+    (
+        "weald_cluster_dropped",
+        "Deletions and expired values that were dropped.",
+        |m| m.node.dropped,
+    ),
+    ("weald_cluster_sent", "Messages sent to peers.", |m| {
+        m.transport.sent
+    }),
+    ("weald_cluster_sent_bytes", "Bytes sent to peers.", |m| {
+        m.transport.sent_bytes
+    }),
+    ("weald_cluster_received", "Messages of peers.", |m| {
+        m.transport.received
+    }),
+    ("weald_cluster_received_bytes", "Bytes of peers.", |m| {
+        m.transport.received_bytes
+    }),
+    ("weald_cluster_unsent", "Messages that could not be sent.", |m| {
+        m.unsent + m.transport.dropped
+    }),
+    ("weald_cluster_malformed", "Messages that were none.", |m| {
+        m.malformed
+    }),
+    (
+        "weald_cluster_strangers",
+        "Connections that did not prove genuine.",
+        |m| m.transport.refused,
+    ),
+    ("weald_cluster_broken", "Connections that broke.", |m| {
+        m.transport.broken
+    }),
+];
+
+impl View {
+    pub(super) fn empty() -> Arc<View> {
+        Arc::new(View {
+            metrics: None,
+            layout: None,
+            peers: Vec::new(),
+            partitions: Vec::new(),
+        })
+    }
+
+    pub(super) fn of(node: &Node) -> Result<Arc<View>, ClientError> {
+        Ok(Arc::new(View {
+            metrics: Some(node.metrics()?),
+            layout: node.layout()?,
+            peers: node.peers()?,
+            partitions: node.partitions()?,
+        }))
+    }
+}
+
+/// The name of a phase.
+pub(crate) fn phase_name(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None => "none",
+        Some(Phase::Stable) => "stable",
+        Some(Phase::Moving) => "moving",
+        Some(Phase::Settling) => "settling",
+    }
+}
