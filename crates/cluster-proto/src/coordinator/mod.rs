@@ -43,7 +43,7 @@ pub(crate) enum Op {
     Write(WriteOp),
     Read(ReadOp),
     Scan(ScanOp),
-    Ballot(BallotOp),
+    Ballot(Box<BallotOp>),
 }
 
 /// What became of an operation that another one waits for.

@@ -101,7 +101,7 @@ impl BallotOp {
 impl Node {
     pub(crate) fn begin_ballot(&mut self, purpose: Purpose, key: Bytes, action: Action) {
         let ends_at = self.now.steady_ms + self.config.request_timeout_ms;
-        let id = self.add_op(Op::Ballot(BallotOp {
+        let id = self.add_op(Op::Ballot(Box::new(BallotOp {
             purpose,
             key,
             action,
@@ -116,7 +116,7 @@ impl Node {
             resend_at: 0,
             restart_at: u64::MAX,
             ends_at,
-        }));
+        })));
         self.restart_ballot(id);
     }
 
