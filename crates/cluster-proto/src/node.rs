@@ -111,6 +111,7 @@ pub struct Node {
     pub(crate) announcement: Announcement,
     pub(crate) identity: Box<dyn Identity>,
     pub(crate) now: Now,
+    tick_at: u64,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     /// The stored ceiling that this start began with.
@@ -249,6 +250,7 @@ impl Node {
             config,
             owner,
             identity,
+            tick_at: now.steady_ms + TICK_MS,
             now,
             random,
             joining,
@@ -286,14 +288,15 @@ impl Node {
         self.effects.drain(..)
     }
 
-    /// When [`tick`](Node::tick) is due at the latest, on the steady clock.
+    /// When [`tick`](Node::tick) is due at the latest, on the steady clock: so long after the last one, whatever else came in.
     pub fn next_tick(&self) -> u64 {
-        self.now.steady_ms + TICK_MS
+        self.tick_at
     }
 
     /// Time goes by.
     pub fn tick(&mut self, now: Now) {
         self.advance(now);
+        self.tick_at = self.now.steady_ms + TICK_MS;
         self.tick_ceiling();
         self.tick_standing();
         self.tick_join();

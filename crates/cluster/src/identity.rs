@@ -111,8 +111,15 @@ impl Identity {
 
     /// The public key, and a signature by its other half.
     pub(crate) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
-        let public = self.key.verifying_key();
-        [&public.as_bytes()[..], &self.key.sign(bytes).to_bytes()].concat()
+        [&self.public()[..], &self.signature(bytes)].concat()
+    }
+
+    pub(crate) fn public(&self) -> [u8; PUBLIC_LEN] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    pub(crate) fn signature(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes).to_bytes()
     }
 }
 
@@ -126,7 +133,7 @@ pub(crate) fn signer(bytes: &[u8], signed: &[u8]) -> Option<NodeId> {
     Some(node_of(public))
 }
 
-fn node_of(public: &[u8; PUBLIC_LEN]) -> NodeId {
+pub(crate) fn node_of(public: &[u8; PUBLIC_LEN]) -> NodeId {
     let hash = blake3::derive_key("weald node of an ed25519 key", public);
     NodeId(u64::from_le_bytes(*hash.first_chunk().expect("a hash is longer")))
 }

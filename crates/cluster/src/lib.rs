@@ -2,7 +2,7 @@
 //!
 //! - [`Node::start`] runs a node; its methods are the client, and any node takes any request.
 //! - [`Identity`] and [`Keys`] say who a node is, and what lets it in.
-//! - A [`Transport`] carries messages: [`Tcp`], encrypted and mutually authenticated, or [`MemoryNet`] in a test.
+//! - A [`Transport`] carries messages, encrypted and mutually authenticated: [`Tcp`] with Noise, or with TLS 1.3 (feature `tls`), [`Udp`], or QUIC (feature `quic`), [by name](TransportKind); [`MemoryNet`] in a test.
 //! - Any durable or volatile `weald_storage::Storage` that doesn't forget holds the data.
 //!
 //! What each level of a request promises is in `docs/consistency.md`; how to run a cluster in `docs/operations.md`.
@@ -43,6 +43,9 @@ mod transport;
 pub use identity::{Identity, IdentityError};
 pub use keys::Keys;
 pub use node::{ClientError, LocalCopy, LocalError, Logged, Metrics, Node, Options, StartFailed, found};
+#[cfg(feature = "quic")]
+pub use transport::Quic;
 pub use transport::{
-    MemoryNet, MemoryTransport, Receive, Refused, Tcp, TcpError, TcpOptions, Transport, TransportStats,
+    MemoryNet, MemoryTransport, Receive, Refused, Tcp, TcpError, TcpOptions, Transport, TransportKind,
+    TransportStats, Udp, UdpOptions, UnknownTransport,
 };

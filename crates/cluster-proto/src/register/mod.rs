@@ -59,7 +59,7 @@ pub(crate) struct BallotOp {
 #[derive(Debug)]
 enum Stage {
     Preparing(BTreeMap<Owner, Entry>),
-    Accepting(Proposal, BTreeSet<Owner>),
+    Accepting(Box<Proposal>, BTreeSet<Owner>),
 }
 
 /// What a majority shall accept, and what it means for whoever asked.
@@ -257,7 +257,7 @@ impl Node {
             op.tried = Some(op.ballot);
         }
         let loose = !proposal.swapped;
-        op.stage = Stage::Accepting(proposal, BTreeSet::new());
+        op.stage = Stage::Accepting(Box::new(proposal), BTreeSet::new());
         if loose && self.has_bug(Bug::LooseRegisterReads) {
             self.end_ballot(id, Ok(()));
             return;

@@ -89,10 +89,10 @@ impl Driver {
         let _closes = Closes(self.inbox.clone());
         let mut stop_at = None;
         self.carry_out();
-        // Asked for after a tick only: every input moves it, and a busy node would never tick.
-        let mut tick_at = self.protocol.next_tick();
         loop {
-            let mail = self.inbox.take(self.started + Duration::from_millis(tick_at));
+            let mail = self
+                .inbox
+                .take(self.started + Duration::from_millis(self.protocol.next_tick()));
             for (token, completion) in mail.completions {
                 self.protocol.complete(token, completion, now(self.started));
             }
@@ -103,9 +103,8 @@ impl Driver {
                 self.answer(ask);
             }
             let now = now(self.started);
-            if now.steady_ms >= tick_at {
+            if now.steady_ms >= self.protocol.next_tick() {
                 self.protocol.tick(now);
-                tick_at = self.protocol.next_tick();
             }
             self.carry_out();
             if !self.clients.is_empty() {

@@ -10,7 +10,8 @@ use weald_cluster_proto::{Lane, MESSAGE_MAX, NodeId};
 use super::session::RECORD_MAX;
 
 const LANES: usize = Lane::ALL.len();
-const HEADER: usize = 3;
+/// Bytes before a chunk.
+pub(super) const HEADER: usize = 3;
 const LAST: u8 = 0x80;
 /// Asks the other side to show that it is there.
 pub(super) const PING: u8 = 0x70;
@@ -71,6 +72,11 @@ impl Lanes {
     /// Takes a whole message, the most urgent first.
     pub(super) fn pop(&mut self) -> Option<(Option<NodeId>, Vec<u8>)> {
         let at = (0..LANES).find(|&at| !self.queues[at].is_empty())?;
+        self.pop_from(at)
+    }
+
+    /// Takes a lane's first message.
+    pub(super) fn pop_from(&mut self, at: usize) -> Option<(Option<NodeId>, Vec<u8>)> {
         let waiting = self.queues[at].pop_front()?;
         self.bytes[at] -= waiting.message.len() + 64;
         Some((waiting.to, waiting.message))
@@ -87,6 +93,38 @@ impl Lanes {
             dropped += self.fill_from(at, peer, RECORD_MAX, record);
         }
         dropped
+    }
+
+    /// Appends whole messages for this peer, as many as there is room for: one of each lane, then the urgent ones. Counts those, and those for somebody else, which are dropped.
+    /// A message that is greater than the room alone must not be queued.
+    pub(super) fn fill_whole(&mut self, peer: NodeId, room: usize, out: &mut Vec<u8>) -> (u64, u64) {
+        let end = out.len() + room;
+        let (mut filled, mut dropped) = (0, 0);
+        for most in [1, usize::MAX] {
+            for at in 0..LANES {
+                let mut taken = 0;
+                while taken < most
+                    && let Some(first) = self.queues[at].front()
+                {
+                    let size = first.message.len();
+                    let other = first.to.is_some_and(|to| to != peer);
+                    if !other && out.len() + HEADER + size > end {
+                        break;
+                    }
+                    if other {
+                        dropped += 1;
+                    } else {
+                        out.push(at as u8 | LAST);
+                        out.extend((size as u16).to_le_bytes());
+                        out.extend(&first.message);
+                        (filled, taken) = (filled + 1, taken + 1);
+                    }
+                    self.bytes[at] -= size + 64;
+                    self.queues[at].pop_front();
+                }
+            }
+        }
+        (filled, dropped)
     }
 
     fn fill_from(&mut self, at: usize, peer: NodeId, share: usize, record: &mut Vec<u8>) -> u64 {
@@ -137,6 +175,11 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
+    /// Whether no message has come in part.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.iter().all(Vec::is_empty)
+    }
+
     /// Takes in a record, and hands on what is complete.
     pub(super) fn take<E: From<Malformed>>(
         &mut self,

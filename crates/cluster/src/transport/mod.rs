@@ -1,19 +1,29 @@
-//! How messages get from node to node, behind one trait: [`Tcp`] for real, [`MemoryNet`] within a process.
+//! How messages get from node to node, behind one trait: [`Tcp`], with or without TLS, [`Udp`] or [`Quic`] for real, [`MemoryNet`] within a process.
 //!
 //! A message may be lost, and then is asked for again by the protocol; it is never changed, repeated, or passed off as another node's. Nothing here waits for
 //! a peer while the node waits for it: what finds its queue full is dropped and counted. What arrives faster than the node takes it is left with the sender.
 
+mod kind;
 mod lanes;
 mod memory;
+#[cfg(feature = "quic")]
+mod quic;
 mod session;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+mod udp;
 
 use std::sync::Arc;
 
 use weald_cluster_proto::{Lane, NodeId};
 
+pub use kind::{TransportKind, UnknownTransport};
 pub use memory::{MemoryNet, MemoryTransport};
+#[cfg(feature = "quic")]
+pub use quic::Quic;
 pub use tcp::{Tcp, TcpError, TcpOptions};
+pub use udp::{Udp, UdpOptions};
 
 /// Where arriving messages go.
 pub trait Receive: Send + Sync {

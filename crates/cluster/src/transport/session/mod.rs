@@ -1,27 +1,26 @@
 //! A session between two nodes: who they are, and bytes that nobody else can read, change, repeat or reorder.
 //!
-//! The handshake is Noise `XXpsk0` with X25519, ChaCha20-Poly1305 and BLAKE2s; the cluster's secret goes in first, so that whoever doesn't have it gets no
-//! answer. Each side's Noise key is made when the process starts, and travels with a signature by the node's Ed25519 key. After that come records: two bytes
-//! of length, and up to 65,535 bytes of ciphertext, whose place in the sequence is part of the cipher.
+//! Either way the nodes prove their Ed25519 keys to each other, and that they know the cluster's secret. [`noise`] is what is used unless something else is asked for; [`tls`] is TLS 1.3.
+
+mod noise;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use snow::{Builder, HandshakeState, TransportState};
 use thiserror::Error;
 use weald_cluster_proto::NodeId;
-use zeroize::Zeroizing;
 
-use crate::identity::signer;
 use crate::keys::Keys;
+pub(super) use noise::Noise;
+use noise::NoiseSession;
 
 /// The most bytes that a record holds, and the cipher's tag.
 pub(super) const RECORD_MAX: usize = 65_535 - TAG;
 const TAG: usize = 16;
-const HANDSHAKE_MAX: usize = 512;
-const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
 
 /// Why there is no session, or no longer.
 #[derive(Debug, Error)]
@@ -31,6 +30,9 @@ pub(super) enum SessionError {
     /// Another secret, another cluster, or bytes that were changed.
     #[error("the peer's bytes are not genuine: {0}")]
     Noise(#[from] snow::Error),
+    #[cfg(feature = "tls")]
+    #[error("the peer's bytes are not genuine: {0}")]
+    Tls(#[from] rustls::Error),
     #[error("the peer's key is not signed by a node that is admitted")]
     Stranger,
     #[error("the peer sent what no node sends")]
@@ -38,78 +40,57 @@ pub(super) enum SessionError {
 }
 
 /// What this process begins its sessions with.
-pub(super) struct Sessions {
-    pub(super) keys: Keys,
-    private: Zeroizing<Vec<u8>>,
-    /// The signature that says whose Noise key it is.
-    binding: Vec<u8>,
-    prologue: Vec<u8>,
-}
-
-fn bound(cluster: u64, public: &[u8]) -> Vec<u8> {
-    [b"weald session\0", &cluster.to_le_bytes()[..], public].concat()
+pub(super) enum Sessions {
+    Noise(Noise),
+    #[cfg(feature = "tls")]
+    Tls(super::tls::TlsKeys),
 }
 
 impl Sessions {
-    pub(super) fn new(keys: Keys) -> Result<Arc<Sessions>, snow::Error> {
-        let pair = Builder::new(PATTERN.parse()?).generate_keypair()?;
-        let binding = keys.identity.sign(&bound(keys.cluster, &pair.public));
-        Ok(Arc::new(Sessions {
-            prologue: [b"weald transport 1\0", &keys.cluster.to_le_bytes()[..]].concat(),
-            private: Zeroizing::new(pair.private),
-            binding,
+    pub(super) fn noise(keys: Keys) -> Result<Arc<Sessions>, snow::Error> {
+        Ok(Arc::new(Sessions::Noise(Noise::new(
             keys,
-        }))
+            b"weald transport 1\0",
+        )?)))
     }
 
-    fn builder(&self) -> Result<Builder<'_>, snow::Error> {
-        Builder::new(PATTERN.parse()?)
-            .prologue(&self.prologue)?
-            .psk(0, &self.keys.secret)?
-            .local_private_key(&self.private)
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(keys: Keys) -> Result<Arc<Sessions>, rustls::Error> {
+        Ok(Arc::new(Sessions::Tls(super::tls::TlsKeys::new(keys)?)))
     }
 
     /// Begins a session with whoever was connected to.
     pub(super) fn initiate(&self, stream: &TcpStream, limit: Duration) -> Result<Session, SessionError> {
-        let mut wire = Handshake::new(stream, limit, self.builder()?.build_initiator()?);
-        wire.write(&[])?;
-        let payload = wire.read()?;
-        let peer = self.peer(&wire.noise, &payload)?;
-        wire.write(&self.binding)?;
-        wire.finish(peer)
+        let timed = Timed::new(stream, limit);
+        match self {
+            Sessions::Noise(noise) => noise::initiate(noise, timed),
+            #[cfg(feature = "tls")]
+            Sessions::Tls(keys) => tls::initiate(keys, timed),
+        }
     }
 
     /// Answers whoever connected.
     pub(super) fn respond(&self, stream: &TcpStream, limit: Duration) -> Result<Session, SessionError> {
-        let mut wire = Handshake::new(stream, limit, self.builder()?.build_responder()?);
-        wire.read()?;
-        wire.write(&self.binding)?;
-        let payload = wire.read()?;
-        let peer = self.peer(&wire.noise, &payload)?;
-        wire.finish(peer)
-    }
-
-    fn peer(&self, noise: &HandshakeState, binding: &[u8]) -> Result<NodeId, SessionError> {
-        let public = noise.get_remote_static().ok_or(SessionError::Stranger)?;
-        signer(&bound(self.keys.cluster, public), binding)
-            .filter(|&peer| self.keys.admits(peer) && peer != self.keys.node())
-            .ok_or(SessionError::Stranger)
+        let timed = Timed::new(stream, limit);
+        match self {
+            Sessions::Noise(noise) => noise::respond(noise, timed),
+            #[cfg(feature = "tls")]
+            Sessions::Tls(keys) => tls::respond(keys, timed),
+        }
     }
 }
 
-/// A handshake that is going on, and when it is given up: no peer holds a thread for longer.
-struct Handshake<'s> {
+/// A stream until a certain time: no peer holds a thread for longer, however slowly it shakes hands.
+struct Timed<'s> {
     stream: &'s TcpStream,
     until: Instant,
-    noise: HandshakeState,
 }
 
-impl<'s> Handshake<'s> {
-    fn new(stream: &'s TcpStream, limit: Duration, noise: HandshakeState) -> Handshake<'s> {
-        Handshake {
+impl<'s> Timed<'s> {
+    fn new(stream: &'s TcpStream, limit: Duration) -> Timed<'s> {
+        Timed {
             stream,
             until: Instant::now() + limit,
-            noise,
         }
     }
 
@@ -121,86 +102,55 @@ impl<'s> Handshake<'s> {
             Ok(left)
         }
     }
+}
 
-    fn write(&mut self, payload: &[u8]) -> Result<(), SessionError> {
-        let mut bytes = vec![0; 2 + HANDSHAKE_MAX];
-        let len = self.noise.write_message(payload, &mut bytes[2..])?;
-        bytes[..2].copy_from_slice(&(len as u16).to_le_bytes());
+impl Read for Timed<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(bytes)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.set_write_timeout(Some(self.left()?))?;
-        let mut stream = self.stream;
-        stream.write_all(&bytes[..2 + len])?;
-        Ok(())
+        self.stream.write(bytes)
     }
 
-    fn read(&mut self) -> Result<Vec<u8>, SessionError> {
-        let mut len = [0; 2];
-        self.fill(&mut len)?;
-        let len = usize::from(u16::from_le_bytes(len));
-        if len > HANDSHAKE_MAX {
-            return Err(SessionError::Malformed);
-        }
-        let mut bytes = vec![0; len];
-        self.fill(&mut bytes)?;
-        let mut payload = vec![0; HANDSHAKE_MAX];
-        let len = self.noise.read_message(&bytes, &mut payload)?;
-        payload.truncate(len);
-        Ok(payload)
-    }
-
-    fn fill(&self, mut bytes: &mut [u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.stream.set_read_timeout(Some(self.left()?))?;
-            let mut stream = self.stream;
-            match stream.read(bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => bytes = &mut bytes[len..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, peer: NodeId) -> Result<Session, SessionError> {
-        Ok(Session {
-            peer,
-            noise: self.noise.into_transport_mode()?,
-            sealed: Vec::new(),
-        })
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
 /// A session. One thread reads and writes it.
 pub(super) struct Session {
     pub(super) peer: NodeId,
-    noise: TransportState,
-    sealed: Vec<u8>,
+    cipher: Cipher,
+}
+
+enum Cipher {
+    Noise(NoiseSession),
+    #[cfg(feature = "tls")]
+    Tls(Box<tls::TlsSession>),
 }
 
 impl Session {
     /// Appends a record to what is to be written.
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), SessionError> {
-        let start = out.len();
-        out.resize(start + 2 + plain.len() + TAG, 0);
-        let len = self.noise.write_message(plain, &mut out[start + 2..])?;
-        out[start..start + 2].copy_from_slice(&(len as u16).to_le_bytes());
-        Ok(())
+        match &mut self.cipher {
+            Cipher::Noise(session) => session.seal(plain, out),
+            #[cfg(feature = "tls")]
+            Cipher::Tls(session) => session.seal(plain, out),
+        }
     }
 
     /// Reads the next record.
     pub(super) fn read(&mut self, stream: &mut impl Read, plain: &mut Vec<u8>) -> Result<(), SessionError> {
-        let mut len = [0; 2];
-        stream.read_exact(&mut len)?;
-        let len = usize::from(u16::from_le_bytes(len));
-        if len < TAG {
-            return Err(SessionError::Malformed);
+        match &mut self.cipher {
+            Cipher::Noise(session) => session.read(stream, plain),
+            #[cfg(feature = "tls")]
+            Cipher::Tls(session) => session.read(stream, plain),
         }
-        self.sealed.resize(len, 0);
-        stream.read_exact(&mut self.sealed)?;
-        plain.resize(len, 0);
-        let len = self.noise.read_message(&self.sealed, plain)?;
-        plain.truncate(len);
-        Ok(())
     }
 }
 
@@ -213,10 +163,27 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn sessions(seed: u8, cluster: &str, secret: &[u8]) -> Sessions {
-        let keys = Keys::new(Identity::from_seed(&[seed; 32]), cluster, secret);
-        Arc::into_inner(Sessions::new(keys).expect("keys")).expect("the only one")
+    /// Ways to make sessions, for a node, a cluster and a secret.
+    type Make = fn(u8, &str, &[u8]) -> Arc<Sessions>;
+
+    fn keys(seed: u8, cluster: &str, secret: &[u8]) -> Keys {
+        Keys::new(Identity::from_seed(&[seed; 32]), cluster, secret)
     }
+
+    fn noise(seed: u8, cluster: &str, secret: &[u8]) -> Arc<Sessions> {
+        Sessions::noise(keys(seed, cluster, secret)).expect("keys")
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(seed: u8, cluster: &str, secret: &[u8]) -> Arc<Sessions> {
+        Sessions::tls(keys(seed, cluster, secret)).expect("keys")
+    }
+
+    const WAYS: &[Make] = &[
+        noise,
+        #[cfg(feature = "tls")]
+        tls,
+    ];
 
     /// Whom each side takes the other for.
     fn meet(here: &Sessions, there: &Sessions) -> (Option<NodeId>, Option<NodeId>) {
@@ -236,41 +203,69 @@ mod tests {
 
     #[test]
     fn each_side_knows_the_other() {
-        let (here, there) = (
-            sessions(1, "orchard", b"secret"),
-            sessions(2, "orchard", b"secret"),
-        );
-        let (one, two) = (here.keys.node(), there.keys.node());
-        assert_eq!(meet(&here, &there), (Some(two), Some(one)));
+        for sessions in WAYS {
+            let (here, there) = (
+                sessions(1, "orchard", b"secret"),
+                sessions(2, "orchard", b"secret"),
+            );
+            let node = |seed| Identity::from_seed(&[seed; 32]).node();
+            assert_eq!(meet(&here, &there), (Some(node(2)), Some(node(1))));
+        }
     }
 
     #[test]
     fn other_clusters_and_secrets_are_strangers() {
-        let here = sessions(1, "orchard", b"secret");
-        assert_eq!(meet(&here, &sessions(2, "orchard", b"guess")), (None, None));
-        assert_eq!(meet(&here, &sessions(2, "meadow", b"secret")), (None, None));
-        assert_eq!(
-            meet(&here, &sessions(1, "orchard", b"secret")),
-            (None, None),
-            "itself"
-        );
+        for sessions in WAYS {
+            let here = sessions(1, "orchard", b"secret");
+            assert_eq!(meet(&here, &sessions(2, "orchard", b"guess")), (None, None));
+            assert_eq!(meet(&here, &sessions(2, "meadow", b"secret")), (None, None));
+            let myself = sessions(1, "orchard", b"secret");
+            assert_eq!(meet(&here, &myself), (None, None), "itself");
+        }
     }
 
     #[test]
-    fn nobody_passes_for_another_node() {
-        let (here, victim) = (
-            sessions(1, "orchard", b"secret"),
-            sessions(2, "orchard", b"secret"),
-        );
-        // It has the secret, and what the victim once sent.
-        let mut thief = sessions(3, "orchard", b"secret");
-        thief.binding = victim.binding.clone();
-        assert_eq!(meet(&thief, &here).1, None);
-        assert_eq!(meet(&here, &thief).0, None);
-        // It signs its own key, and writes the victim's name over it.
-        let mut thief = sessions(3, "orchard", b"secret");
-        thief.binding[..32].copy_from_slice(&victim.binding[..32]);
-        assert_eq!(meet(&thief, &here).1, None);
-        assert_eq!(meet(&here, &thief).0, None);
+    fn who_is_not_admitted_is_a_stranger() {
+        let listed = |seed: u8| keys(seed, "orchard", b"secret").admitting([keys(1, "orchard", b"").node()]);
+        let here = Sessions::noise(listed(2)).expect("keys");
+        assert!(meet(&here, &noise(1, "orchard", b"secret")).0.is_some());
+        assert_eq!(meet(&here, &noise(3, "orchard", b"secret")).0, None);
+        #[cfg(feature = "tls")]
+        {
+            let here = Sessions::tls(listed(2)).expect("keys");
+            assert!(meet(&here, &tls(1, "orchard", b"secret")).0.is_some());
+            assert_eq!(meet(&here, &tls(3, "orchard", b"secret")).0, None);
+        }
+    }
+
+    #[test]
+    fn records_of_any_size_pass() {
+        for sessions in WAYS {
+            let (here, there) = (
+                sessions(1, "orchard", b"secret"),
+                sessions(2, "orchard", b"secret"),
+            );
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("bound");
+            let sizes = [1, 100, 16_384, 40_000, RECORD_MAX];
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (stream, _) = listener.accept().expect("a connection");
+                    let mut session = there.respond(&stream, LIMIT).expect("a peer");
+                    let mut record = Vec::new();
+                    for size in sizes {
+                        session.read(&mut &stream, &mut record).expect("a record");
+                        assert_eq!(record, vec![7; size]);
+                    }
+                });
+                let stream = TcpStream::connect(address).expect("connected");
+                let mut session = here.initiate(&stream, LIMIT).expect("a peer");
+                let mut out = Vec::new();
+                for size in sizes {
+                    session.seal(&vec![7; size], &mut out).expect("sealed");
+                }
+                (&stream).write_all(&out).expect("written");
+            });
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Transport by TCP: one connection for each direction between two nodes, encrypted and authenticated ([`session`](super::session)).
+//! Transport by TCP: one connection for each direction between two nodes, encrypted and authenticated ([`session`](super::session)) by Noise or TLS 1.3.
 //!
 //! A [`link`](Link) is a thread that connects, sends what waits in its lanes, and asks from time to time whether the other side is still there. Whoever
 //! connects gets a thread too ([`listen`]), which reads until the connection breaks, sends what it should not, or is silent for too long.
@@ -24,7 +24,7 @@ use super::{Receive, Transport, TransportStats};
 use crate::keys::Keys;
 use link::Link;
 
-/// How a TCP transport behaves.
+/// How a transport by connections behaves: by TCP, with or without TLS, or by QUIC.
 #[derive(Clone, Debug)]
 pub struct TcpOptions {
     /// The address to listen on, `host:port`; port 0 takes any that is free.
@@ -85,19 +85,36 @@ pub enum TcpError {
 }
 
 #[derive(Default)]
-struct Counts {
-    sent: AtomicU64,
-    sent_bytes: AtomicU64,
-    writes: AtomicU64,
-    dropped: AtomicU64,
-    received: AtomicU64,
-    received_bytes: AtomicU64,
-    sessions: AtomicU64,
-    refused: AtomicU64,
-    broken: AtomicU64,
+pub(super) struct Counts {
+    pub(super) sent: AtomicU64,
+    pub(super) sent_bytes: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) received_bytes: AtomicU64,
+    pub(super) sessions: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) broken: AtomicU64,
 }
 
-fn add(count: &AtomicU64, by: u64) {
+impl Counts {
+    pub(super) fn get(&self) -> TransportStats {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        TransportStats {
+            sent: get(&self.sent),
+            sent_bytes: get(&self.sent_bytes),
+            writes: get(&self.writes),
+            dropped: get(&self.dropped),
+            received: get(&self.received),
+            received_bytes: get(&self.received_bytes),
+            sessions: get(&self.sessions),
+            refused: get(&self.refused),
+            broken: get(&self.broken),
+        }
+    }
+}
+
+pub(super) fn add(count: &AtomicU64, by: u64) {
     count.fetch_add(by, Ordering::Relaxed);
 }
 
@@ -141,6 +158,18 @@ impl Shared {
     }
 }
 
+/// Where a socket that is bound to an address can be reached from here.
+pub(super) fn reachable(mut local: SocketAddr) -> SocketAddr {
+    if local.ip().is_unspecified() {
+        local.set_ip(if local.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    local
+}
+
 struct Watched {
     shared: Arc<Shared>,
     number: u64,
@@ -174,6 +203,18 @@ pub struct Tcp {
 impl Tcp {
     /// Listens. Nobody is let in before [`start`](Transport::start).
     pub fn bind(options: TcpOptions, keys: Keys) -> Result<Arc<Tcp>, TcpError> {
+        let sessions = Sessions::noise(keys).map_err(|error| TcpError::Keys(error.to_string()))?;
+        Tcp::bind_with(options, sessions)
+    }
+
+    /// Listens, and speaks TLS 1.3 instead of Noise. Nobody is let in before [`start`](Transport::start).
+    #[cfg(feature = "tls")]
+    pub fn bind_tls(options: TcpOptions, keys: Keys) -> Result<Arc<Tcp>, TcpError> {
+        let sessions = Sessions::tls(keys).map_err(|error| TcpError::Keys(error.to_string()))?;
+        Tcp::bind_with(options, sessions)
+    }
+
+    fn bind_with(options: TcpOptions, sessions: Arc<Sessions>) -> Result<Arc<Tcp>, TcpError> {
         let failed = |source| TcpError::Listen {
             address: options.listen.clone(),
             source,
@@ -181,7 +222,6 @@ impl Tcp {
         let listener = TcpListener::bind(&options.listen).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let address = options.advertise.clone().unwrap_or_else(|| local.to_string());
-        let sessions = Sessions::new(keys).map_err(|error| TcpError::Keys(error.to_string()))?;
         Ok(Arc::new(Tcp {
             shared: Arc::new(Shared {
                 options,
@@ -199,6 +239,11 @@ impl Tcp {
             local,
             address: address.into_bytes(),
         }))
+    }
+
+    /// The address that it listens on.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
     }
 
     fn queue(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool {
@@ -249,19 +294,7 @@ impl Transport for Tcp {
     }
 
     fn stats(&self) -> TransportStats {
-        let counts = &self.shared.counts;
-        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        TransportStats {
-            sent: get(&counts.sent),
-            sent_bytes: get(&counts.sent_bytes),
-            writes: get(&counts.writes),
-            dropped: get(&counts.dropped),
-            received: get(&counts.received),
-            received_bytes: get(&counts.received_bytes),
-            sessions: get(&counts.sessions),
-            refused: get(&counts.refused),
-            broken: get(&counts.broken),
-        }
+        self.shared.counts.get()
     }
 
     fn stop(&self) {
@@ -278,15 +311,7 @@ impl Transport for Tcp {
         let links = std::mem::take(&mut *shared.links.lock().unwrap_or_else(PoisonError::into_inner));
         links.values().for_each(|link| link.wake());
         // Whoever waits for a connection gets one.
-        let mut local = self.local;
-        if local.ip().is_unspecified() {
-            local.set_ip(if local.is_ipv4() {
-                [127, 0, 0, 1].into()
-            } else {
-                std::net::Ipv6Addr::LOCALHOST.into()
-            });
-        }
-        let _ = TcpStream::connect_timeout(&local, Duration::from_secs(1));
+        let _ = TcpStream::connect_timeout(&reachable(self.local), Duration::from_secs(1));
         loop {
             for socket in shared
                 .sockets
