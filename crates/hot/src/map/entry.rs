@@ -170,7 +170,7 @@ impl<'a> Entry<'a> {
             && equal_bytes(&self.words[PREFIX_WORDS..], key)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value_words(&self) -> &'a [AtomicU64] {
         &self.words[self.value_at..]
     }
@@ -231,7 +231,7 @@ impl<'a> Entry<'a> {
         self.offset + self.value_at as u64 * 8
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append_value(&self, out: &mut Vec<u8>) {
         load_bytes(self.value_words(), self.value_len() as usize, out);
     }

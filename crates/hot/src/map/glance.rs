@@ -12,7 +12,17 @@ use crate::raw::mapping::Mapping;
 use crate::region::Shared;
 use crate::sync::{AtomicU64, Ordering};
 
-/// What a glance shows.
+/// What a glance at a key's line shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spot {
+    /// If the key has a value, its entry is here.
+    At(u64),
+    Miss,
+    /// It takes a search to tell.
+    Unsure,
+}
+
+/// What a glance at a key shows.
 pub(crate) enum Glance<'a> {
     /// An entry with the key and a value, without an end or a history.
     Hit(Entry<'a>),
@@ -32,41 +42,41 @@ impl Shared {
         self.map.nth_line(Table::line_number(table, hash))
     }
 
-    /// Looks a key up. The caller is pinned.
+    /// Where the entry for a hash may be. The caller is pinned, and as long as it is the entry stays what it is.
     #[inline(always)]
-    pub(crate) fn glance(&self, hash: u64, key: &[u8]) -> Glance<'_> {
-        let Some(line) = self.first_line(hash) else {
-            return Glance::Unsure;
+    pub(crate) fn spot(&self, hash: u64) -> Spot {
+        let Some([guard, slots @ .., link]) = self.first_line(hash) else {
+            return Spot::Unsure;
         };
-        let [guard, slots @ .., link] = line;
         const { assert!(LINK == SLOTS + 1) };
-        if Guard::load(guard).is_elsewhere() {
-            return Glance::Unsure;
-        }
         let nearest = slot::nearest(slots, slot::tag(hash));
-        let outcome = if nearest.is_none() {
-            if slot::place(link.load(Ordering::Acquire)).is_some() {
-                return Glance::Unsure;
-            }
-            Glance::Miss
+        let spot = if !nearest.is_none() {
+            nearest.place().map_or(Spot::Unsure, Spot::At)
+        } else if slot::place(link.load(Ordering::Acquire)).is_none() {
+            Spot::Miss
         } else {
-            let entry = nearest
-                .place()
-                .and_then(|place| Entry::load_plain(self, place, key));
-            match entry {
-                Some(entry) => Glance::Hit(entry),
-                None => return Glance::Unsure,
-            }
+            Spot::Unsure
         };
-        // Looked at last: what was read from a line that had not been moved by now was so at some instant since the start.
+        // Looked at last, and before anything that the line leads to: what was read from a line that had not been moved by now was so at some
+        // instant since the start.
         if Guard::load(guard).is_elsewhere() {
-            return Glance::Unsure;
+            return Spot::Unsure;
         }
-        outcome
+        spot
+    }
+
+    /// Looks at the entry of a key where its line showed it, since the same pin.
+    #[inline(always)]
+    pub(crate) fn glance(&self, spot: Spot, key: &[u8]) -> Glance<'_> {
+        match spot {
+            Spot::At(place) => Entry::load_plain(self, place, key).map_or(Glance::Unsure, Glance::Hit),
+            Spot::Miss => Glance::Miss,
+            Spot::Unsure => Glance::Unsure,
+        }
     }
 
     /// Asks for the line that a look-up will want.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fetch_line(&self, hash: u64) {
         if let Some(line) = self.first_line(hash) {
             Mapping::prefetch_line(line);
@@ -74,13 +84,9 @@ impl Shared {
     }
 
     /// Asks for the entry that a look-up will want.
-    #[inline]
-    pub(crate) fn fetch_entry(&self, hash: u64) {
-        if let Some([_, slots @ .., _]) = self.first_line(hash)
-            && let nearest = slot::nearest(slots, slot::tag(hash))
-            && !nearest.is_none()
-            && let Some(place) = nearest.place()
-        {
+    #[inline(always)]
+    pub(crate) fn fetch_entry(&self, spot: Spot) {
+        if let Spot::At(place) = spot {
             self.map.prefetch(place);
             self.map.prefetch(place + 64);
         }

@@ -7,7 +7,7 @@ use crate::cache::now_ms;
 use crate::error::{Error, Result, corrupt};
 use crate::layout::at;
 use crate::map::entry::Entry;
-use crate::map::glance::Glance;
+use crate::map::glance::{Glance, Spot};
 use crate::map::hash::hash;
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
@@ -38,7 +38,13 @@ impl Shared {
     /// The entry of a key, unless its time is over. The caller is pinned.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
-        match self.glance(hash, key) {
+        self.find_spotted(hash, self.spot(hash), key)
+    }
+
+    /// The same with what the key's line showed, since the same pin.
+    #[inline(always)]
+    fn find_spotted(&self, hash: u64, spot: Spot, key: &[u8]) -> Result<Option<Entry<'_>>> {
+        match self.glance(spot, key) {
             Glance::Hit(entry) => Ok(Some(entry)),
             Glance::Miss => Ok(None),
             Glance::Unsure => self.find_unsure(hash, key),
@@ -177,7 +183,7 @@ impl Session {
     }
 
     /// Appends the value of a key to `value`, and returns the version that it has. Without a new allocation if `value` has room.
-    #[inline]
+    #[inline(always)]
     pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>> {
         let _pin = self.pin();
         let found = self.shared.find(self.shared.hash(key), key)?;
@@ -233,10 +239,12 @@ impl Session {
         let _pin = self.pin();
         let mut value = Vec::new();
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            let mut hashes = [0; BATCH];
-            self.shared.fetch_ahead(keys, &mut hashes);
-            for (at, key) in keys.iter().enumerate() {
-                let entry = self.shared.find_at(hashes[at], key.as_ref(), moment)?;
+            let ahead = self.shared.look_ahead(keys);
+            for ((at, key), &(hash, spot)) in keys.iter().enumerate().zip(&ahead) {
+                let entry = match moment {
+                    None => self.shared.find_spotted(hash, spot, key.as_ref())?,
+                    Some(_) => self.shared.find_at(hash, key.as_ref(), moment)?,
+                };
                 if moment.is_none() {
                     self.looked_up(entry.as_ref());
                 }
@@ -272,17 +280,20 @@ impl Shared {
         Ok(sum)
     }
 
-    /// Hashes a batch of keys, and asks for the lines and entries that the look-ups will want: all lines before the first entry, so that
-    /// memory has them under way at once.
+    /// Hashes a batch of keys and looks at their lines. Memory is asked for all lines before the first is looked at, and for all entries then, so that
+    /// it has them under way at once.
     #[inline]
-    pub(crate) fn fetch_ahead<K: AsRef<[u8]>>(&self, keys: &[K], hashes: &mut [u64; BATCH]) {
-        for (key, hash) in keys.iter().zip(hashes.iter_mut()) {
+    fn look_ahead<K: AsRef<[u8]>>(&self, keys: &[K]) -> [(u64, Spot); BATCH] {
+        let mut ahead = [(0, Spot::Unsure); BATCH];
+        for (key, (hash, _)) in keys.iter().zip(&mut ahead) {
             *hash = self.hash(key.as_ref());
             self.fetch_line(*hash);
         }
-        for (_, &hash) in keys.iter().zip(hashes.iter()) {
-            self.fetch_entry(hash);
+        for (_, (hash, spot)) in keys.iter().zip(&mut ahead) {
+            *spot = self.spot(*hash);
+            self.fetch_entry(*spot);
         }
+        ahead
     }
 }
 

@@ -265,31 +265,36 @@ pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
 }
 
 /// Appends the first `len` bytes of `words` to `out`.
-#[inline]
+#[inline(always)]
 pub(crate) fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
     let words = &words[..len.div_ceil(8)];
     // Whole words are copied, of which what is too much stays behind the end.
     out.reserve(words.len() * 8);
     let start = out.len();
-    let mut to = out.spare_capacity_mut().as_mut_ptr().cast::<u64>();
-    let mut copy = |word: &AtomicU64| {
-        // SAFETY: there is room for as many words as there are in `words`, and this is done once for each.
-        unsafe {
-            to.write_unaligned(word.load(Ordering::Relaxed));
-            to = to.add(1);
-        }
+    let to = out.spare_capacity_mut().as_mut_ptr().cast::<u64>();
+    // SAFETY: there is room for as many words as there are in `words`.
+    unsafe { copy_words(words, to) };
+    // SAFETY: all of these bytes were written just now, as `words` has at least `len`, and there was room for them.
+    unsafe { out.set_len(start + len) };
+}
+
+/// Copies words to where `to` leads.
+///
+/// # Safety
+///
+/// There must be room for as many words.
+#[inline(always)]
+unsafe fn copy_words(words: &[AtomicU64], to: *mut u64) {
+    // SAFETY: `at` is less than the number of words, for which there is room by the caller's promise.
+    let copy = |(at, word): (usize, &AtomicU64)| unsafe {
+        to.add(at).write_unaligned(word.load(Ordering::Relaxed));
     };
     // Most values are short, and then a loop costs more than the words.
     match words {
-        [] => {}
-        [a] => copy(a),
-        [a, b] => [a, b].into_iter().for_each(copy),
-        [a, b, c] => [a, b, c].into_iter().for_each(copy),
-        [a, b, c, d] => [a, b, c, d].into_iter().for_each(copy),
-        more => more.iter().for_each(copy),
+        [a, b] => [a, b].into_iter().enumerate().for_each(copy),
+        [a] => copy((0, a)),
+        more => more.iter().enumerate().for_each(copy),
     }
-    // SAFETY: all of these bytes were written just now, as `words` has at least `len`, and there was room for them.
-    unsafe { out.set_len(start + len) };
 }
 
 /// Fills `buffer` with the bytes of `words` from the one at `skip`, which lies in the first word, on.
