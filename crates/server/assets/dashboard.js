@@ -66,6 +66,7 @@ function overview(stats) {
   let keys = 0;
   for (const name in info) if (/^db\d+$/.test(name)) keys += Number(/keys=(\d+)/.exec(info[name])[1]);
   const looked = counters.keyspace_hits + counters.keyspace_misses;
+  $("to-cluster").hidden = !info.weald_cluster_node;
   $("about").textContent = `${info.weald_version} on port ${info.tcp_port}, durability ${info.weald_durability}`;
   const tiles = [["Commands per second", count(rate)], ["Keys", count(keys)], ["Clients", info.connected_clients],
     ["Data", bytes(+info.weald_file_bytes)], ["Memory", bytes(+info.used_memory_rss)],
@@ -109,6 +110,29 @@ async function slowlog() {
     rows[0].append(cell);
   }
   $("slow-rows").replaceChildren(...rows);
+}
+
+async function cluster() {
+  const { result } = await ask("cluster"), { counts, quorums, repair } = result;
+  const owned = result.members.reduce((sum, node) => sum + node.partitions, 0);
+  $("node-rows").replaceChildren(...result.members.map((node) => {
+    const row = element("tr"), share = element("td"), bar = element("progress");
+    bar.max = owned || 1;
+    bar.value = node.partitions;
+    bar.setAttribute("aria-label", "share of the ring");
+    share.append(bar);
+    row.append(element("td", node.node, "mono"), element("td", node.address, "mono"), element("td", node.state), element("td", node.member), share,
+      ...["partitions", "primary", "zone", "weight"].map((name) => element("td", String(node[name]), "number")));
+    return row;
+  }));
+  fill($("layout"), [["This node", result.node], ["Serves", result.serving ? "yes" : "no"], ["Version", String(result.layout)], ["Phase", result.phase],
+    ["Still to fetch", String(result.to_fetch)],
+    ...(quorums ? [["Replicas", String(quorums.replica_count)], ["Writes wait for", String(quorums.write_quorum)], ["Reads wait for", String(quorums.read_quorum)]] : [])]);
+  fill($("repair"), [["Differences found", count(counts.differences)], ["Entries brought here", count(counts.repaired)], ["Repaired by readers", count(counts.read_repairs)],
+    ["Hints waiting", count(counts.hints)], ["Moved here", count(counts.transferred)],
+    ["Asked for", repair.running ? `${count(repair.keys)} keys so far` : repair.rounds ? repair.error || `done, ${count(repair.keys)} keys` : "no"]]);
+  fill($("traffic"), [["Requests", count(counts.requests)], ["Failed", count(counts.failures)], ["Under way", count(counts.in_flight)], ["Ballots", count(counts.ballots)],
+    ["Sent", bytes(counts.sent_bytes)], ["Received", bytes(counts.received_bytes)], ["Not sent", count(counts.unsent)], ["Strangers", count(counts.strangers)]]);
 }
 
 let cursor = "0", listed = 0, search = 0;
@@ -164,7 +188,7 @@ async function show(key, db) {
   panel.scrollIntoView({ block: "nearest" });
 }
 
-const views = ["overview", "keys", "clients", "slowlog"];
+const views = ["overview", "keys", "clients", "slowlog", "cluster"];
 const view = () => views.includes(location.hash.slice(1)) ? location.hash.slice(1) : "overview";
 function turn() {
   for (const name of views) $("view-" + name).hidden = name !== view();
@@ -179,6 +203,7 @@ async function look() {
     overview(await ask("stats"));
     if (view() === "clients") await clients();
     if (view() === "slowlog") await slowlog();
+    if (view() === "cluster") await cluster();
     $("state").textContent = "live";
     $("state").className = "";
   } catch (e) {

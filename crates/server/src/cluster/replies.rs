@@ -53,6 +53,11 @@ impl Replies {
         self.slots.is_empty()
     }
 
+    /// About how many bytes wait here.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether the client must not ask for more now.
     pub(crate) fn is_full(&self) -> bool {
         self.slots.len() >= OPEN_MAX || self.bytes >= BYTES_MAX

@@ -111,7 +111,8 @@ impl EventLoop<'_> {
             .clients
             .iter()
             .map(|client| {
-                let buffers = client.out.capacity() + client.connection.input.capacity();
+                let buffers =
+                    client.out.capacity() + client.connection.input.capacity() + client.replies.bytes();
                 (
                     client.session.memory() + buffers,
                     client.session.id,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::bucket::BucketPath;
+use crate::cli::cluster::Cluster;
 use crate::cli::commands::{
     backup, bench, bucket, check, compact, del, dump, get, repair, scan, serve, set, shell, stats,
 };
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Load(dump::Load),
     Bench(bench::Bench),
     Hot(hot::Hot),
+    Cluster(Cluster),
     Completions(shell::Completions),
     Man(shell::Man),
 }

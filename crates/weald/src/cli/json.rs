@@ -87,7 +87,8 @@ impl<'w, W: Write> Object<'w, W> {
     }
 }
 
-fn string(out: &mut impl Write, text: &str) -> io::Result<()> {
+/// A text in quotes, with what has to be escaped.
+pub(crate) fn string(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(b"\"")?;
     let mut rest = text.as_bytes();
     // Only these bytes need escapes; what lies between them goes out in one piece.

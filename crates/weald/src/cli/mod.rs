@@ -8,6 +8,7 @@
 //!               │    ──► output    where the answer goes: text, json
 //!               │    ──► stream    where dumps and backups come from and go to; replace: files that appear whole or not at all
 //!               │    ──► progress  how far long work is, and interrupt: what Ctrl-C means to it
+//!               ├──► cluster       nodes that run, as a client of one of them
 //!               ├──► hot           regions of shared memory, which are no databases
 //!               │    ──► journal   messages of a server; readiness: telling systemd of it
 //!               └──► failure       one line, and an exit code
@@ -15,6 +16,7 @@
 
 mod args;
 mod bucket;
+mod cluster;
 mod commands;
 mod failure;
 mod hot;

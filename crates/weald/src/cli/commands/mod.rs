@@ -43,6 +43,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Load(load) => load.run(db),
         Command::Bench(bench) => bench.run(db),
         Command::Hot(hot) => hot.run(),
+        Command::Cluster(cluster) => cluster.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }

@@ -72,6 +72,7 @@ impl Args for Serve {
             command.arg(
                 Arg::new(setting.name)
                     .long(setting.name)
+                    .aliases(other_spelling(setting.name))
                     .value_name("VALUE")
                     .num_args(1..)
                     .action(ArgAction::Append)
@@ -158,6 +159,11 @@ impl Serve {
         config.check()?;
         Ok(config)
     }
+}
+
+/// Names as programs write them: `--write_quorum`.
+fn other_spelling(name: &'static str) -> Option<String> {
+    name.contains('-').then(|| name.replace('-', "_"))
 }
 
 fn print(text: &str) -> Result<Outcome> {
