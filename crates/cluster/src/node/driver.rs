@@ -89,10 +89,9 @@ impl Driver {
         let _closes = Closes(self.inbox.clone());
         let mut stop_at = None;
         self.carry_out();
+        let mut tick_at = self.protocol.next_tick();
         loop {
-            let mail = self
-                .inbox
-                .take(self.started + Duration::from_millis(self.protocol.next_tick()));
+            let mail = self.inbox.take(self.started + Duration::from_millis(tick_at));
             for (token, completion) in mail.completions {
                 self.protocol.complete(token, completion, now(self.started));
             }
@@ -103,8 +102,9 @@ impl Driver {
                 self.answer(ask);
             }
             let now = now(self.started);
-            if now.steady_ms >= self.protocol.next_tick() {
+            if now.steady_ms >= tick_at {
                 self.protocol.tick(now);
+                tick_at = self.protocol.next_tick();
             }
             self.carry_out();
             if !self.clients.is_empty() {
