@@ -10,6 +10,7 @@ mod input;
 mod messages;
 mod operations;
 mod proofs;
+mod records;
 mod requests;
 mod streams;
 
@@ -19,7 +20,7 @@ use weald_engine::fuzz;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("pages", fuzz::pages),
     ("batch", fuzz::batch),
     ("log", fuzz::log),
@@ -33,6 +34,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("backup", streams::backup),
     ("proof", proofs::run),
     ("chunk", chunks::run),
+    ("tree_records", records::run),
     ("hot_operations", hot::operations),
     ("hot_scribbles", hot::scribbles),
     ("requests", requests::run),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weald_engine::{Database, DatabaseOptions, Readable, SyncPolicy, Writable};
 use weald_tree::{
-    Answer, Element, Error, Hash, Query, Range, Reference, Result, TreeKind, TreeStore, verify,
+    Answer, Element, Error, Hash, Query, Range, Reference, Result, TreeKind, TreeStore, TreeSync, verify,
 };
 use weald_vfs::Memory;
 
@@ -215,4 +215,22 @@ fn a_dropped_tree_that_is_noted_under_another_prefix_is_an_error() {
     dropped.put(&[7; 32], path).unwrap();
     tx.commit().unwrap();
     assert!(matches!(store.reclaim(10), Err(Error::Damaged(_))));
+}
+
+#[test]
+fn a_sync_whose_subtree_has_no_place_is_an_error_to_abandon() {
+    let source = TreeStore::open(database()).unwrap();
+    fill(&source).unwrap();
+    let snapshot = source.snapshot().unwrap();
+    let db = database();
+    let store = TreeStore::open(db.clone()).unwrap();
+    let sync = TreeSync::begin(&store, snapshot.root().unwrap()).unwrap();
+    let id = sync.wanted(1).unwrap().remove(0);
+    sync.apply(&snapshot.chunk(&id).unwrap()).unwrap();
+    let place = records(&db)
+        .into_keys()
+        .find(|key| key.ends_with(b"gsums"))
+        .unwrap();
+    set(&db, &[(&place, None)]);
+    assert!(matches!(TreeSync::abandon(&store), Err(Error::Damaged(_))));
 }

@@ -172,10 +172,14 @@ fn drop_some(tx: &mut TreeTx<'_>) -> Result<bool> {
     begun(tx)?;
     let first = tx.query(&Query::all().limit(DROPPED_AT_ONCE))?;
     for entry in first.entries() {
-        if entry.element.subtree().is_some() {
-            tx.drop_tree(&[], &entry.key)?;
+        let gone = if entry.element.subtree().is_some() {
+            tx.drop_tree(&[], &entry.key)?
         } else {
-            tx.delete(&[], &entry.key)?;
+            tx.delete(&[], &entry.key)?
+        };
+        // It would be the first for ever.
+        if !gone {
+            return Err(Error::damaged("an entry is a subtree that has no place"));
         }
     }
     let more = !first.entries().is_empty();
