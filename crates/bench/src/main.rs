@@ -11,15 +11,18 @@
 //!  report      medians, ratios and the verdict, as markdown and as JSON
 //!  hot         the hot layer
 //!  trees       verifiable trees
+//!  cluster     three nodes
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
 //! `cargo run --release -p weald-bench --features hot-peers -- hot`
 //! `cargo run --release -p weald-bench -- tree --items 100000`
+//! `cargo run --release -p weald-bench -- cluster --markdown cluster.md`
 
 #![deny(unsafe_code)]
 
 mod args;
+mod cluster;
 mod engine;
 mod engines;
 mod hot;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Ok(args::Command::Engine(asked)) => session::run(&asked),
         Ok(args::Command::Tree(asked)) => trees::run(&asked),
         Ok(args::Command::Hot(asked)) => hot::run(&asked),
+        Ok(args::Command::Cluster(asked)) => cluster::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };
