@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cluster;
 use crate::engine::{Error, Result};
 use crate::engines;
 use crate::hot;
@@ -36,6 +37,15 @@ weald-bench hot [options]
   --rows A,B      rows whose names have one of these in them: all by default
   --runs N        runs, of which the least figure counts (3)
   --markdown PATH write the table there too
+
+weald-bench cluster [options]  three nodes beside Redis with two replicas and etcd, where installed
+  --clusters A,B  of weald-memory, weald-file, redis, etcd: all by default
+  --clients A,B   tasks that write at the same time (1,50,1000)
+  --depths A,B    keys that a task writes at a time (1,16)
+  --seconds N     how long each writes (4)
+  --keys A,B      sizes for which repair and a join are timed (1000,10000,100000), or none
+  --transport T   between Weald's nodes: tcp, udp, and with the feature transports tls, quic (tcp)
+  --dir, --markdown as above
 ";
 
 /// What to do.
@@ -46,6 +56,7 @@ pub(crate) enum Command {
     Tree(trees::Asked),
     Hot(hot::Asked),
     Charts { json: PathBuf, svg: PathBuf },
+    Cluster(cluster::Asked),
     Child(Task),
 }
 
@@ -80,6 +91,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
         Some("tree") => Ok(Command::Tree(trees::parse(args)?)),
         Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
         Some("charts") => charts(args),
+        Some("cluster") => Ok(Command::Cluster(cluster::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),

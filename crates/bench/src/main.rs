@@ -12,16 +12,19 @@
 //!  charts      the same as pictures
 //!  hot         the hot layer
 //!  trees       verifiable trees
+//!  cluster     three nodes
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
 //! `cargo run --release -p weald-bench --features hot-peers -- hot`
 //! `cargo run --release -p weald-bench -- tree --items 100000`
+//! `cargo run --release -p weald-bench -- cluster --markdown cluster.md`
 
 #![deny(unsafe_code)]
 
 mod args;
 mod charts;
+mod cluster;
 mod engine;
 mod engines;
 mod hot;
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
             .map_err(|e| format!("{}: {e}", json.display()).into())
             .and_then(|json| charts::draw(&json, &svg))
             .map(|names| println!("{}", names.join("\n"))),
+        Ok(args::Command::Cluster(asked)) => cluster::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };

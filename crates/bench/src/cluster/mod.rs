@@ -1,0 +1,234 @@
+//! Benchmarks of three nodes beside Redis with two replicas and etcd, all on this machine.
+//!
+//! ```text
+//!  load     tasks that write, alone or several keys at a time
+//!  weald    three nodes in this process, and how long repair and a join take
+//!  servers  processes of others: ports, CPU time, their end
+//!  redis    one Redis with two replicas, each write followed by WAIT 1
+//!  etcd     three members, by their JSON gateway
+//! ```
+//!
+//! Each write is on two of three nodes when it returns. CPU is that of all nodes, per key. Weald's includes the tasks that ask, which run in the nodes' process;
+//! for the others only the servers count. Redis and `weald-memory` keep what they acknowledge in memory, etcd and `weald-file` on the disk. etcd's gateway costs it more than its own protocol would.
+
+mod etcd;
+mod load;
+mod redis;
+mod servers;
+mod weald;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use weald_cluster::TransportKind;
+
+use crate::args::number;
+use crate::engine::{Error, Result};
+
+/// Something that takes writes.
+trait Cluster: Sync {
+    /// One of many that write at the same time.
+    fn client(&self, task: usize) -> Result<Box<dyn Client + '_>>;
+
+    /// CPU time of all nodes so far.
+    fn cpu(&self) -> Result<Duration>;
+}
+
+trait Client {
+    /// Writes these keys, and returns when all are on two nodes.
+    fn write(&mut self, keys: &[u64]) -> Result<()>;
+}
+
+/// Keys and values are made from numbers.
+const KEYS: u64 = 100_000;
+const VALUE: [u8; 100] = [b'v'; 100];
+const NAMES: [&str; 4] = ["weald-memory", "weald-file", "redis", "etcd"];
+
+fn key(number: u64) -> [u8; 16] {
+    let mut key = *b"key-000000000000";
+    let mut rest = number;
+    for digit in key[4..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    key
+}
+
+/// What the command `cluster` was asked to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    names: Vec<String>,
+    clients: Vec<u64>,
+    depths: Vec<u64>,
+    seconds: u64,
+    keys: Vec<u64>,
+    transport: TransportKind,
+    dir: PathBuf,
+    markdown: Option<PathBuf>,
+}
+
+impl Asked {
+    pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked> {
+        let mut asked = Asked {
+            names: NAMES.map(str::to_owned).to_vec(),
+            clients: vec![1, 50, 1000],
+            depths: vec![1, 16],
+            seconds: 4,
+            keys: vec![1_000, 10_000, 100_000],
+            transport: TransportKind::Tcp,
+            dir: std::env::temp_dir(),
+            markdown: None,
+        };
+        while let Some(name) = args.next() {
+            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+            let numbers = || value.split(',').map(number).collect::<Result<Vec<u64>>>();
+            match name.as_str() {
+                "--clusters" => asked.names = value.split(',').map(known).collect::<Result<_>>()?,
+                "--clients" => asked.clients = numbers()?,
+                "--depths" => asked.depths = numbers()?,
+                "--seconds" => asked.seconds = number(&value)?,
+                "--keys" if value == "none" => asked.keys = Vec::new(),
+                "--keys" => asked.keys = numbers()?,
+                "--transport" => asked.transport = value.parse()?,
+                "--dir" => asked.dir = value.into(),
+                "--markdown" => asked.markdown = Some(value.into()),
+                _ => return Err(format!("no option {name:?}; try --help").into()),
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn known(name: &str) -> Result<String> {
+    if NAMES.contains(&name) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("no cluster {name:?}, but: {}", NAMES.join(", ")).into())
+    }
+}
+
+/// Measures what was asked for, and prints the tables.
+pub(crate) fn run(asked: &Asked) -> Result<()> {
+    let mut tables = String::new();
+    writeln!(
+        tables,
+        "| cluster | tasks | keys at a time | writes/s | CPU of the nodes, µs a write |"
+    )?;
+    writeln!(tables, "| --- | ---: | ---: | ---: | ---: |")?;
+    for name in &asked.names {
+        let Some(cluster) = start(name, asked)? else {
+            eprintln!("{name} is not installed: left out");
+            continue;
+        };
+        for &depth in &asked.depths {
+            for &clients in &asked.clients {
+                let seconds = Duration::from_secs(asked.seconds);
+                let load = load::run(&*cluster, clients as usize, depth as usize, seconds)?;
+                let line = format!(
+                    "| {} | {clients} | {depth} | {:.0} | {:.1} |",
+                    title(name, asked.transport),
+                    load.writes as f64 / load.wall.as_secs_f64(),
+                    load.cpu.as_secs_f64() * 1e6 / load.writes.max(1) as f64,
+                );
+                eprintln!("{line}");
+                writeln!(tables, "{line}")?;
+            }
+        }
+    }
+    if !asked.keys.is_empty() {
+        writeln!(
+            tables,
+            "\n| keys | repair of one that missed all, by hints, s | join of a fourth, s |"
+        )?;
+        writeln!(tables, "| ---: | ---: | ---: |")?;
+    }
+    for &keys in &asked.keys {
+        let repair = weald::repair(asked, keys)?;
+        let join = weald::join(asked, keys)?;
+        let line = format!(
+            "| {keys} | {:.2} | {:.2} |",
+            repair.as_secs_f64(),
+            join.as_secs_f64()
+        );
+        eprintln!("{line}");
+        writeln!(tables, "{line}")?;
+    }
+    print!("{tables}");
+    if let Some(path) = &asked.markdown {
+        std::fs::write(path, tables)?;
+    }
+    Ok(())
+}
+
+fn title(name: &str, transport: TransportKind) -> String {
+    if name.starts_with("weald") {
+        format!("{name}, {}", transport.name())
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Starts a cluster, if its programs are there.
+fn start(name: &str, asked: &Asked) -> Result<Option<Box<dyn Cluster>>> {
+    Ok(match name {
+        "weald-memory" => Some(Box::new(weald::Nodes::start(asked, "memory", 3)?)),
+        "weald-file" => Some(Box::new(weald::Nodes::start(asked, "file", 3)?)),
+        "redis" => redis::start(&asked.dir)?.map(|cluster| Box::new(cluster) as Box<dyn Cluster>),
+        "etcd" => etcd::start(&asked.dir)?.map(|cluster| Box::new(cluster) as Box<dyn Cluster>),
+        other => return Err(Error::from(format!("no cluster {other:?}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Asked> {
+        Asked::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn options_are_understood_or_refused() {
+        let asked = parse("--clusters redis,etcd --clients 5 --keys none --transport udp").unwrap();
+        assert_eq!(asked.names, ["redis", "etcd"]);
+        assert_eq!((asked.clients, asked.keys), (vec![5], vec![]));
+        assert_eq!(asked.transport, TransportKind::Udp);
+        for line in [
+            "--clusters x",
+            "--clients",
+            "--clients 0",
+            "--transport pigeon",
+            "--fast yes",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_numbers_in_order() {
+        assert_eq!(&key(7), b"key-000000000007");
+        assert!(key(9) < key(10));
+    }
+
+    /// A moment of everything that is installed: it works, and counts.
+    #[test]
+    fn clusters_take_writes_and_repair_and_join_come_to_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = Asked {
+            dir: dir.path().to_owned(),
+            ..parse("--keys 200").unwrap()
+        };
+        for name in NAMES {
+            let Some(cluster) = start(name, &asked).unwrap() else {
+                continue;
+            };
+            for depth in [1, 4] {
+                let load = load::run(&*cluster, 3, depth, Duration::from_millis(200)).unwrap();
+                assert!(load.writes > 0, "{name}");
+            }
+        }
+        assert!(weald::repair(&asked, 200).unwrap() > Duration::ZERO);
+        assert!(weald::join(&asked, 200).unwrap() > Duration::ZERO);
+    }
+}
