@@ -40,6 +40,11 @@ mod node;
 mod store;
 mod transport;
 
+/// The protocol's own types: requests, replies, layouts.
+pub use weald_cluster_proto as proto;
+/// Where a node keeps its data.
+pub use weald_storage as storage;
+
 pub use identity::{Identity, IdentityError};
 pub use keys::Keys;
 pub use node::{ClientError, LocalCopy, LocalError, Logged, Metrics, Node, Options, StartFailed, found};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weald_cluster_proto::Bytes;
+use weald_cluster::proto::Bytes;
 use weald_resp::{Protocol, Reply};
 
 use super::value;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use weald_cluster::ClientError;
-use weald_cluster_proto::{Error, Expect, Found as Held, Reply as Answer};
+use weald_cluster::proto::{Error, Expect, Found as Held, Reply as Answer};
 use weald_resp::{Protocol, Reply};
 
 use super::copies::Copy;
@@ -206,9 +206,17 @@ impl Executor<'_> {
                 return;
             }
             cluster.later.pop_first();
-            if let Some(operation) = cluster.operations.get(&id) {
-                cluster.submit_for(id, operation, now_ms);
+            if let Some(operation) = cluster.operations.remove(&id) {
+                cluster.submit_for(id, &operation, now_ms);
+                cluster.operations.insert(id, operation);
             }
+        }
+    }
+
+    /// Hands over what the tick asks of the cluster.
+    pub(crate) fn flush_cluster(&mut self) {
+        if let Some(cluster) = &mut self.state.cluster {
+            cluster.flush();
         }
     }
 
@@ -231,6 +239,9 @@ impl Executor<'_> {
             }
             Ok(Turn::Done(reply, held)) => self.finish_update(&operation, reply, held),
             Err(error) => {
+                if matches!(error, ClientError::Failed(Error::NotEnough { .. })) {
+                    self.cluster().troubled = Some(Instant::now());
+                }
                 let again = matches!(error, ClientError::Failed(Error::NotReady | Error::Contended));
                 if again && operation.began.elapsed() < self.cluster().patience {
                     let pause = PAUSE
@@ -458,7 +469,7 @@ impl Executor<'_> {
     }
 
     /// Updates that wait for a key and need no other, to be run with the one that has it.
-    fn waiting_updates(&mut self, key: &weald_cluster_proto::Bytes, most: usize) -> Vec<Operation> {
+    fn waiting_updates(&mut self, key: &weald_cluster::proto::Bytes, most: usize) -> Vec<Operation> {
         let Cluster { busy, operations, .. } = self.cluster();
         let mut taken = Vec::new();
         let Some(waiting) = busy.get_mut(key) else {
@@ -478,7 +489,7 @@ impl Executor<'_> {
     }
 
     /// Lets updates wait for their key again, before those that wait already.
-    fn wait_again(&mut self, key: &weald_cluster_proto::Bytes, updates: Vec<Operation>) {
+    fn wait_again(&mut self, key: &weald_cluster::proto::Bytes, updates: Vec<Operation>) {
         let cluster = self.cluster();
         for update in updates.into_iter().rev() {
             cluster.next_id += 1;
@@ -534,7 +545,7 @@ impl Executor<'_> {
 }
 
 impl Cluster {
-    fn submit_for(&self, id: OperationId, operation: &Operation, now_ms: u64) {
+    fn submit_for(&mut self, id: OperationId, operation: &Operation, now_ms: u64) {
         if let Some(request) = operation.request(now_ms) {
             self.submit(id, request);
         }
@@ -569,7 +580,7 @@ fn all<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, ClientError> {
     all.map_err(ClientError::Failed)
 }
 
-fn copy(key: weald_cluster_proto::Bytes, held: Held) -> Copy {
+fn copy(key: weald_cluster::proto::Bytes, held: Held) -> Copy {
     Copy {
         key,
         value: held.value,

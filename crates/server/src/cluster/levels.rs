@@ -1,6 +1,6 @@
 //! How many replicas the requests of a connection, or of one command, wait for.
 
-use weald_cluster_proto::Level;
+use weald_cluster::proto::Level;
 
 /// The level of reads and that of plain writes. Updates, such as `INCR`, take a majority whatever it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

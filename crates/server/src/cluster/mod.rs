@@ -7,13 +7,14 @@
 //!  dispatch ─► front ─► plan: here? copies? a plain write? a walk?
 //!                │
 //!                ├─► replies of the client: in order; what touches the same keys waits
-//!                ├─► weald-cluster's node ─► done ─► front: next step, or the reply
+//!                ├─► batch: requests of a tick together ─► weald-cluster's node ─► done ─► front: next step, or the reply
 //!                ├─► copies: the usual handler on a copy of its keys, which are then put back by compare-and-set
 //!                └─► office: a thread for questions about the node itself, and for changes of the layout
 //! ```
 //!
 //! The server's own engine holds nothing then but copies while a command runs on them; nothing of it is ever committed.
 
+mod batch;
 mod copies;
 mod front;
 mod levels;
@@ -32,9 +33,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::Waker;
+use weald_cluster::proto::{Bytes, Reply as Answer, Request};
 use weald_cluster::{ClientError, Node};
-use weald_cluster_proto::{Bytes, Reply as Answer, Request};
 
+use batch::{Batch, deal};
 use office::Office;
 use operation::Operation;
 use walk::Cursors;
@@ -48,6 +50,9 @@ pub(crate) use view::{COUNTERS, GAUGES, View};
 const SHARED_FOR: Duration = Duration::from_secs(1);
 /// Keys that are remembered as such.
 const SHARED_MAX: usize = 4096;
+
+/// For how long requests go one by one after one of them had too few replicas.
+const TROUBLED_FOR: Duration = Duration::from_secs(2);
 
 /// Which operation of this server.
 type OperationId = u64;
@@ -69,10 +74,15 @@ struct Arrivals {
 
 impl Arrivals {
     fn add(&self, id: OperationId, arrival: Arrival) {
+        self.add_all([(id, arrival)]);
+    }
+
+    fn add_all(&self, arrived: impl IntoIterator<Item = (OperationId, Arrival)>) {
         let is_first = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.push((id, arrival));
-            waiting.len() == 1
+            let is_first = waiting.is_empty();
+            waiting.extend(arrived);
+            is_first
         };
         if is_first && let Err(e) = self.waker.wake() {
             log::error!("the server's thread can't be woken: {e}");
@@ -98,6 +108,9 @@ pub(crate) struct Cluster {
     /// Keys that other nodes were seen to update too, and when.
     shared: HashMap<Bytes, Instant>,
     cursors: Cursors,
+    batch: Batch,
+    /// When a request last had too few replicas.
+    troubled: Option<Instant>,
     /// How long an operation may try.
     patience: Duration,
 }
@@ -119,6 +132,8 @@ impl Cluster {
             busy: HashMap::new(),
             shared: HashMap::new(),
             cursors: Cursors::default(),
+            batch: Batch::default(),
+            troubled: None,
             patience,
         })
     }
@@ -129,7 +144,7 @@ impl Cluster {
     }
 
     /// The node's number.
-    pub(crate) fn id(&self) -> weald_cluster_proto::NodeId {
+    pub(crate) fn id(&self) -> weald_cluster::proto::NodeId {
         self.node.id()
     }
 
@@ -158,10 +173,27 @@ impl Cluster {
         shared.then(|| Duration::from_micros(fastrand::u64(2_000..10_000)))
     }
 
-    fn submit(&self, id: OperationId, request: Request) {
+    /// Hands a request over at the end of the tick, with others that are like it, or at once.
+    fn submit(&mut self, id: OperationId, request: Request) {
+        let calm = self.troubled.is_none_or(|at| at.elapsed() > TROUBLED_FOR);
+        let request = if calm {
+            self.batch.add(id, request)
+        } else {
+            Some(request)
+        };
+        let Some(request) = request else { return };
         let arrivals = self.arrivals.clone();
         self.node
             .submit(request, move |answer| arrivals.add(id, Arrival::Answer(answer)));
+    }
+
+    /// Hands over what has come together in this tick.
+    pub(crate) fn flush(&mut self) {
+        for (request, ids) in self.batch.take() {
+            let arrivals = self.arrivals.clone();
+            self.node
+                .submit(request, move |answer| deal(&arrivals, &ids, answer));
+        }
     }
 
     /// Ends the office, and stops the node: it tells its peers, and its store is closed.

@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use weald_cluster::proto::{Bytes, Config as Protocol, Quorums, Start};
+use weald_cluster::storage::Registry;
 use weald_cluster::{Identity, Keys, Node, Options, Tcp, TcpOptions, Transport, found};
-use weald_cluster_proto::{Bytes, Config as Protocol, Quorums, Start};
-use weald_storage::Registry;
 
 use crate::config::{Config, ConfigError};
 use crate::server::StartError;
@@ -46,7 +46,7 @@ pub(crate) fn start(config: &Config, dir: &Path) -> Result<Node, StartError> {
     let transport =
         Tcp::bind(transport, keys.clone()).map_err(|e| failed("listen for other nodes")(e.into()))?;
     let storage = Registry::compiled()
-        .open("file", &weald_storage::Options::in_dir(dir))
+        .open("file", &weald_cluster::storage::Options::in_dir(dir))
         .map_err(|e| failed("open the node's replica")(e.into()))?;
     let seeds = seeds(config);
     let start = if seeds.is_empty() {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use weald_cluster::{ClientError, Node};
-use weald_cluster_proto::{
+use weald_cluster::proto::{
     CopyId, Error, Layout, LayoutChange, Level, Member, MemberStatus, NodeId, PeerStatus,
 };
+use weald_cluster::{ClientError, Node};
 use weald_resp::{Protocol, Reply, parse_i64};
 
 use super::texts::{Effect, line};
@@ -456,7 +456,7 @@ impl Desk {
     fn begun(&self, change: LayoutChange, reply: &mut Reply) -> Answer {
         let leaves = matches!(&change, LayoutChange::Members { leave, .. } if !leave.is_empty());
         let version = self.node.change_layout(change).map_err(|e| match e {
-            ClientError::Failed(Error::Layout(weald_cluster_proto::LayoutError::Invalid)) if leaves => {
+            ClientError::Failed(Error::Layout(weald_cluster::proto::LayoutError::Invalid)) if leaves => {
                 CommandError::new("ERR fewer members than replicas would be left: take another node in first")
             }
             e => failed(e),
@@ -519,7 +519,7 @@ fn read_everything(node: &Node, board: &Shared) -> Result<(), ClientError> {
 /// A node as lists have it.
 struct Row {
     node: NodeId,
-    address: weald_cluster_proto::Bytes,
+    address: weald_cluster::proto::Bytes,
     state: &'static str,
     membership: &'static str,
     weight: u32,

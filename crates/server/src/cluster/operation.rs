@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use weald_cluster_proto::{Bytes, Expect, Found as Held, Request};
+use weald_cluster::proto::{Bytes, Expect, Found as Held, Request};
 use weald_resp::Protocol;
 
 use super::levels::Levels;

@@ -9,7 +9,7 @@
 //!
 //! Plain `SET`, `MSET`, `DEL` and their like are plain writes; commands that go through all keys are walks.
 
-use weald_cluster_proto::Bytes;
+use weald_cluster::proto::Bytes;
 use weald_resp::parse_i64;
 
 use super::operation::{Show, Step, Work, Written};

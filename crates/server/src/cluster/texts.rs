@@ -1,7 +1,7 @@
 //! What clients are told when the cluster could not do what they asked.
 
 use weald_cluster::ClientError;
-use weald_cluster_proto::Error;
+use weald_cluster::proto::Error;
 
 use crate::error::CommandError;
 

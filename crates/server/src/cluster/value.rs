@@ -7,7 +7,7 @@
 //!
 //! A collection is one value: it changes by compare-and-set of the whole, so that a command on it is atomic and linearizable, and costs as much as the collection is long.
 
-use weald_cluster_proto::Bytes;
+use weald_cluster::proto::Bytes;
 
 use crate::commands::{pack, packed_kind, unpack};
 use crate::error::CommandError;

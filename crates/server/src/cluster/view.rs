@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use weald_cluster::proto::{Layout, PartitionStats, PeerStatus, Phase};
 use weald_cluster::{ClientError, Metrics, Node};
-use weald_cluster_proto::{Layout, PartitionStats, PeerStatus, Phase};
 
 /// A node and its cluster at one moment.
 pub(crate) struct View {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
-use weald_cluster_proto::{Bytes, Error, Found as Held, Reply as Answer, Request};
+use weald_cluster::proto::{Bytes, Error, Found as Held, Reply as Answer, Request};
 use weald_resp::{Protocol, Reply};
 
 use super::levels::Levels;

@@ -120,6 +120,7 @@ impl<'db> EventLoop<'db> {
             self.look_at_clock();
             self.executor.wake_waiting();
             self.expire_met();
+            self.executor.flush_cluster();
             self.executor.end_tick(None);
             self.answer();
             if let Some(ending) = self.executor.state.ending {
