@@ -15,7 +15,7 @@
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
 //! `cargo run --release -p weald-bench --features hot-peers -- hot`
-//! `cargo run --release -p weald-bench -- tree --items 100000`
+//! `cargo run --release -p weald-bench --features tree-peers -- tree --items 100000`
 
 #![deny(unsafe_code)]
 
