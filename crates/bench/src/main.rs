@@ -19,6 +19,7 @@
 //! `cargo run --release -p weald-bench --features hot-peers -- hot`
 //! `cargo run --release -p weald-bench -- tree --items 100000`
 //! `cargo run --release -p weald-bench -- cluster --markdown cluster.md`
+//! `cargo run --release -p weald-bench --features tree-peers -- tree --items 100000`
 
 #![deny(unsafe_code)]
 

@@ -50,8 +50,8 @@ pub(crate) trait Grove: Sized {
     /// Checks that the proof shows what the n-th key holds: its value, or nothing where it is not `present`.
     fn verify(&self, proof: &Self::Proof, n: u64, present: bool) -> Result<()>;
 
-    /// The length of a proof as it is sent, value included.
-    fn proof_bytes(&self, proof: &Self::Proof) -> Result<usize>;
+    /// The length of a proof as it is sent, with the value if there is one.
+    fn proof_bytes(&self, proof: &Self::Proof, present: bool) -> Result<usize>;
 
     /// Measures what only this one has.
     fn more(&mut self, _bench: &mut Bench<'_>) -> Result<()> {
@@ -92,7 +92,7 @@ pub(crate) fn measure<G: Grove>(bench: &mut Bench<'_>) -> Result<()> {
     let mut bytes = 0;
     bench.cpu("verify", singles, &mut |_| {
         let (n, proof) = proofs.next().ok_or("a proof for each")?;
-        bytes += grove.proof_bytes(&proof)?;
+        bytes += grove.proof_bytes(&proof, true)?;
         grove.verify(&proof, n, true)
     })?;
     bench.add("proof", bytes as f64 / singles as f64);
@@ -101,7 +101,7 @@ pub(crate) fn measure<G: Grove>(bench: &mut Bench<'_>) -> Result<()> {
         let n = 1 << 50 | i;
         let proof = grove.prove(n)?;
         grove.verify(&proof, n, false)?;
-        bytes += grove.proof_bytes(&proof)?;
+        bytes += grove.proof_bytes(&proof, false)?;
     }
     bench.add("absent", bytes as f64 / singles.min(500) as f64);
     grove.more(bench)

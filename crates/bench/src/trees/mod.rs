@@ -4,12 +4,17 @@
 //!  rows     what is measured, and what Weald is to reach
 //!  grove    the stores behind one interface, and what is measured of each
 //!  weald    Weald's trees, and the rows that only they have
+//!  jmt, nomt    the others, each behind a feature of its name
 //! ```
 //!
 //! Costs are CPU time of the whole process per operation, background threads included, because wall time of a busy machine tells
-//! nothing. No store flushes; all survive the death of the process, unless they are in memory.
+//! nothing. No store flushes but NOMT, which can't be told not to; all survive the death of the process but jmt, which is in memory.
 
 mod grove;
+#[cfg(feature = "jmt")]
+mod jmt;
+#[cfg(feature = "nomt")]
+mod nomt;
 mod report;
 mod rows;
 mod weald;
@@ -33,7 +38,13 @@ pub(crate) struct Asked {
 }
 
 /// The stores that were built in.
-const STORES: &[&str] = &["weald"];
+const STORES: &[&str] = &[
+    "weald",
+    #[cfg(feature = "jmt")]
+    "jmt",
+    #[cfg(feature = "nomt")]
+    "nomt",
+];
 
 /// What a measurement may use, and where its figures go.
 struct Bench<'b> {
@@ -47,6 +58,11 @@ struct Bench<'b> {
 impl Bench<'_> {
     fn wants(&self, row: &str) -> bool {
         self.asked.rows.contains(&row)
+    }
+
+    /// Items of the rows that need trees of their own.
+    fn few_items(&self) -> u64 {
+        self.items.min(20_000)
     }
 
     fn add(&mut self, row: &'static str, value: f64) {
@@ -147,6 +163,10 @@ fn measure(mut bench: Bench<'_>) -> Result<()> {
             grove::measure::<weald::Trees>(&mut bench)?;
             weald::measure(&mut bench)
         }
+        #[cfg(feature = "jmt")]
+        "jmt" => grove::measure::<jmt::Jellyfish>(&mut bench),
+        #[cfg(feature = "nomt")]
+        "nomt" => grove::measure::<nomt::Trie>(&mut bench),
         other => Err(format!("no store {other:?}").into()),
     }
 }
@@ -175,6 +195,35 @@ mod tests {
         ] {
             assert!(parse(words(line)).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn help_names_the_options_that_are_understood() {
+        let help = crate::args::HELP
+            .split_once("weald-bench tree")
+            .expect("it is there")
+            .1;
+        let help = help.split("weald-bench hot").next().expect("there is something");
+        let words = help.split(|c: char| c.is_whitespace() || c == ',');
+        let mut named: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
+        named.sort_unstable();
+        let known = [
+            "--dir",
+            "--items",
+            "--json",
+            "--markdown",
+            "--rows",
+            "--runs",
+            "--stores",
+        ];
+        assert_eq!(named, known);
+        for (option, value) in known.iter().zip(["x", "10", "x", "x", "get", "2", "weald"]) {
+            assert!(parse(words_of(option, value)).is_ok(), "{option}");
+        }
+    }
+
+    fn words_of(option: &str, value: &str) -> impl Iterator<Item = String> {
+        [option.to_owned(), value.to_owned()].into_iter()
     }
 
     #[test]

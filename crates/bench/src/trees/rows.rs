@@ -19,6 +19,11 @@ const fn row(id: &'static str, label: &'static str, unit: &'static str, target: 
     }
 }
 
+/// The rows of inserts into nested trees, from the outermost on.
+pub(crate) const DEPTHS: [&str; 8] = [
+    "depth-0", "depth-1", "depth-2", "depth-3", "depth-4", "depth-5", "depth-6", "depth-7",
+];
+
 pub(crate) const ROWS: &[Row] = &[
     row("batch", "insert, 1000 a batch", "µs", Some(1e6 / 60_000.0)),
     row("insert", "insert, one a commit", "µs", Some(25.0)),

@@ -9,6 +9,7 @@ use weald_tree::{Answer, Element, Query, Range, TreeKind, TreeSnapshot, TreeStor
 
 use super::Bench;
 use super::grove::{Grove, Measure, key, value};
+use super::rows::DEPTHS;
 use crate::engine::{Error, Result};
 use crate::measure::Clock;
 use crate::workload;
@@ -78,7 +79,7 @@ impl Grove for Trees {
         }
     }
 
-    fn proof_bytes(&self, proof: &Vec<u8>) -> Result<usize> {
+    fn proof_bytes(&self, proof: &Vec<u8>, _present: bool) -> Result<usize> {
         Ok(proof.len())
     }
 
@@ -154,11 +155,8 @@ fn drops(bench: &mut Bench<'_>, store: &TreeStore) -> Result<()> {
 
 /// The rows that need trees of their own.
 pub(crate) fn measure(bench: &mut Bench<'_>) -> Result<()> {
-    const DEPTHS: [&str; 8] = [
-        "depth-0", "depth-1", "depth-2", "depth-3", "depth-4", "depth-5", "depth-6", "depth-7",
-    ];
     if DEPTHS.iter().any(|row| bench.wants(row)) {
-        depths(bench, &DEPTHS)?;
+        depths(bench)?;
     }
     if bench.wants("writer-2") {
         writers(bench)?;
@@ -178,16 +176,11 @@ fn fresh(bench: &Bench<'_>, name: &str) -> Result<TreeStore> {
     store(&dir)
 }
 
-/// Items of the rows that need trees of their own.
-fn few_items(bench: &Bench<'_>) -> u64 {
-    bench.items.min(20_000)
-}
-
-fn depths(bench: &mut Bench<'_>, rows: &[&'static str]) -> Result<()> {
+fn depths(bench: &mut Bench<'_>) -> Result<()> {
     let store = fresh(bench, "depths")?;
-    let items = few_items(bench);
+    let items = bench.few_items();
     let mut path: Vec<&[u8]> = Vec::new();
-    for row in rows {
+    for row in DEPTHS {
         for from in (0..items).step_by(1000) {
             put(&store, &path, from..from + 1000)?;
         }
@@ -206,11 +199,11 @@ fn writers(bench: &mut Bench<'_>) -> Result<()> {
     let names: [&[u8]; 2] = [b"a", b"b"];
     for name in names {
         store.transact(|tx| tx.create_tree(&[], name, TreeKind::Plain))?;
-        for from in (0..few_items(bench)).step_by(1000) {
+        for from in (0..bench.few_items()).step_by(1000) {
             put(&store, &[name], from..from + 1000)?;
         }
     }
-    let commits = few_items(bench) / 10;
+    let commits = bench.few_items() / 10;
     let write = |name: &[u8], at: u64| -> Result<()> {
         (at..at + commits).try_for_each(|n| put(&store, &[name], n..n + 1))
     };
@@ -243,7 +236,7 @@ fn writers(bench: &mut Bench<'_>) -> Result<()> {
 fn lost_updates(bench: &mut Bench<'_>) -> Result<()> {
     const THREADS: u64 = 4;
     let store = fresh(bench, "lost")?;
-    let commits = few_items(bench);
+    let commits = bench.few_items();
     thread::scope(|scope| {
         let add = || {
             (0..commits / THREADS).try_for_each(|_| -> Result<()> {
@@ -270,7 +263,7 @@ fn lost_updates(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn orders(bench: &mut Bench<'_>) -> Result<()> {
-    let items = few_items(bench);
+    let items = bench.few_items();
     let mut roots = Vec::new();
     for (name, batch, backwards) in [("order", 1000, false), ("disorder", 7, true)] {
         let store = fresh(bench, name)?;
