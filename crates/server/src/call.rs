@@ -18,7 +18,7 @@ use crate::blocking::{Blocked, TimeoutReply};
 use crate::error::CommandResult;
 use crate::keyspace::Keyspace;
 use crate::notify::Event;
-use crate::registry::Found;
+use crate::registry::{Flags, Found};
 use crate::session::Session;
 use crate::state::State;
 
@@ -63,12 +63,31 @@ impl<'c> Call<'c, '_> {
 
     /// Tells those of it who have subscribed to events of keys.
     pub(crate) fn notify(&mut self, event: Event, name: &str, key: &[u8]) {
+        self.tell_noted();
         self.state.notify(event, name, key, self.session.db);
     }
 
     /// The same of a key in another database.
     pub(crate) fn notify_in(&mut self, db: usize, event: Event, name: &str, key: &[u8]) {
+        self.tell_noted();
         self.state.notify(event, name, key, db);
+    }
+
+    /// Tells of keys that the command has made, or looked for in vain. An event of the command itself comes after those.
+    #[inline]
+    pub(crate) fn tell_noted(&mut self) {
+        if !self.keyspace.lookups.has_noted() {
+            return;
+        }
+        let flags = self.found.command.flags;
+        let reads = flags.has(Flags::READONLY) || flags.has(Flags::LOOKS);
+        for noted in self.keyspace.lookups.take_noted() {
+            if noted.is_new {
+                self.state.notify(Event::NEW, "new", &noted.key, noted.db);
+            } else if reads {
+                self.state.notify(Event::MISS, "keymiss", &noted.key, noted.db);
+            }
+        }
     }
 
     /// [`touched`](Self::touched) and [`notify`](Self::notify).

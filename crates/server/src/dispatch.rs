@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::clients::Client;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
+use crate::notify::Event;
 use crate::registry::{Action, Command, Flags, Found, Recent, registry};
 use crate::session::{Queued, ReplyMode, Session};
 use crate::slowlog::redacted;
@@ -43,6 +44,10 @@ impl<'db> Executor<'db> {
     pub(crate) fn new(db: &'db Database, state: State, now_ms: u64) -> Result<Executor<'db>, CommandError> {
         let mut keyspace = Keyspace::open(Tick::new(db), state.settings.databases)?;
         keyspace.encodings = state.settings.encodings.clone();
+        let notified = state.settings.notified;
+        keyspace
+            .lookups
+            .notes(notified.wants(Event::NEW), notified.wants(Event::MISS));
         Ok(Executor {
             keyspace,
             state,
@@ -450,6 +455,7 @@ pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
         Action::Container(_, None) => Err(CommandError::arity(command.name)),
     });
     let failed = result.is_err();
+    call.tell_noted();
     if let Err(e) = result {
         call.reply.truncate(mark);
         if let CommandError::Engine(engine) = &e
@@ -550,7 +556,6 @@ fn remember(call: &mut Call<'_, '_>) {
 
 /// Writes an error and counts it.
 pub(crate) fn write_error(reply: &mut Reply, state: &mut State, e: &CommandError) {
-    state.stats.errors.add(1);
     let text = match e {
         CommandError::Refused(text) => text.as_ref().to_owned(),
         CommandError::Engine(e) => match **e {
@@ -558,13 +563,7 @@ pub(crate) fn write_error(reply: &mut Reply, state: &mut State, e: &CommandError
             _ => failure(e),
         },
     };
-    let code = text.split(' ').next().unwrap_or("ERR");
-    if let Some(count) = state.error_codes.get_mut(code) {
-        *count += 1;
-    } else if state.error_codes.len() < 128 {
-        // As many as Redis keeps: a bound, should texts be made of what clients send.
-        state.error_codes.insert(code.to_owned(), 1);
-    }
+    state.count_error(text.split(' ').next().unwrap_or("ERR"));
     reply.error(&text);
 }
 

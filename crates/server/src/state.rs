@@ -120,6 +120,17 @@ impl State {
         &mut self.command_stats[id.0 as usize]
     }
 
+    /// A reply is an error with this code.
+    pub(crate) fn count_error(&mut self, code: &str) {
+        self.stats.errors.add(1);
+        if let Some(count) = self.error_codes.get_mut(code) {
+            *count += 1;
+        } else if self.error_codes.len() < 128 {
+            // As many as Redis keeps: a bound, should texts be made of what clients send.
+            self.error_codes.insert(code.to_owned(), 1);
+        }
+    }
+
     /// A key was changed by a client.
     #[inline]
     pub(crate) fn touched(&mut self, db: usize, key: &[u8], by: ClientId) {
@@ -142,19 +153,24 @@ impl State {
         self.notify(Event::EXPIRED, "expired", key, db);
     }
 
-    /// All keys of a database are gone.
-    pub(crate) fn flushed(&mut self, db: usize) {
+    /// All keys of a database are gone by the doing of a client.
+    pub(crate) fn flushed(&mut self, db: usize, by: ClientId) {
         self.watches.flushed(db);
-        self.tracking.touched_all(&mut self.clients);
+        self.tracking.touched_all(&mut self.clients, by);
     }
 
-    /// Two databases changed places; `exists` says which keys a database has now.
-    pub(crate) fn swapped(&mut self, a: usize, b: usize, exists: impl Fn(usize, &[u8]) -> bool) {
+    /// Two databases changed places by the doing of a client; `exists` says which keys a database has now.
+    pub(crate) fn swapped(
+        &mut self,
+        (a, b): (usize, usize),
+        by: ClientId,
+        exists: impl Fn(usize, &[u8]) -> bool,
+    ) {
         for db in [a, b] {
             self.watches.replaced(db, |key| exists(db, key));
             self.waiting.touched_all(db);
         }
-        self.tracking.touched_all(&mut self.clients);
+        self.tracking.touched_all(&mut self.clients, by);
     }
 
     /// An event of a key.

@@ -31,7 +31,7 @@ pub(crate) struct TrackingTable {
     /// Keys below prefixes that were changed in this tick, and by whom.
     changed: Vec<(Vec<u8>, ClientId)>,
     /// Clients to be told after the reply to their command that they changed a key themselves.
-    own: Vec<(ClientId, Vec<u8>)>,
+    own: Vec<(ClientId, Option<Vec<u8>>)>,
     /// Clients that track.
     clients: HashMap<ClientId, Tracking>,
 }
@@ -94,7 +94,7 @@ impl TrackingTable {
         for reader in readers {
             match self.clients.get(&reader) {
                 Some(tracking) if tracking.bcast || (tracking.noloop && reader == by) => {}
-                Some(_) if reader == by => self.own.push((reader, key.to_vec())),
+                Some(_) if reader == by => self.own.push((reader, Some(key.to_vec()))),
                 Some(_) => self.tell(clients, reader, Some(&[key])),
                 None => {}
             }
@@ -104,16 +104,23 @@ impl TrackingTable {
     /// Tells a client, after the reply to its command, of what that has changed.
     pub(crate) fn tell_own(&mut self, clients: &mut Clients) {
         for (client, key) in std::mem::take(&mut self.own) {
-            self.tell(clients, client, Some(&[&key]));
+            match key {
+                Some(key) => self.tell(clients, client, Some(&[&key])),
+                None => self.tell(clients, client, None),
+            }
         }
     }
 
-    /// Everything has changed.
-    pub(crate) fn touched_all(&mut self, clients: &mut Clients) {
+    /// Everything was changed by a client.
+    pub(crate) fn touched_all(&mut self, clients: &mut Clients, by: ClientId) {
         self.readers.clear();
         let all: Vec<ClientId> = self.clients.keys().copied().collect();
         for client in all {
-            self.tell(clients, client, None);
+            if client == by {
+                self.own.push((client, None));
+            } else {
+                self.tell(clients, client, None);
+            }
         }
     }
 

@@ -465,6 +465,10 @@ fn unblock(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     };
     call.state.waiting.remove(id, &blocked);
+    if with_error {
+        call.state.count_error("UNBLOCKED");
+        call.state.stats_of(blocked.found.id).failed += 1;
+    }
     call.state.clients.write(id, |reply| {
         if with_error {
             reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");

@@ -5,6 +5,7 @@ use crate::commands::text;
 use crate::config::{Config, settings};
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
+use crate::notify::Event;
 use crate::registry::{Command, Flags, Group};
 use crate::stats::CommandStats;
 
@@ -135,8 +136,14 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
         .map_err(|e| CommandError::new(format!("ERR CONFIG SET failed - {e}")))?;
     call.state.config = config;
     call.keyspace.encodings = settings.encodings.clone();
+    let notified = settings.notified;
+    call.keyspace
+        .lookups
+        .notes(notified.wants(Event::NEW), notified.wants(Event::MISS));
     call.state.settings = settings;
     call.state.users.all_channels = call.state.config.text("acl-pubsub-default") == "allchannels";
+    let keys_max = call.state.settings.tracking_keys_max;
+    call.state.tracking.shrink(&mut call.state.clients, keys_max);
     if seen.contains(&"requirepass") {
         let password = call.state.config.text("requirepass").to_owned();
         let user = call.state.users.set_default_password(&password);

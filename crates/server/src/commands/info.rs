@@ -413,15 +413,21 @@ fn errorstats(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
 }
 
 fn latencystats(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
+    if !call.state.settings.latency_tracking {
+        return Ok(());
+    }
+    let shares = call.state.config.text("latency-tracking-info-percentiles");
+    let shares: Vec<f64> = shares.split(' ').filter_map(|share| share.parse().ok()).collect();
     for (found, stats) in registry().all().iter().zip(&call.state.command_stats) {
-        if stats.calls > 0 {
-            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| percentile(&stats.latency, share));
-            let name = found.command.name;
-            let _ = write!(
-                out,
-                "latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}\r\n"
-            );
+        if stats.latency.iter().all(|count| *count == 0) {
+            continue;
         }
+        let told: Vec<String> = shares
+            .iter()
+            .map(|share| format!("p{share}={:.3}", percentile(&stats.latency, share / 100.0)))
+            .collect();
+        let name = found.command.name;
+        let _ = write!(out, "latency_percentiles_usec_{name}:{}\r\n", told.join(","));
     }
     Ok(())
 }

@@ -486,7 +486,7 @@ fn flush(call: &mut Call<'_, '_>, databases: std::ops::Range<usize>) -> CommandR
     }
     for db in databases {
         call.keyspace.flush(db)?;
-        call.state.flushed(db);
+        call.state.flushed(db, call.session.id);
     }
     call.reply.ok();
     Ok(())
@@ -516,8 +516,9 @@ fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
         call.keyspace.swap(a, b)?;
         let keyspace = &*call.keyspace;
         // A key that can't be read may be there.
-        call.state
-            .swapped(a, b, |db, key| !matches!(keyspace.find(db, key), Ok(None)));
+        call.state.swapped((a, b), call.session.id, |db, key| {
+            !matches!(keyspace.find(db, key), Ok(None))
+        });
     }
     call.reply.ok();
     Ok(())

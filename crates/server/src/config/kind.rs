@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     OutputLimits,
     /// A number in octal, as permissions are written.
     Octal,
+    /// Shares in per cent, with blanks between.
+    Percentiles,
 }
 
 impl Kind {
@@ -75,6 +77,17 @@ impl Kind {
                 .map(|notified| notified.to_string())
                 .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
             Kind::OutputLimits => OutputLimit::parse_all(value).map(|limits| OutputLimit::show_all(&limits)),
+            Kind::Percentiles => {
+                let is_share = |word: &str| {
+                    word.parse()
+                        .is_ok_and(|share: f64| (0.0..=100.0).contains(&share))
+                };
+                let words: Vec<&str> = value.split_whitespace().collect();
+                if !words.iter().all(|word| is_share(word)) {
+                    return Err("argument(s) must be numbers between 0.0 and 100.0".to_owned());
+                }
+                Ok(words.join(" "))
+            }
             Kind::Octal => match u32::from_str_radix(value, 8) {
                 Ok(mode) if mode <= 0o777 => Ok(format!("{mode:o}")),
                 _ => Err("argument couldn't be parsed into an integer".to_owned()),

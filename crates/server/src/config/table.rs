@@ -393,6 +393,12 @@ const SETTINGS: &[Setting] = &[
         "Whether LATENCY HISTOGRAM counts",
     ),
     live(
+        "latency-tracking-info-percentiles",
+        Kind::Percentiles,
+        "50 99 99.9",
+        "Shares of the calls of a command, in per cent, that INFO latencystats tells the duration of",
+    ),
+    live(
         "tracking-table-max-keys",
         int(0, MAX),
         "1000000",

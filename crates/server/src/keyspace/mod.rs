@@ -183,7 +183,7 @@ impl<'db> Keyspace<'db> {
             Some(record) => self.lookups.lapsed(db, &expiry_key(record.expires, &raw)),
             None => {}
         }
-        self.lookups.missed();
+        self.lookups.missed(db, key);
         Ok(None)
     }
 
@@ -298,9 +298,12 @@ impl<'db> Keyspace<'db> {
         self.write(db, &raw, &record, was)
     }
 
-    fn write(&mut self, db: usize, raw: &[u8], record: &Record<'_>, was: Was) -> Result<()> {
+    fn write<'r>(&mut self, db: usize, raw: &'r [u8], record: &Record<'r>, was: Was) -> Result<()> {
         if was.lapsed {
             self.note_lapsed(db, raw)?;
+        }
+        if self.lookups.notes_new() && (was.lapsed || !was.exists) {
+            self.lookups.made(db, record.key(raw));
         }
         let buckets = *self.of(db);
         if was.expires != record.expires {

@@ -102,6 +102,12 @@ fn somebody_else_can_end_the_wait() {
     wait_for_blocked(&mut other, 1);
     other.check(&format!("CLIENT UNBLOCK {id} ERROR"), ":1");
     waiter.expect("-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    let info = crate::client::show(&other.run("INFO everything"));
+    assert!(info.contains("errorstat_UNBLOCKED:count=1\r\n"), "{info}");
+    assert!(
+        info.contains("cmdstat_blpop:") && info.contains("failed_calls=1\r\n"),
+        "{info}"
+    );
     waiter.send("BLPOP a 0");
     wait_for_blocked(&mut other, 1);
     other.check(&format!("CLIENT UNBLOCK {id}"), ":1");

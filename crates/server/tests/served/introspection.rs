@@ -235,3 +235,40 @@ fn clients_that_a_pause_holds_up_count_as_blocked() {
     writer.expect("+OK");
     assert!(!blocked(&mut client));
 }
+
+#[test]
+fn latencies_are_told_of_the_shares_that_are_set() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("SET a 1", "+OK");
+    let info = show(&client.run("INFO latencystats"));
+    let line = "latency_percentiles_usec_set:p50=";
+    assert!(
+        info.contains(line) && info.contains(",p99=") && info.contains(",p99.9="),
+        "{info}"
+    );
+    client.send_args(&[
+        b"CONFIG",
+        b"SET",
+        b"latency-tracking-info-percentiles",
+        b"0 50  100",
+    ]);
+    client.expect("+OK");
+    client.check(
+        "CONFIG GET latency-tracking-info-percentiles",
+        "[latency-tracking-info-percentiles 0 50 100]",
+    );
+    let info = show(&client.run("INFO latencystats"));
+    assert!(
+        info.contains("latency_percentiles_usec_set:p0=") && info.contains(",p100="),
+        "{info}"
+    );
+    for wrong in ["x", "101", "-1", "nan"] {
+        client.check(
+            &format!("CONFIG SET latency-tracking-info-percentiles {wrong}"),
+            "-ERR CONFIG SET failed (possibly related to argument 'latency-tracking-info-percentiles') - argument(s) must be numbers between 0.0 and 100.0",
+        );
+    }
+    client.check("CONFIG SET latency-tracking no", "+OK");
+    assert_eq!(show(&client.run("INFO latencystats")), "# Latencystats\r\n");
+}

@@ -100,3 +100,33 @@ fn who_wants_no_replies_gets_messages_all_the_same() {
     skipping.check("PSUBSCRIBE *", "[psubscribe * :1]");
     skipping.check("PING", "[pong ]");
 }
+
+#[test]
+fn new_keys_and_keys_that_were_looked_for_in_vain_are_events_where_they_are_wanted() {
+    let served = Served::with(&[("notify-keyspace-events", "E$lnm")]);
+    let (mut listener, mut client) = (served.client(), served.client());
+    listener.check("PSUBSCRIBE *", "[psubscribe * :1]");
+    // (command, the events with their keys)
+    for (command, events) in [
+        ("SET a 1", &["new a", "set a"][..]),
+        ("SET a 2", &["set a"]),
+        ("RPUSH l x", &["new l", "rpush l"]),
+        ("RPUSH l y", &["rpush l"]),
+        ("MSET a 3 b 1", &["set a", "new b", "set b"]),
+        ("GET nothing", &["keymiss nothing"]),
+        ("MGET a nothing", &["keymiss nothing"]),
+        ("EXISTS a", &[]),
+        ("SET c 1 NX", &["new c", "set c"]),
+        ("GETSET d 1", &["keymiss d", "new d", "set d"]),
+        ("INCR e", &["new e", "incrby e"]),
+    ] {
+        client.run(command);
+        for event in events {
+            let (name, key) = event.split_once(' ').expect("two words");
+            listener.expect(&format!("[pmessage * __keyevent@0__:{name} {key}]"));
+        }
+    }
+    client.check("CONFIG SET notify-keyspace-events E$", "+OK");
+    client.check("SET f 1", "+OK");
+    listener.expect("[pmessage * __keyevent@0__:set f]");
+}

@@ -105,3 +105,34 @@ fn prefixes_that_overlap_are_named_in_their_order() {
         "-ERR Prefix 'FOOBAR' overlaps with another provided prefix 'FOO'. Prefixes for a single client must not overlap.",
     );
 }
+
+#[test]
+fn fewer_tracked_keys_are_remembered_as_soon_as_that_is_set() {
+    let served = Served::new();
+    let (mut reader, mut admin) = (served.client(), served.client());
+    reader.run("HELLO 3");
+    reader.check("CLIENT TRACKING ON", "+OK");
+    reader.check("MGET a b", "[null null]");
+    admin.check("CONFIG SET tracking-table-max-keys 1", "+OK");
+    let gone = show(&reader.read());
+    assert!(
+        gone == ">[invalidate [a]]" || gone == ">[invalidate [b]]",
+        "{gone}"
+    );
+}
+
+#[test]
+fn a_client_that_flushes_is_told_after_its_reply() {
+    let served = Served::new();
+    let (mut reader, mut other) = (served.client(), served.client());
+    for client in [&mut reader, &mut other] {
+        client.run("HELLO 3");
+        client.check("CLIENT TRACKING ON", "+OK");
+        client.check("GET a", "null");
+    }
+    reader.check("MULTI", "+OK");
+    reader.check("FLUSHDB", "+QUEUED");
+    reader.check("EXEC", "[+OK]");
+    reader.expect(">[invalidate null]");
+    other.expect(">[invalidate null]");
+}
