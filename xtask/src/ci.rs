@@ -10,7 +10,8 @@ use crate::manifest::{entries, strings};
 use crate::{Outcome, licences, tidy};
 
 /// Features under which other code runs, so that the tests are run with them too.
-const TESTED: [(&str, &str); 3] = [
+const TESTED: [(&str, &str); 4] = [
+    ("weald-cluster", "quic"),
     ("weald-vfs", "io_uring"),
     ("weald-engine", "io_uring"),
     ("weald-storage", "lsm,cache,etcd,redis-cluster"),
@@ -75,6 +76,22 @@ pub(crate) fn run(root: &Path) -> Outcome {
         ];
         steps.cargo(&format!("check: {} for {}", BARE.1, BARE.0), &bare);
     }
+    // Lock-free protocols, in every order that their steps can have.
+    let models = [
+        "test",
+        "--release",
+        "--locked",
+        "--target-dir",
+        "target/loom",
+        "-p",
+        "weald-hot",
+        "--lib",
+    ];
+    steps.with(
+        "models: weald-hot",
+        &models,
+        &[("RUSTFLAGS", "--cfg loom"), ("CARGO_PROFILE_RELEASE_LTO", "off")],
+    );
     steps.with(
         "documentation",
         &["doc", "--workspace", "--no-deps", "--locked"],

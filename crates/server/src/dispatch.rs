@@ -227,17 +227,6 @@ impl<'db> Executor<'db> {
         skip(client, start, None);
     }
 
-    /// Shows a command to those who watch all of them.
-    pub(crate) fn tell_monitors(&mut self, session: &Session, found: Found, args: &[&[u8]]) {
-        if found.command.flags.has(Flags::SKIP_MONITOR) || found.command.flags.has(Flags::ADMIN) {
-            return;
-        }
-        let line = monitor_line(session, args, self.now_ms);
-        for monitor in self.state.monitors.clone() {
-            self.state.clients.write(monitor, |reply| reply.simple(&line));
-        }
-    }
-
     /// Runs the commands again of clients that wait for keys that were touched.
     pub(crate) fn wake_waiting(&mut self) {
         while let Some(key) = self.state.waiting.next_ready() {

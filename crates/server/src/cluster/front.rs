@@ -15,7 +15,7 @@ use super::walk::Next;
 use super::{Arrival, Cluster, Levels, OperationId, value};
 use crate::clients::Client;
 use crate::config::Durability;
-use crate::dispatch::Executor;
+use crate::dispatch::{Executor, tell_monitors};
 use crate::error::CommandError;
 use crate::session::{ReplyMode, Session};
 
@@ -86,9 +86,7 @@ impl Executor<'_> {
             }
             Ok(Plan::Do(work, footprint)) => {
                 client.session.last_command = found.command.name;
-                if !self.state.monitors.is_empty() {
-                    self.tell_monitors(&client.session, found, args);
-                }
+                tell_monitors(&mut self.state, &client.session, found, args, self.now_ms);
                 let session = &mut client.session;
                 let durability = session.durability.unwrap_or(self.state.settings.durability);
                 let wanted = takes_reply(session);
