@@ -1,6 +1,7 @@
 //! canopydb.
 #![expect(unsafe_code, reason = "a tree borrows the transaction that it is kept beside")]
 
+use std::fs;
 use std::path::Path;
 
 use canopydb::{Database, DbOptions, EnvOptions, ReadTransaction, Tree};
@@ -18,7 +19,9 @@ impl Engine for Canopydb {
     type Reader<'e> = Snapshot;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Canopydb> {
-        let db = Database::with_options(EnvOptions::new(dir.join("canopydb")), DbOptions::new())?;
+        let dir = dir.join("canopydb");
+        fs::create_dir_all(&dir)?;
+        let db = Database::with_options(EnvOptions::new(dir), DbOptions::new())?;
         let txn = db.begin_write()?;
         txn.get_or_create_tree(PAIRS)?;
         txn.commit()?;
