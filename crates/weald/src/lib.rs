@@ -39,19 +39,35 @@
 //! | --- | --- | --- | --- |
 //! | `engine` | yes | [`Database`], the database in one file | a handful of small dependencies |
 //! | `hot` | yes | [`hot`], regions of memory that processes share | two small dependencies |
+//! | `tree` | with `cli` | [`tree`] and [`proof`], trees whose contents can be proven | a hash |
+//! | `storage` | no | `storage`, one interface over the stores that a replica can keep its data in | nothing more |
+//! | `cluster` | no | `cluster`, nodes that keep each other's data | cryptography |
+//! | `quic` | no | QUIC between nodes | quinn and tokio |
 //! | `server` | with `cli` | [`server`], a server for Redis clients | mio, toml, sha2 and what they need |
 //! | `cli` | yes | the program `weald` | clap and what it needs: a library should leave it out with `default-features = false` |
 
 #![forbid(unsafe_code)]
 
+/// Nodes that keep each other's data.
+#[cfg(feature = "cluster")]
+pub use weald_cluster as cluster;
 #[cfg(feature = "engine")]
 pub use weald_engine::*;
 /// Shared memory that survives its users.
 #[cfg(feature = "hot")]
 pub use weald_hot as hot;
+/// What a proof shows, without any storage.
+#[cfg(feature = "tree")]
+pub use weald_proof as proof;
 /// A server for Redis clients, in a program of your own.
 #[cfg(feature = "server")]
 pub use weald_server as server;
+/// One interface over the stores that a replica can keep its data in.
+#[cfg(feature = "storage")]
+pub use weald_storage as storage;
+/// Trees within trees, and one root hash over everything.
+#[cfg(feature = "tree")]
+pub use weald_tree as tree;
 /// The file systems that a database can live on, for [`DatabaseOptions::vfs`].
 #[cfg(feature = "engine")]
 pub use weald_vfs as vfs;

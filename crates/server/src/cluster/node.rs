@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weald_cluster::proto::{Bytes, Config as Protocol, Quorums, Start};
 use weald_cluster::storage::Registry;
-use weald_cluster::{Identity, Keys, Node, Options, Tcp, TcpOptions, Transport, found};
+use weald_cluster::{Identity, Keys, Node, Options, TcpOptions, TransportKind, UnknownTransport, found};
 
 use crate::config::{Config, ConfigError};
 use crate::server::StartError;
@@ -43,10 +43,19 @@ pub(crate) fn start(config: &Config, dir: &Path) -> Result<Node, StartError> {
         retry_max: Duration::from_millis((timeout_ms / 2).clamp(200, 5000)),
         ..TcpOptions::new(listen)
     };
-    let transport =
-        Tcp::bind(transport, keys.clone()).map_err(|e| failed("listen for other nodes")(e.into()))?;
+    let kind: TransportKind = config
+        .text("cluster-transport")
+        .parse()
+        .map_err(|e: UnknownTransport| ConfigError::Refused(e.to_string()))?;
+    let transport = kind
+        .open(transport, keys.clone())
+        .map_err(|e| failed("listen for other nodes")(e.into()))?;
+    let replica = weald_cluster::storage::Options {
+        hot_bytes: config.number("cluster-hot-bytes") as u64,
+        ..weald_cluster::storage::Options::in_dir(dir)
+    };
     let storage = Registry::compiled()
-        .open("file", &weald_cluster::storage::Options::in_dir(dir))
+        .open(config.text("cluster-storage"), &replica)
         .map_err(|e| failed("open the node's replica")(e.into()))?;
     let seeds = seeds(config);
     let start = if seeds.is_empty() {

@@ -506,6 +506,24 @@ const SETTINGS: &[Setting] = &[
         "Address and port that other nodes are told, where they differ from those listened on",
     ),
     fixed(
+        "cluster-transport",
+        Kind::Text,
+        "tcp",
+        "How nodes talk: tcp, udp (short messages as datagrams), tls (TCP with TLS 1.3), or quic where it is built in; the same on every node",
+    ),
+    fixed(
+        "cluster-storage",
+        Kind::Text,
+        "file",
+        "What a node keeps its replica in: file, or memory, which is gone when it ends",
+    ),
+    fixed(
+        "cluster-hot-bytes",
+        bytes(0, u64::MAX),
+        "0",
+        "Memory before the replica, from which is read what was read or written last; 0 for none",
+    ),
+    fixed(
         "join",
         Kind::Text,
         "",

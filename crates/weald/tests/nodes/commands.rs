@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use super::client::{Client, shown};
-use super::host::{Town, weald};
+use super::host::{Town, until, weald};
 
 fn check(client: &mut Client, lines: &[(&str, &str)]) {
     for (line, expected) in lines {
@@ -49,6 +49,55 @@ fn every_node_answers_for_every_key() {
     command_line(&town);
     over_http(&town);
     town.told("weald cluster status and repair, metrics and JSON");
+}
+
+#[test]
+fn nodes_talk_as_they_are_told_and_keep_what_they_have_where_they_are_told() {
+    const WAYS: [&[&str]; 2] = [
+        &["--cluster-transport", "udp", "--cluster-hot-bytes", "1mb"],
+        &["--cluster-transport", "tls", "--cluster-storage", "memory"],
+    ];
+    for settings in WAYS {
+        let mut town = Town::with(3, settings);
+        let (mut a, mut b) = (town.client(0), town.client(1));
+        // Longer than any datagram.
+        let long = "v".repeat(100_000);
+        for (key, value) in [("short", "value"), ("long", &long)] {
+            assert_eq!(a.text(&format!("SET {key} {value}")), "OK");
+            for _ in 0..2 {
+                assert_eq!(b.text(&format!("GET {key}")), value);
+            }
+        }
+        town.hosts[0].signal("KILL");
+        assert_eq!(b.text("SET short other"), "OK");
+        assert_eq!(town.client(2).text("GET short"), "other");
+        town.restart(0);
+        until("the killed node's answer", || {
+            town.client(0).text("GET short") == "other"
+        });
+        town.told(&settings.join(" "));
+    }
+    let refused = weald()
+        .args([
+            "serve",
+            "--cluster-port",
+            "1",
+            "--cluster-transport",
+            "pigeon",
+            "--http",
+            "no",
+        ])
+        .arg("--cluster-secret-file")
+        .arg(Town::with(0, &[]).dir.path().join("secret"))
+        .arg("--dir")
+        .arg(tempfile::tempdir().expect("a folder").path())
+        .output()
+        .expect("the program runs");
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && why.contains("pigeon") && why.contains("udp"),
+        "{why}"
+    );
 }
 
 fn over_http(town: &Town) {

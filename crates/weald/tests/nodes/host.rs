@@ -25,6 +25,8 @@ pub(crate) struct Host {
 pub(crate) struct Town {
     pub(crate) hosts: Vec<Host>,
     pub(crate) dir: TempDir,
+    /// What every node is started with, beside the usual.
+    settings: &'static [&'static str],
     began: Instant,
 }
 
@@ -135,10 +137,16 @@ impl Drop for Host {
 impl Town {
     /// A cluster of so many nodes that serves.
     pub(crate) fn of(count: usize) -> Town {
+        Town::with(count, &[])
+    }
+
+    /// The same, with settings.
+    pub(crate) fn with(count: usize, settings: &'static [&'static str]) -> Town {
         let dir = tempfile::tempdir().expect("a folder");
         let mut town = Town {
             hosts: Vec::new(),
             dir,
+            settings,
             began: Instant::now(),
         };
         let made = weald()
@@ -169,18 +177,19 @@ impl Town {
     pub(crate) fn add(&mut self) {
         let at = self.hosts.len();
         let mut host = Host::new(self.dir.path().join(format!("node-{at}")));
-        let join = self
-            .hosts
-            .first()
-            .map(|first| vec!["--join".to_owned(), format!("127.0.0.1:{}", first.cluster_port)]);
-        host.start(&self.secret(), &join.unwrap_or_default());
+        let mut extra: Vec<String> = self.settings.iter().map(ToString::to_string).collect();
+        if let Some(first) = self.hosts.first() {
+            extra.extend(["--join".to_owned(), format!("127.0.0.1:{}", first.cluster_port)]);
+        }
+        host.start(&self.secret(), &extra);
         self.hosts.push(host);
     }
 
     /// Starts a node again with what its folder has.
     pub(crate) fn restart(&mut self, at: usize) {
         let secret = self.secret();
-        self.hosts[at].start(&secret, &[]);
+        let extra: Vec<String> = self.settings.iter().map(ToString::to_string).collect();
+        self.hosts[at].start(&secret, &extra);
     }
 
     pub(crate) fn client(&self, at: usize) -> Client {
