@@ -170,7 +170,7 @@ fn reach(
     };
     for module in modules(text) {
         let candidates = match &module.path {
-            Some(given) => vec![folder.join(given)],
+            Some(given) => vec![joined(folder, given)],
             None => {
                 let base = own.join(&module.name);
                 vec![base.with_extension("rs"), base.join("mod.rs")]
@@ -184,6 +184,21 @@ fn reach(
             reach(&candidate, false, files, reached, missing);
         }
     }
+}
+
+/// A path seen from a folder, without `..` in it, as the files of the repository are named.
+fn joined(folder: &Path, given: &str) -> PathBuf {
+    let mut path = folder.to_owned();
+    for part in given.split('/') {
+        match part {
+            "." => {}
+            ".." => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+    }
+    path
 }
 
 /// `mod name;`, with the modules around it in the name.
@@ -273,7 +288,11 @@ mod tests {
             ("crates/x/src/a/inner.rs", "//! Inner.\n"),
             ("crates/x/src/b/c/mod.rs", "//! C.\n"),
             ("crates/x/src/odd.rs", "//! D.\n"),
-            ("crates/x/tests/it.rs", "//! It.\nmod more;\n"),
+            (
+                "crates/x/tests/it.rs",
+                "//! It.\nmod more;\n#[path = \"../src/a/../shared.rs\"]\nmod shared;\n",
+            ),
+            ("crates/x/src/shared.rs", "//! S.\n"),
             ("crates/x/tests/more/mod.rs", "//! More.\n"),
             ("crates/x/examples/e/main.rs", "//! E.\n"),
             ("crates/x/other/y.rs", "//! Y.\n"),
