@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
     }
     let tree = String::from_utf8_lossy(&output.stdout);
     let mut wrong = foreign(&lock);
-    wrong.extend(unlicensed(&tree, &allowed(&rules)));
+    wrong.extend(unlicensed(&tree, &allowed(&rules), &exceptions(&rules)));
     for name in twice(&lock) {
         println!("note: {name} is there in more than one version");
     }
@@ -54,15 +54,38 @@ fn allowed(rules: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// What `deny.toml` allows to single packages beside that.
+fn exceptions(rules: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut exceptions = BTreeMap::new();
+    let mut package = String::new();
+    for entry in manifest::entries(rules) {
+        match (entry.section, entry.key) {
+            ("licenses.exceptions", "crate") => package = entry.value.trim_matches('"').to_owned(),
+            ("licenses.exceptions", "allow") => {
+                let licences = manifest::strings(&entry.value).into_iter().map(str::to_owned);
+                exceptions.insert(package.clone(), licences.collect());
+            }
+            _ => {}
+        }
+    }
+    exceptions
+}
+
 /// Packages of which no licence that they offer is allowed.
-fn unlicensed(tree: &str, allowed: &BTreeSet<String>) -> Vec<String> {
+fn unlicensed(
+    tree: &str,
+    allowed: &BTreeSet<String>,
+    exceptions: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<String> {
     let lines: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     lines
         .into_iter()
         .filter(|line| !line.is_empty())
         .filter_map(|line| {
             let (package, licence) = line.split_once('\t').unwrap_or((line, ""));
-            (!may_use(licence, allowed))
+            let name = package.split(' ').next().unwrap_or_default();
+            let excepted = exceptions.get(name).is_some_and(|more| may_use(licence, more));
+            (!excepted && !may_use(licence, allowed))
                 .then(|| format!("{package}: its licence is not allowed: {licence:?}"))
         })
         .collect()
@@ -107,7 +130,8 @@ fn one(words: &[&str], at: &mut usize, allowed: &BTreeSet<String>) -> Option<boo
         *at += 1;
         return closed.then_some(met);
     }
-    let mut licence = word.to_owned();
+    // `X+` is X or what comes after it.
+    let mut licence = word.trim_end_matches('+').to_owned();
     if words.get(*at) == Some(&"WITH") {
         licence = format!("{word} WITH {}", words.get(*at + 1)?);
         *at += 2;
@@ -159,6 +183,15 @@ mod tests {
         check("", false);
         check("MIT OR", false);
         check("(MIT", false);
+    }
+
+    #[test]
+    fn an_exception_is_for_its_package_alone() {
+        let rules =
+            "[licenses]\nallow = [\"MIT\"]\n[[licenses.exceptions]]\ncrate = \"a\"\nallow = [\"MPL-2.0\"]\n";
+        let tree = "a v1.0.0\tMPL-2.0+\nb v1.0.0\tMPL-2.0+\nc v1.0.0\tMIT\n";
+        let wrong = unlicensed(tree, &allowed(rules), &exceptions(rules));
+        assert_eq!(wrong, ["b v1.0.0: its licence is not allowed: \"MPL-2.0+\""]);
     }
 
     #[test]

@@ -290,9 +290,9 @@ mod tests {
             ("crates/x/src/odd.rs", "//! D.\n"),
             (
                 "crates/x/tests/it.rs",
-                "//! It.\nmod more;\n#[path = \"../src/a/../shared.rs\"]\nmod shared;\n",
+                "//! It.\nmod more;\n#[path = \"../src/a/../odder.rs\"]\nmod odder;\n",
             ),
-            ("crates/x/src/shared.rs", "//! S.\n"),
+            ("crates/x/src/odder.rs", "//! O.\n"),
             ("crates/x/tests/more/mod.rs", "//! More.\n"),
             ("crates/x/examples/e/main.rs", "//! E.\n"),
             ("crates/x/other/y.rs", "//! Y.\n"),
