@@ -204,18 +204,18 @@ impl Registry {
         let store = open(options)?;
         match options.hot_bytes {
             0 => Ok(store),
-            bytes => with_tier(store, bytes),
+            bytes => with_tier(&store, bytes),
         }
     }
 }
 
 #[cfg(feature = "memory")]
-fn with_tier(store: Arc<dyn Storage>, bytes: u64) -> Result<Arc<dyn Storage>> {
-    Ok(Arc::new(crate::HotTier::over(store, bytes)?))
+fn with_tier(store: &Arc<dyn Storage>, bytes: u64) -> Result<Arc<dyn Storage>> {
+    Ok(Arc::new(crate::HotTier::over(store.clone(), bytes)?))
 }
 
 #[cfg(not(feature = "memory"))]
-fn with_tier(store: Arc<dyn Storage>, _: u64) -> Result<Arc<dyn Storage>> {
+fn with_tier(store: &Arc<dyn Storage>, _: u64) -> Result<Arc<dyn Storage>> {
     Err(Error::Option {
         backend: store.backend(),
         option: "hot_bytes".into(),
