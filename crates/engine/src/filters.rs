@@ -118,6 +118,7 @@ impl Filters {
         let keeper = Keeper {
             in_use: set.in_use.get(&tree).cloned(),
             in_making: set.in_making.get(&tree).cloned(),
+            own: None,
         };
         (keeper.in_use.is_some() || keeper.in_making.is_some()).then_some(keeper)
     }
@@ -266,6 +267,8 @@ impl Filters {
 pub(crate) struct Keeper {
     in_use: Option<Arc<Bloom>>,
     in_making: Option<Arc<Bloom>>,
+    /// One that only this commit has.
+    own: Option<Arc<Bloom>>,
 }
 
 impl Keeper {
@@ -274,13 +277,17 @@ impl Keeper {
         for filter in self.in_use.iter().chain(&self.in_making) {
             filter.insert(filter.hash(key));
         }
+        if let Some(filter) = &self.own {
+            filter.insert_alone(filter.hash(key));
+        }
     }
 
-    /// That of a filter in the making alone.
+    /// That of a filter which nobody else has before this commit is done.
     pub(crate) fn of(filter: Arc<Bloom>) -> Keeper {
         Keeper {
             in_use: None,
-            in_making: Some(filter),
+            in_making: None,
+            own: Some(filter),
         }
     }
 
@@ -288,6 +295,7 @@ impl Keeper {
         self.in_use
             .iter()
             .chain(&self.in_making)
+            .chain(&self.own)
             .for_each(|filter| filter.note_deleted(1));
     }
 }
