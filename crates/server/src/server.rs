@@ -14,7 +14,7 @@ use crate::acl::Users;
 use crate::cluster::{self, Cluster};
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
-use crate::http::{Http, Serving};
+use crate::http::{Http, Serving, Unserved};
 use crate::net::{Bound, EventLoop, Listener, Message, Tls, WAKER, now_ms, resolve};
 use crate::state::{Ending, State};
 
@@ -105,9 +105,13 @@ impl Server {
         let stats = Arc::default();
         let waker = Arc::new(waker);
         let handle = Handle::new(sender, waker.clone(), Arc::clone(&stats));
-        let http = match Http::bind(&config, tls.as_ref())? {
-            Some(http) => Some(http.serve(handle.clone()).map_err(system("serve HTTP"))?),
-            None => None,
+        let (http, unserved) = match Http::bind(&config, tls.as_ref())? {
+            Some(Ok(http)) => (
+                Some(http.serve(handle.clone()).map_err(system("serve HTTP"))?),
+                None,
+            ),
+            Some(Err(unserved)) => (None, Some(unserved)),
+            None => (None, None),
         };
         let dir = PathBuf::from(config.text("dir"));
         refuse_other_use(&dir, is_node)?;
@@ -139,6 +143,9 @@ impl Server {
             let patience = Duration::from_millis(state.config.number("cluster-request-timeout-ms") as u64);
             let cluster = Cluster::new(node, waker, patience);
             state.cluster = Some(cluster.map_err(system("start a thread"))?);
+        }
+        if let Some(Unserved(why)) = unserved {
+            log::warn!("{why}");
         }
         // What is asked from now on is answered once it runs.
         handle.serves();

@@ -75,9 +75,15 @@ pub(crate) struct Serving {
     acceptor: Option<JoinHandle<()>>,
 }
 
+/// Why the server goes without HTTP. For the log, once it is sure that it starts: a start that is refused says one thing.
+pub(crate) struct Unserved(pub(crate) String);
+
 impl Http {
     /// Listens where the configuration says; `None` where it says not to, or where it does not insist and the port is taken.
-    pub(crate) fn bind(config: &Config, tls: Option<&Tls>) -> Result<Option<Http>, StartError> {
+    pub(crate) fn bind(
+        config: &Config,
+        tls: Option<&Tls>,
+    ) -> Result<Option<Result<Http, Unserved>>, StartError> {
         let mode = config.text("http");
         if mode == "no" {
             return Ok(None);
@@ -103,8 +109,8 @@ impl Http {
         let listener = match TcpListener::bind(&found[..]) {
             Ok(listener) => listener,
             Err(e) if mode == "auto" => {
-                log::warn!("HTTP is not served: can't listen on {name}:{port}: {e}");
-                return Ok(None);
+                let why = format!("HTTP is not served: can't listen on {name}:{port}: {e}");
+                return Ok(Some(Err(Unserved(why))));
             }
             Err(e) => return Err(failed(e)),
         };
@@ -114,12 +120,12 @@ impl Http {
             .split_whitespace()
             .map(str::to_ascii_lowercase)
             .collect();
-        Ok(Some(Http {
+        Ok(Some(Ok(Http {
             listener,
             address,
             hosts,
             tls,
-        }))
+        })))
     }
 
     /// Begins to serve. Until the data are there, all that needs them is answered that it has to wait.
