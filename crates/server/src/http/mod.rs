@@ -79,7 +79,7 @@ pub(crate) struct Serving {
 pub(crate) struct Unserved(pub(crate) String);
 
 impl Http {
-    /// Listens where the configuration says; `None` where it says not to, or where it does not insist and the port is taken.
+    /// Listens where the configuration says; `None` where it says not to, [`Unserved`] where it does not insist and the port is taken.
     pub(crate) fn bind(
         config: &Config,
         tls: Option<&Tls>,

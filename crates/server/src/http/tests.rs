@@ -31,8 +31,10 @@ fn while_the_data_are_opened_only_the_process_is_healthy() {
     let (sender, messages) = channel();
     let handle = Handle::new(sender, Arc::new(waker), Arc::default());
     let http = Http::bind(&config, None)
-        .expect("it listens")
-        .expect("it is asked for");
+        .expect("it may listen")
+        .expect("it is asked for")
+        .ok()
+        .expect("the port is free");
     let serving = http.serve(handle.clone()).expect("it serves");
     let address = serving.address();
     assert_eq!(status(address, "/healthz"), "200 ok");
