@@ -1,7 +1,7 @@
 //! Charts of a comparison, drawn from its JSON: bars for each engine, row by row, as SVG that reads on a light page and on a dark one.
 //!
 //! A bar is as long as its value is to the largest of its row, so that rows of different units stand in one chart. Where less is better, that is
-//! said beside the label.
+//! said in the title.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,19 +13,65 @@ use crate::engine::Result;
 use crate::report::{amount, median};
 use crate::rows::{self, Row};
 
-/// The charts and the scenarios whose rows are in them.
+/// The charts, and the rows that are in them.
 const CHARTS: [(&str, &str, &[&str]); 4] = [
-    ("reads", "Reading", &["load", "sorted"]),
-    ("writes", "Writing", &["commit", "unsynced", "large", "overwrite"]),
+    (
+        "reads",
+        "Reading",
+        &[
+            "get",
+            "get-snapshots",
+            "get-threads",
+            "get-absent",
+            "seek",
+            "scan",
+            "get-cold",
+            "large-get",
+        ],
+    ),
+    (
+        "writes",
+        "Writing",
+        &[
+            "load",
+            "load-sorted",
+            "commit-1",
+            "commit-threads",
+            "commit-1000",
+            "unsynced",
+            "overwrite",
+            "overwrite-beside",
+            "remove",
+            "large-put",
+        ],
+    ),
     (
         "mixed",
         "Reading and writing",
-        &["beside", "ycsb", "ycsb-durable"],
+        &[
+            "beside-reads",
+            "beside-writes",
+            "ycsb-c",
+            "ycsb-b",
+            "ycsb-a",
+            "ycsb-f",
+            "ycsb-e",
+            "ycsb-a-durable",
+            "ycsb-f-durable",
+        ],
     ),
     (
         "files",
-        "Opening, files and memory",
-        &["load", "memory", "crash", "overwrite"],
+        "Opening, files and memory: less is better",
+        &[
+            "open",
+            "open-crash",
+            "disk-removed",
+            "disk-compacted",
+            "compact",
+            "overwrite-growth",
+            "memory",
+        ],
     ),
 ];
 
@@ -43,9 +89,9 @@ const COLOURS: [(&str, &str); 10] = [
     ("", "#b0a58f"),
 ];
 
-const WIDTH: u32 = 860;
+const WIDTH: u32 = 840;
 /// Where bars begin, and the length of the longest.
-const LEFT: u32 = 330;
+const LEFT: u32 = 350;
 const LONGEST: f64 = 420.0;
 const BAR: u32 = 11;
 const GAP: u32 = 12;
@@ -66,11 +112,9 @@ pub(crate) fn draw(json: &str, dir: &Path) -> Result<Vec<String>> {
     for size in sizes {
         let keys = size["keys"].as_u64().ok_or("a size has no number of keys")?;
         let rows = rows_of(size)?;
-        for (name, title, scenarios) in CHARTS {
-            let chosen: Vec<&Bars> = rows
-                .iter()
-                .filter(|bars| scenarios.contains(&bars.row.scenario) && is_in(name, bars.row))
-                .collect();
+        for (name, title, ids) in CHARTS {
+            let bars_of = |id: &&str| rows.iter().find(|bars| bars.row.id == *id);
+            let chosen: Vec<&Bars> = ids.iter().filter_map(bars_of).collect();
             if chosen.is_empty() {
                 continue;
             }
@@ -85,11 +129,6 @@ pub(crate) fn draw(json: &str, dir: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(names)
-}
-
-/// Of the scenarios that two charts share, the rates are in one and the rest in the other.
-fn is_in(chart: &str, row: &Row) -> bool {
-    row.unit.is_more_better() != (chart == "files")
 }
 
 fn rows_of(size: &Value) -> Result<Vec<Bars>> {
@@ -137,8 +176,8 @@ fn chart(title: &str, keys: u64, rows: &[&Bars]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" width=\"{WIDTH}\" height=\"{y}\" role=\"img\">\n\
          <title>{title}, {keys} keys</title>\n\
-         <style>text{{font:12px sans-serif;fill:#24292f}}.h{{font-size:15px;font-weight:bold}}.v,.n{{font-size:10px;fill:#57606a}}\
-         @media(prefers-color-scheme:dark){{text{{fill:#e6edf3}}.v,.n{{fill:#9da7b1}}}}</style>\n\
+         <style>text{{font:12px sans-serif;fill:#24292f}}.h{{font-size:15px;font-weight:bold}}.v{{font-size:10px;fill:#57606a}}\
+         @media(prefers-color-scheme:dark){{text{{fill:#e6edf3}}.v{{fill:#9da7b1}}}}</style>\n\
          <text class=\"h\" x=\"10\" y=\"22\">{title}, {} keys</text>\n",
         amount(keys as f64)
     );
@@ -159,15 +198,10 @@ fn chart(title: &str, keys: u64, rows: &[&Bars]) -> String {
 fn row(bars: &Bars, top: u32, out: &mut String) {
     let middle = top + bars.values.len() as u32 * BAR / 2 + 4;
     let right = LEFT - 10;
-    let note = if bars.row.unit.is_more_better() {
-        ""
-    } else {
-        " <tspan class=\"n\">(less is better)</tspan>"
-    };
     let label = escaped(bars.row.label);
     let _ = writeln!(
         out,
-        "<text x=\"{right}\" y=\"{middle}\" text-anchor=\"end\">{label}{note}</text>"
+        "<text x=\"{right}\" y=\"{middle}\" text-anchor=\"end\">{label}</text>"
     );
     let most = bars.values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     for (i, (engine, value)) in bars.values.iter().enumerate() {
@@ -177,13 +211,12 @@ fn row(bars: &Bars, top: u32, out: &mut String) {
         let _ = writeln!(
             out,
             "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{length:.1}\" height=\"{}\" fill=\"{}\"/>\
-             <text class=\"v\" x=\"{:.1}\" y=\"{}\">{}{}</text>",
+             <text class=\"v\" x=\"{:.1}\" y=\"{}\">{}</text>",
             BAR - 1,
             COLOURS[place(engine)].1,
             f64::from(LEFT) + length + 4.0,
             y + 9,
-            amount(*value),
-            bars.row.unit.name()
+            bars.row.unit.show(*value)
         );
     }
 }
@@ -198,6 +231,7 @@ mod tests {
 
     const JSON: &str = r#"{"runs": 3, "sizes": [{"keys": 1000, "rows": [
         {"row": "get", "engines": {"redb": {"values": [500000, 400000, 900000]}, "weald": {"values": [1000000]}}},
+        {"row": "len", "engines": {"weald": {"values": [1]}}},
         {"row": "open", "engines": {"weald": {"values": [0.3]}, "a<b": {"values": [0.6]}}},
         {"row": "gone", "engines": {"weald": {"values": [1]}}},
         {"row": "commit-1", "engines": {"weald": {"values": []}}}
@@ -221,9 +255,9 @@ mod tests {
         );
         assert!(reads.find("#2e9e6b").unwrap() < reads.find("#c9554f").unwrap());
         let files = read("files.svg");
-        assert!(files.contains("a&lt;b") && files.contains("0.60ms"), "{files}");
+        assert!(files.contains("a&lt;b") && files.contains("0.60 ms"), "{files}");
         assert!(
-            files.contains("(less is better)") && !files.contains("a<b"),
+            files.contains("less is better") && !files.contains("a<b"),
             "{files}"
         );
     }

@@ -164,9 +164,7 @@ impl Report {
             for engine in &self.engines {
                 let cell = figures.value(row, engine).map_or("–".to_owned(), |value| {
                     let cpu = figures.cpu_us(row, engine);
-                    amount(value)
-                        + row.unit.name()
-                        + &cpu.map_or(String::new(), |us| format!(" [{}]", time(us)))
+                    row.unit.show(value) + &cpu.map_or(String::new(), |us| format!(" [{}]", time(us)))
                 });
                 let _ = write!(out, " {cell} |");
             }

@@ -1,5 +1,7 @@
 //! What is measured, and what Weald is to reach.
 
+use crate::report::amount;
+
 /// How a row's values compare, and what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -27,6 +29,21 @@ impl Unit {
             Unit::Megabytes => "MB",
             Unit::MegabytesPerSecond => "MB/s",
             Unit::Times => "×",
+        }
+    }
+
+    /// A value as people read it: 1.2 s rather than 1200 ms.
+    pub(crate) fn show(self, value: f64) -> String {
+        let large = value >= 999.5;
+        match self {
+            Unit::PerSecond => amount(value) + "/s",
+            Unit::Milliseconds if large => amount(value / 1e3) + " s",
+            Unit::Megabytes if large => amount(value / 1e3) + " GB",
+            Unit::MegabytesPerSecond if large => amount(value / 1e3) + " GB/s",
+            Unit::Times => amount(value) + "×",
+            Unit::Milliseconds | Unit::Megabytes | Unit::MegabytesPerSecond => {
+                amount(value) + " " + self.name()
+            }
         }
     }
 }
@@ -136,15 +153,21 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "load",
         "disk-removed",
-        "bytes on disk after that",
+        "bytes on disk after half was removed",
         Megabytes,
         OfBest(1.2),
     ),
-    row("load", "compact", "compaction: time", Milliseconds, OfBest(1.0)),
+    row(
+        "load",
+        "compact",
+        "time of that compaction",
+        Milliseconds,
+        OfBest(1.0),
+    ),
     row(
         "load",
         "disk-compacted",
-        "compaction: bytes on disk after it",
+        "bytes on disk after compaction",
         Megabytes,
         OfBest(1.1),
     ),
@@ -193,14 +216,14 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "beside",
         "beside-reads",
-        "one reader beside one writer: reads",
+        "one reader beside one writer, reads",
         PerSecond,
         OfBest(1.0),
     ),
     row(
         "beside",
         "beside-writes",
-        "one reader beside one writer: puts, 100 a commit, not synced",
+        "one writer beside one reader, 100 puts a commit",
         PerSecond,
         OfBest(1.0),
     ),
@@ -240,28 +263,28 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "overwrite",
         "overwrite",
-        "overwrite everything, 1000 a commit, not synced",
+        "overwrite all, 1000 a commit, not synced",
         PerSecond,
         OfBest(1.0),
     ),
     row(
         "overwrite",
         "overwrite-beside",
-        "overwrite everything beside a long reader",
+        "the same beside a long reader",
         PerSecond,
         OfBest(0.8),
     ),
     row(
         "overwrite",
         "overwrite-growth",
-        "files beside the long reader, times before",
+        "files beside a long reader, times before",
         Times,
         AtMost(3.0),
     ),
     row(
         "overwrite",
         "overwrite-after",
-        "files after the reader went and a tenth was overwritten, times before",
+        "files once it has gone, times before",
         Times,
         Target::None,
     ),
@@ -366,7 +389,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "growth",
         "growth-memory",
-        "memory beside the page cache after that",
+        "memory beside the page cache after it",
         Megabytes,
         Target::None,
     ),
@@ -393,6 +416,16 @@ pub(crate) fn find(id: &str) -> Option<&'static Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_values_are_shown_in_the_larger_unit() {
+        assert_eq!(Milliseconds.show(1700.0), "1.70 s");
+        assert_eq!(Milliseconds.show(0.25), "0.25 ms");
+        assert_eq!(MegabytesPerSecond.show(5200.0), "5.20 GB/s");
+        assert_eq!(Megabytes.show(281.0), "281 MB");
+        assert_eq!(PerSecond.show(739_000.0), "739k/s");
+        assert_eq!(Times.show(1.33), "1.33×");
+    }
 
     #[test]
     fn names_are_unique_and_scenarios_lie_together() {
