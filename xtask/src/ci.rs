@@ -77,21 +77,23 @@ pub(crate) fn run(root: &Path) -> Outcome {
         steps.cargo(&format!("check: {} for {}", BARE.1, BARE.0), &bare);
     }
     // Lock-free protocols, in every order that their steps can have.
-    let models = [
-        "test",
-        "--release",
-        "--locked",
-        "--target-dir",
-        "target/loom",
-        "-p",
-        "weald-hot",
-        "--lib",
-    ];
-    steps.with(
-        "models: weald-hot",
-        &models,
-        &[("RUSTFLAGS", "--cfg loom"), ("CARGO_PROFILE_RELEASE_LTO", "off")],
-    );
+    for name in ["weald-hot", "weald-engine"] {
+        steps.with(
+            &format!("models: {name}"),
+            &[
+                "test",
+                "--release",
+                "--locked",
+                "--target-dir",
+                "target/loom",
+                "-p",
+                name,
+                "--lib",
+                "models::",
+            ],
+            &[("RUSTFLAGS", "--cfg loom"), ("CARGO_PROFILE_RELEASE_LTO", "off")],
+        );
+    }
     steps.with(
         "documentation",
         &["doc", "--workspace", "--no-deps", "--locked"],

@@ -1,7 +1,5 @@
 //! Where everything is as of one commit: the roots of all trees.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
 use crate::ids::{Lsn, PagePtr, TreeId, TxId};
 use crate::tree::Root;
 
@@ -126,63 +124,6 @@ impl Roots {
     }
 }
 
-/// The roots that new readers see, read without a lock.
-///
-/// The newest of a few copies is current. A publisher fills the oldest copy and then makes it the current one; a reader copies the current one
-/// and takes it only if the copy can't have been filled again meanwhile.
-pub(crate) struct Published {
-    copies: [[AtomicU64; Roots::WORDS]; Self::COPIES],
-    current: AtomicU64,
-}
-
-impl Published {
-    const COPIES: usize = 8;
-
-    pub(crate) fn new(roots: Roots) -> Published {
-        let published = Published {
-            copies: [const { [const { AtomicU64::new(0) }; Roots::WORDS] }; Self::COPIES],
-            current: AtomicU64::new(0),
-        };
-        published.publish(roots);
-        published
-    }
-
-    /// Makes `roots` what new readers see. One thread at a time.
-    pub(crate) fn publish(&self, roots: Roots) {
-        let next = self.current.load(Ordering::Relaxed) + 1;
-        // Whoever sees a word of this copy also sees that `current` had come close to it: pairs with the fence in `load`.
-        fence(Ordering::Release);
-        for (word, value) in self.copy(next).iter().zip(roots.to_words()) {
-            word.store(value, Ordering::Relaxed);
-        }
-        // Pairs with the first load in `load`: whoever sees this number sees the words, and the pages under them.
-        self.current.store(next, Ordering::Release);
-    }
-
-    /// The newest roots.
-    pub(crate) fn load(&self) -> Roots {
-        loop {
-            let current = self.current.load(Ordering::Acquire);
-            let copy = self.copy(current);
-            let words = std::array::from_fn(|i| copy[i].load(Ordering::Relaxed));
-            fence(Ordering::Acquire);
-            // The copy is filled again as number `current + COPIES`, after `current + COPIES - 1` was made current.
-            if self.current.load(Ordering::Relaxed) < current + Self::COPIES as u64 - 1 {
-                return Roots::from_words(&words);
-            }
-        }
-    }
-
-    /// The newest commit.
-    pub(crate) fn txid(&self) -> TxId {
-        self.load().txid
-    }
-
-    fn copy(&self, number: u64) -> &[AtomicU64; Roots::WORDS] {
-        &self.copies[number as usize % Self::COPIES]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,24 +140,5 @@ mod tests {
         let record = roots(9).catalog;
         assert_eq!(TreeRecord::decode(&record.encode()), Some(record));
         assert_eq!(TreeRecord::decode(&record.encode()[1..]), None);
-    }
-
-    #[test]
-    fn readers_never_see_half_of_two_publications() {
-        let published = Published::new(roots(0));
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let mut last = 0;
-                    while last < 200_000 {
-                        let seen = published.load();
-                        assert_eq!(seen, roots(seen.txid.0));
-                        assert!(seen.txid.0 >= last);
-                        last = seen.txid.0;
-                    }
-                });
-            }
-            scope.spawn(|| (1..=200_000).for_each(|n| published.publish(roots(n))));
-        });
     }
 }

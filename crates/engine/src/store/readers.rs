@@ -6,14 +6,17 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::ids::TxId;
+use crate::sync::{self, AtomicU32, AtomicU64, Ordering, fence};
 
 const FREE: u64 = 0;
 /// Added to the snapshot in a slot, so that no snapshot looks like a free slot.
 const BIAS: u64 = 1;
+#[cfg(not(loom))]
 const FIRST_CHUNK: usize = 64;
+#[cfg(loom)]
+const FIRST_CHUNK: usize = 2;
 const CHUNKS: usize = 24;
 
 /// The slots; they grow with the number of readers and are never given back.
@@ -52,11 +55,16 @@ thread_local! {
 
 impl Readers {
     pub(crate) fn new() -> Readers {
-        Readers {
+        let readers = Readers {
             chunks: [const { OnceLock::new() }; CHUNKS],
             high: AtomicU32::new(0),
             epoch: AtomicU64::new(1),
+        };
+        if cfg!(loom) {
+            // A model does not know that a `OnceLock` makes what is in it visible.
+            readers.slot(0);
         }
+        readers
     }
 
     /// Pins what `current` gives: called again after the pin is visible, until both answers are the same.
@@ -74,6 +82,7 @@ impl Readers {
             if again == snapshot {
                 return (Pin { slot, snapshot }, value);
             }
+            sync::again();
         }
     }
 
@@ -103,7 +112,8 @@ impl Readers {
     }
 
     fn claim(&self) -> &Slot {
-        let hint = HINT.get();
+        // A model's threads share theirs.
+        let hint = if cfg!(loom) { 0 } else { HINT.get() };
         let high = self.high.load(Ordering::Relaxed);
         if hint < high
             && let Some(slot) = self.try_claim(hint)
@@ -163,7 +173,7 @@ impl Drop for Pin<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
