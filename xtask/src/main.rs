@@ -29,7 +29,7 @@ Usage: cargo xtask COMMAND
   tidy                           repository checks
   licences                       licences and sources of all dependencies
   fuzz [TARGET] [--seconds N]    run one fuzz target, or each; 60 seconds unless told
-  sim [--seeds N] [--from S] [--seconds T]
+  sim [--seeds N] [--from S] [--seconds T] [--trace]
                                  simulated clusters, one for each seed; 100 unless told
 ";
 
@@ -40,15 +40,15 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
+        ["help"] | [.., "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         ["ci"] => ci::run(root()),
         ["tidy"] => tidy::run(root()),
         ["licences"] => licences::run(root()),
         ["fuzz", rest @ ..] => fuzz::run(root(), rest),
         ["sim", rest @ ..] => sim::run(root(), rest),
-        ["help" | "--help" | "-h"] => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
