@@ -191,7 +191,10 @@ impl<'a> Actor<'a> {
         }
         // Alone there is nobody whose pin a barrier could bring to light.
         if self.shared.asymmetric && pins.len() > 1 {
-            os::barrier_everywhere();
+            if !os::barrier_everywhere() {
+                // Short of memory, say. Without the barrier nobody knows who is pinned.
+                return Ok(Err(Straggler(usize::from(self.me.0) - 1)));
+            }
         } else {
             fence(Ordering::SeqCst);
         }
