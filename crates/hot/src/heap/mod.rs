@@ -97,17 +97,18 @@ impl<'a> Actor<'a> {
         if !header.is(State::Owned, self.me) {
             return corrupt("an object that its owner owns", offset);
         }
-        self.stow(offset, word, header)
+        let held = header.next(State::Held, self.me);
+        self.stow(offset, word, held)
     }
 
-    /// Puts an object whose header only we may change into the magazine.
+    /// Puts an object whose header only we may change into the magazine; the header becomes `held`.
     #[inline]
-    pub(crate) fn stow(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<()> {
-        let class = header.class();
+    pub(crate) fn stow(&mut self, offset: u64, word: &AtomicU64, held: Header) -> Result<()> {
+        let class = held.class();
         let Some(magazine) = self.local.magazines.get_mut(usize::from(class)) else {
             return corrupt("a size class that exists", offset);
         };
-        header.set(word, State::Held, self.me);
+        word.store(held.0, Ordering::Release);
         magazine.objects.push(offset);
         if magazine.objects.len() > magazine.room {
             let keep = magazine.room / 2;
@@ -120,7 +121,12 @@ impl<'a> Actor<'a> {
     /// Marks an object that we have just unlinked, and lets it wait for its readers. `false` if somebody else has it already: a
     /// recovery that took us for gone can't have been, but one that found our dead predecessor's intent may.
     pub(crate) fn bury(&mut self, offset: u64, header: Header) -> Result<bool> {
-        let word = self.word(offset)?;
+        self.bury_word(offset, self.word(offset)?, header)
+    }
+
+    /// The same for one who has its header's word at hand.
+    #[inline]
+    pub(crate) fn bury_word(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<bool> {
         let mut seen = header;
         for _ in 0..8 {
             if !matches!(seen.state(), State::Live | State::Owned) {
@@ -380,7 +386,7 @@ impl Session {
                 let held = held.ok_or(Error::Invalid("an object that is not allocated"))?;
                 return actor.stow(offset, word, held);
             }
-            actor.stow(offset, word, header)
+            actor.stow(offset, word, header.next(State::Held, actor.me))
         })
     }
 

@@ -32,20 +32,21 @@ pub(crate) enum Glance<'a> {
 }
 
 impl Shared {
-    /// The line in which a hash is looked for first, if nothing is wrong with the table.
+    /// The line in which a hash is looked for first, and its number in the region, if nothing is wrong with the table.
     #[inline(always)]
-    fn first_line(&self, hash: u64) -> Option<&[AtomicU64; 8]> {
+    pub(super) fn first_line(&self, hash: u64) -> Option<(u64, &[AtomicU64; 8])> {
         let table = self.fixed(at::TABLE).load(Ordering::Acquire);
         if table != self.good_table.load(Ordering::Relaxed) {
             return None;
         }
-        self.map.nth_line(Table::line_number(table, hash))
+        let number = Table::line_number(table, hash);
+        Some((number, self.map.nth_line(number)?))
     }
 
     /// Where the entry for a hash may be. The caller is pinned, and as long as it is the entry stays what it is.
     #[inline(always)]
     pub(crate) fn spot(&self, hash: u64) -> Spot {
-        let Some([guard, slots @ .., link]) = self.first_line(hash) else {
+        let Some((_, [guard, slots @ .., link])) = self.first_line(hash) else {
             return Spot::Unsure;
         };
         const { assert!(LINK == SLOTS + 1) };
@@ -78,7 +79,7 @@ impl Shared {
     /// Asks for the line that a look-up will want.
     #[inline(always)]
     pub(crate) fn fetch_line(&self, hash: u64) {
-        if let Some(line) = self.first_line(hash) {
+        if let Some((_, line)) = self.first_line(hash) {
             Mapping::prefetch_line(line);
         }
     }
