@@ -11,7 +11,7 @@ mod walk;
 use crate::actor::{Actor, Remains};
 use crate::class::{Class, HEADER_LEN, SUPERBLOCK_LEN};
 use crate::error::{Error, Result, corrupt};
-use crate::protocol::header::{Header, Owner, State};
+use crate::protocol::header::{self, Header, Owner, State};
 use crate::raw::mapping::copy_bytes;
 use crate::session::Session;
 use crate::sync::{AtomicU64, Ordering};
@@ -83,6 +83,7 @@ impl<'a> Actor<'a> {
                 // A broken peer took it. It is his.
                 continue;
             }
+            header::before_writing();
             words[1].store(pack_size(size, tag), Ordering::Relaxed);
             header.set(&words[0], State::Owned, self.me);
             return Ok(offset);
@@ -262,6 +263,7 @@ impl Session {
             return None;
         }
         objects.pop();
+        header::before_writing();
         size_word.store(pack_size(size, tag), Ordering::Relaxed);
         let owned = header.next_from((State::Held, self.owner), (State::Owned, self.owner));
         word.store(owned.0, Ordering::Release);

@@ -164,6 +164,11 @@ impl<'a> Entry<'a> {
         self.shape.value_len()
     }
 
+    /// How long its parts are and which it has, as it was when it was loaded.
+    pub(crate) fn make(&self) -> u64 {
+        self.shape.0 & !(Shape::USES_MAX << Shape::USES_SHIFT)
+    }
+
     #[inline]
     pub(crate) fn has_key(&self, hash: u64, key: &[u8]) -> bool {
         self.hash() == hash

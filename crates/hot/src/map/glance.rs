@@ -7,7 +7,7 @@ use crate::layout::at;
 use crate::map::entry::Entry;
 use crate::map::slot;
 use crate::map::table::{LINK, SLOTS, Table};
-use crate::protocol::line::Guard;
+use crate::protocol::lookup;
 use crate::raw::mapping::Mapping;
 use crate::region::Shared;
 use crate::sync::{AtomicU64, Ordering};
@@ -50,20 +50,17 @@ impl Shared {
             return Spot::Unsure;
         };
         const { assert!(LINK == SLOTS + 1) };
-        let nearest = slot::nearest(slots, slot::tag(hash));
-        let spot = if !nearest.is_none() {
-            nearest.place().map_or(Spot::Unsure, Spot::At)
-        } else if slot::place(link.load(Ordering::Acquire)).is_none() {
-            Spot::Miss
-        } else {
-            Spot::Unsure
-        };
-        // Looked at last, and before anything that the line leads to: what was read from a line that had not been moved by now was so at some
-        // instant since the start.
-        if Guard::load(guard).is_elsewhere() {
-            return Spot::Unsure;
-        }
-        spot
+        let spot = lookup::in_line(guard, || {
+            let nearest = slot::nearest(slots, slot::tag(hash));
+            if !nearest.is_none() {
+                nearest.place().map_or(Spot::Unsure, Spot::At)
+            } else if slot::place(link.load(Ordering::Acquire)).is_none() {
+                Spot::Miss
+            } else {
+                Spot::Unsure
+            }
+        });
+        spot.unwrap_or(Spot::Unsure)
     }
 
     /// Looks at the entry of a key where its line showed it, since the same pin.

@@ -12,7 +12,7 @@ use crate::heap::{TAG_ENTRY, pack_size};
 use crate::layout::at;
 use crate::map::entry::Entry;
 use crate::map::slot;
-use crate::protocol::header::{Header, Owner, State};
+use crate::protocol::header::{self, Header, Owner, State};
 use crate::protocol::line::{self, EMPTY, Guard, LineState};
 use crate::region::Shared;
 use crate::session::{Session, field};
@@ -182,6 +182,7 @@ impl Session {
         }
         let number = local.numbers.next(self.owner)?;
         objects.pop();
+        header::before_writing();
         words
             .get(1)?
             .store(pack_size(plan.payload(), TAG_ENTRY), Ordering::Relaxed);
