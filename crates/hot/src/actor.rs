@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::class::Classes;
-use crate::error::Result;
+use crate::error::{Result, corrupt};
 use crate::layout::{GROUPS, at};
+use crate::map::table::Moving;
 use crate::protocol::epoch::{self, Straggler};
 use crate::protocol::header::{Header, Owner, State};
 use crate::raw::os;
@@ -28,8 +29,7 @@ pub(crate) struct Local {
     /// Length of the limbo at which to collect next.
     collect_at: usize,
     straggler: (usize, u32),
-    next_number: u64,
-    numbers_end: u64,
+    pub(crate) numbers: Numbers,
     pub(crate) recovering: bool,
     /// Objects that were handed out and are neither shared nor freed.
     pub(crate) owned: u64,
@@ -37,6 +37,8 @@ pub(crate) struct Local {
     pub(crate) kept: u32,
     /// Writes since the cache's budget was looked at.
     pub(crate) writes: u32,
+    /// What is used while lines are moved.
+    pub(crate) moving: Moving,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,25 @@ pub(crate) struct Magazine {
     pub(crate) room: usize,
 }
 
+/// Numbers that were set aside for a session and not used yet.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    last: u64,
+    end: u64,
+}
+
+impl Numbers {
+    /// A number below 2^60 that nobody else gets, ever: 48 bits of counter and the session's own. `None` if more have to be set aside first.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, me: Owner) -> Option<u64> {
+        if self.last == self.end {
+            return None;
+        }
+        self.last = self.last.wrapping_add(1);
+        Some((self.last & ((1 << 48) - 1)) << Owner::BITS | u64::from(me.0))
+    }
+}
+
 impl Local {
     pub(crate) fn new(classes: &Classes) -> Local {
         let magazines = classes.iter().map(|class| Magazine {
@@ -77,12 +98,12 @@ impl Local {
             limbo: VecDeque::new(),
             collect_at: COLLECT_AT,
             straggler: (usize::MAX, 0),
-            next_number: 0,
-            numbers_end: 0,
+            numbers: Numbers::default(),
             recovering: false,
             owned: 0,
             kept: 0,
             writes: 0,
+            moving: Moving::default(),
         }
     }
 }
@@ -127,18 +148,27 @@ impl<'a> Actor<'a> {
         u64::from(self.me.0) % GROUPS
     }
 
-    /// A number below 2^60 that nobody else gets, ever: 48 bits of counter and the session's own.
+    /// A number that nobody else gets, ever; see [`Numbers`].
+    #[inline]
     pub(crate) fn number(&mut self) -> u64 {
-        if self.local.next_number == self.local.numbers_end {
-            // Reserved before use, so that a later owner of this slot goes on behind it.
-            let start = self
-                .own(field::COUNTER)
-                .fetch_add(NUMBERS_AT_ONCE, Ordering::Relaxed);
-            self.local.next_number = start;
-            self.local.numbers_end = start.wrapping_add(NUMBERS_AT_ONCE);
+        loop {
+            match self.local.numbers.next(self.me) {
+                Some(number) => return number,
+                None => self.set_numbers_aside(),
+            }
         }
-        self.local.next_number = self.local.next_number.wrapping_add(1);
-        (self.local.next_number & ((1 << 48) - 1)) << Owner::BITS | u64::from(self.me.0)
+    }
+
+    #[cold]
+    fn set_numbers_aside(&mut self) {
+        // Before they are used, so that a later owner of this slot goes on behind them.
+        let last = self
+            .own(field::COUNTER)
+            .fetch_add(NUMBERS_AT_ONCE, Ordering::Relaxed);
+        self.local.numbers = Numbers {
+            last,
+            end: last.wrapping_add(NUMBERS_AT_ONCE),
+        };
     }
 
     pub(crate) fn era(&self) -> u64 {
@@ -147,8 +177,7 @@ impl<'a> Actor<'a> {
 
     /// Puts something of ours, unlinked and marked as retired, where it waits for its era to pass.
     pub(crate) fn retire(&mut self, offset: u64, kind: Remains) -> Result<()> {
-        // The era is read after the unlinking: sequentially consistent on both sides.
-        fence(Ordering::SeqCst);
+        epoch::after_unlinking();
         let era = self.shared.fixed(at::ERA).load(Ordering::SeqCst);
         self.local.limbo.push_back(Limbo { offset, era, kind });
         if self.local.limbo.len() >= self.local.collect_at {
@@ -191,7 +220,10 @@ impl<'a> Actor<'a> {
         }
         // Alone there is nobody whose pin a barrier could bring to light.
         if self.shared.asymmetric && pins.len() > 1 {
-            os::barrier_everywhere();
+            if !os::barrier_everywhere() {
+                // Short of memory, say. Without the barrier nobody knows who is pinned.
+                return Ok(Err(Straggler(usize::from(self.me.0) - 1)));
+            }
         } else {
             fence(Ordering::SeqCst);
         }
@@ -216,11 +248,14 @@ impl<'a> Actor<'a> {
             self.local.limbo.pop_front();
             match kind {
                 Remains::Object => {
-                    let word = self.word(offset)?;
+                    let Some(word) = self.shared.map.nth_word(offset / 8) else {
+                        return corrupt("an offset that lies in the region", offset);
+                    };
                     let header = Header::load(word);
                     // Anything else means that a broken peer changed it: better to lose the object than to have it twice.
                     if header.is(State::Retired, self.me) {
-                        self.stow(offset, word, header)?;
+                        let held = header.next_from((State::Retired, self.me), (State::Held, self.me));
+                        self.stow(offset, word, held)?;
                     }
                 }
                 Remains::Superblock => self.free_superblock(offset)?,

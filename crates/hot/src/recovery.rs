@@ -97,8 +97,9 @@ impl Actor<'_> {
             _ => Ok(()),
         })?;
         for (old, hand) in left {
-            self.sweep_old_entry(old)?;
-            self.sweep_hand(hand)?;
+            // Pinned like the walks: others are at work on the same things, and may free them.
+            self.with_pin(|actor| actor.sweep_old_entry(old))?;
+            self.with_pin(|actor| actor.sweep_hand(hand))?;
         }
         if self.shared.has_views {
             // Among what the dead took with them may be tickets.
@@ -147,13 +148,20 @@ impl Actor<'_> {
     fn sweep_owned(&mut self, found: Found<'_>) -> Result<()> {
         let Found { offset, word, header } = found;
         let tag = self.tag(offset)?;
+        // What doesn't look like an entry or a node was not written yet, and so it is not linked either.
         let is_linked = match tag {
-            TAG_ENTRY => self.is_linked(offset, Entry::load(self.shared, offset)?.hash()),
-            TAG_LINE | TAG_TABLE => self.is_part_of_map(offset, tag),
-            TAG_NODE => self.is_listed_node(offset),
-            _ => Ok(false),
+            TAG_ENTRY => match Entry::load(self.shared, offset) {
+                Ok(entry) => self.is_linked(offset, entry.hash())?,
+                Err(_) => false,
+            },
+            TAG_NODE => match Node::load(self.shared, offset) {
+                Ok(node) => self.is_listed(node)?,
+                Err(_) => false,
+            },
+            TAG_LINE | TAG_TABLE => self.is_part_of_map(offset, tag)?,
+            _ => false,
         };
-        if is_linked? {
+        if is_linked {
             if tag == TAG_ENTRY && self.shared.ordered {
                 let key = Entry::load(self.shared, offset)?.key();
                 let node = self.ensure_node(&key)?;
@@ -253,6 +261,7 @@ impl Actor<'_> {
         if offset == 0 || self.check_place(offset).is_err() {
             return Ok(());
         }
+        // Live since we are pinned, so it stays what it is until we are not.
         let header = Header::load(self.word(offset)?);
         if header.state() != State::Live {
             return Ok(());
@@ -299,5 +308,44 @@ impl Actor<'_> {
             std::thread::yield_now();
         }
         Err(Error::Again("a stack of superblocks that others keep changing"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::heap::{TAG_ENTRY, TAG_NODE};
+    use crate::process::Identity;
+    use crate::protocol::header::{Header, State};
+    use crate::region::{Region, RegionOptions};
+    use crate::session::{SlotState, Status};
+    use crate::sync::Ordering;
+
+    #[test]
+    fn what_was_allocated_and_not_written_yet_comes_back() {
+        for tag in [TAG_ENTRY, TAG_NODE] {
+            let options = RegionOptions {
+                capacity: 16 << 20,
+                ordered: true,
+                ..Default::default()
+            };
+            let region = Region::anonymous(&options).unwrap();
+            let (mortal, survivor) = (region.join("mortal").unwrap(), region.join("survivor").unwrap());
+            survivor.put(b"k", b"v").unwrap();
+            let offset = mortal.act(|actor| actor.allocate(100, tag)).unwrap();
+            // What stood there before, of something else.
+            for word in region.shared.map.words(offset + 16, 12).unwrap() {
+                word.store(u64::MAX, Ordering::Relaxed);
+            }
+            let index = u64::from(mortal.owner.0) - 1;
+            let killed = Status::new(SlotState::Abandoned, Identity { pid: 0, start: 0 });
+            let status = region.shared.status(index).unwrap();
+            assert!(region.shared.step_status(index, status, killed).unwrap());
+            std::mem::forget(mortal);
+            assert_eq!(survivor.recover().unwrap(), 1);
+            let header = Header::load(region.shared.map.word(offset).unwrap());
+            assert_ne!(header.state(), State::Owned);
+            let report = survivor.verify().unwrap();
+            assert_eq!((report.entries, report.nodes), (1, 1));
+        }
     }
 }

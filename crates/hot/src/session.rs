@@ -8,7 +8,7 @@
 //!   32  name, 32 bytes
 //!   64  pin: the era in which the session reads, or 0
 //!  128  intent: guard, place, expected, new (see the map's lines)
-//!  160  old entry and its header: what the session is about to unlink
+//!  160  old entry or node: what the session is about to unlink
 //!  176  hand: the superblock that it is moving from one place to another
 //!  192  hits, misses and evictions of the cache
 //!  216  views, four
@@ -22,14 +22,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::actor::{Actor, Local};
-use crate::error::{Error, Result};
-use crate::layout::at;
+use crate::error::{Error, Result, corrupt};
+use crate::layout::{SESSION_LEN, at};
 use crate::process::Identity;
 use crate::protocol::epoch::{self, UNPINNED};
 use crate::protocol::header::Owner;
+use crate::protocol::line::Intent;
 use crate::raw::landmark::Landmark;
 use crate::region::Shared;
-use crate::sync::{Ordering, compiler_fence};
+use crate::sync::{AtomicU64, Ordering, compiler_fence};
 
 pub(crate) mod field {
     pub(crate) const STATUS: u64 = 0;
@@ -40,7 +41,6 @@ pub(crate) mod field {
     pub(crate) const PIN: u64 = 64;
     pub(crate) const INTENT: u64 = 128;
     pub(crate) const OLD: u64 = 160;
-    pub(crate) const OLD_HEADER: u64 = 168;
     pub(crate) const HAND: u64 = 176;
     pub(crate) const HITS: u64 = 192;
     pub(crate) const MISSES: u64 = 200;
@@ -49,6 +49,8 @@ pub(crate) mod field {
 }
 
 const NAME_LEN: usize = 32;
+
+type SlotWords = [AtomicU64; SESSION_LEN as usize / 8];
 
 /// What a slot's status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ pub struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) owner: Owner,
     pub(crate) slot: u64,
-    pin: Landmark<Shared>,
+    own: Landmark<Shared, SlotWords>,
     pins: Cell<u32>,
     /// Which of its views are in use, a bit for each.
     pub(crate) views: Cell<u8>,
@@ -132,18 +134,18 @@ impl Session {
         let slot = shared.layout.session(index);
         let owner = Owner(index as u16 + 1);
         let local = RefCell::new(Local::new(&shared.layout.classes));
-        let pin = Landmark::new(&shared, |shared| shared.map.word(slot + field::PIN))?;
+        let own = Landmark::new(&shared, |shared| shared.slot_words(slot))?;
         let session = Session {
             shared,
             owner,
             slot,
-            pin,
+            own,
             pins: Cell::new(0),
             views: Cell::new(0),
             local,
             _one_thread: PhantomData,
         };
-        session.pin.word().store(UNPINNED, Ordering::Release);
+        session.own(field::PIN).store(UNPINNED, Ordering::Release);
         if free.is_none() {
             // The objects of the dead session bear the number that is ours now.
             session.act(|actor| actor.sweep(&[actor.me]))?;
@@ -166,6 +168,25 @@ impl Session {
         padded[..name.len()].copy_from_slice(name.as_bytes());
         crate::raw::mapping::store_bytes(map.words(self.slot + field::NAME, 4)?, &padded);
         Ok(())
+    }
+
+    /// A word of its slot.
+    #[inline(always)]
+    pub(crate) fn own(&self, field: u64) -> &AtomicU64 {
+        &self.own.words()[field as usize / 8]
+    }
+
+    /// What it is about to insert, for others to read.
+    #[inline(always)]
+    pub(crate) fn intent(&self) -> Intent<'_> {
+        const AT: usize = field::INTENT as usize / 8;
+        let words = self.own.words();
+        Intent {
+            guard: &words[AT],
+            place: &words[AT + 1],
+            expected: &words[AT + 2],
+            new: &words[AT + 3],
+        }
     }
 
     /// The number of this session in the region, from 1.
@@ -208,7 +229,7 @@ impl Session {
         let depth = self.pins.get();
         if depth == 0 {
             let era = self.shared.fixed(at::ERA).load(Ordering::Acquire);
-            let pin = self.pin.word();
+            let pin = self.own(field::PIN);
             if self.shared.asymmetric {
                 // The barrier is the business of whoever moves the era; here only the compiler must keep the order.
                 pin.store(era, Ordering::Relaxed);
@@ -263,12 +284,19 @@ impl Drop for Pin<'_> {
         let depth = self.session.pins.get() - 1;
         self.session.pins.set(depth);
         if depth == 0 {
-            epoch::unpin(self.session.pin.word());
+            epoch::unpin(self.session.own(field::PIN));
         }
     }
 }
 
 impl Shared {
+    fn slot_words(&self, slot: u64) -> Result<&SlotWords> {
+        match self.map.words(slot, SESSION_LEN / 8)?.try_into() {
+            Ok(words) => Ok(words),
+            Err(_) => corrupt("a session slot in the region", slot),
+        }
+    }
+
     pub(crate) fn status(&self, index: u64) -> Result<Status> {
         Ok(Status(
             self.map

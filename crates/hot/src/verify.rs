@@ -11,7 +11,7 @@ use crate::layout::{GROUPS, SIEVE, at};
 use crate::map::entry::Entry;
 use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS, Table};
-use crate::order::{MARK, Node};
+use crate::order::{LEVELS, MARK, Node};
 use crate::protocol::header::{Header, State};
 use crate::protocol::line::{Guard, LineState};
 use crate::protocol::stack;
@@ -198,7 +198,7 @@ impl Verifier {
             TAG_NODE => {
                 self.report.nodes += 1;
                 let node = Node::load(actor.shared, offset)?;
-                !node.is_dead() && actor.is_listed_node(offset)?
+                !node.is_dead() && actor.is_listed(node)?
             }
             tag @ (TAG_LINE | TAG_TABLE) => {
                 self.report.map_parts += 1;
@@ -310,20 +310,44 @@ impl Verifier {
     }
 }
 
-/// The keys of the index, which must ascend.
+/// The keys of the index, which must ascend. The levels above must lead to nodes that are in the list.
 fn keys_in_order(actor: &Actor<'_>) -> Result<HashSet<Vec<u8>>> {
     let mut keys = HashSet::new();
+    let mut listed = HashSet::new();
+    each_of_level(actor, 0, &mut |node, key| {
+        keys.insert(key);
+        listed.insert(node.offset);
+        Ok(())
+    })?;
+    for level in 1..LEVELS {
+        each_of_level(actor, level, &mut |node, _| {
+            if listed.contains(&node.offset) {
+                Ok(())
+            } else {
+                corrupt("a node that is in the list as well", node.offset)
+            }
+        })?;
+    }
+    Ok(keys)
+}
+
+fn each_of_level<'a>(
+    actor: &Actor<'a>,
+    level: usize,
+    visit: &mut dyn FnMut(Node<'a>, Vec<u8>) -> Result<()>,
+) -> Result<()> {
     let mut last: Option<Vec<u8>> = None;
-    let mut next = actor.shared.fixed(at::INDEX_HEAD).load(Ordering::Acquire) & !MARK;
+    let head = actor.shared.fixed(at::INDEX_HEAD + level as u64 * 8);
+    let mut next = head.load(Ordering::Acquire) & !MARK;
     while next != 0 {
         let node = Node::load(actor.shared, next)?;
         let key = node.key();
         if last.as_ref().is_some_and(|last| *last >= key) {
             return corrupt("keys that ascend", next);
         }
-        keys.insert(key.clone());
+        visit(node, key.clone())?;
         last = Some(key);
-        next = node.link(0)?.load(Ordering::Acquire) & !MARK;
+        next = node.link(level)?.load(Ordering::Acquire) & !MARK;
     }
-    Ok(keys)
+    Ok(())
 }

@@ -11,7 +11,7 @@ mod walk;
 use crate::actor::{Actor, Remains};
 use crate::class::{Class, HEADER_LEN, SUPERBLOCK_LEN};
 use crate::error::{Error, Result, corrupt};
-use crate::protocol::header::{Header, Owner, State};
+use crate::protocol::header::{self, Header, Owner, State};
 use crate::raw::mapping::copy_bytes;
 use crate::session::Session;
 use crate::sync::{AtomicU64, Ordering};
@@ -83,6 +83,7 @@ impl<'a> Actor<'a> {
                 // A broken peer took it. It is his.
                 continue;
             }
+            header::before_writing();
             words[1].store(pack_size(size, tag), Ordering::Relaxed);
             header.set(&words[0], State::Owned, self.me);
             return Ok(offset);
@@ -97,17 +98,18 @@ impl<'a> Actor<'a> {
         if !header.is(State::Owned, self.me) {
             return corrupt("an object that its owner owns", offset);
         }
-        self.stow(offset, word, header)
+        let held = header.next(State::Held, self.me);
+        self.stow(offset, word, held)
     }
 
-    /// Puts an object whose header only we may change into the magazine.
+    /// Puts an object whose header only we may change into the magazine; the header becomes `held`.
     #[inline]
-    pub(crate) fn stow(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<()> {
-        let class = header.class();
+    pub(crate) fn stow(&mut self, offset: u64, word: &AtomicU64, held: Header) -> Result<()> {
+        let class = held.class();
         let Some(magazine) = self.local.magazines.get_mut(usize::from(class)) else {
             return corrupt("a size class that exists", offset);
         };
-        header.set(word, State::Held, self.me);
+        word.store(held.0, Ordering::Release);
         magazine.objects.push(offset);
         if magazine.objects.len() > magazine.room {
             let keep = magazine.room / 2;
@@ -120,7 +122,12 @@ impl<'a> Actor<'a> {
     /// Marks an object that we have just unlinked, and lets it wait for its readers. `false` if somebody else has it already: a
     /// recovery that took us for gone can't have been, but one that found our dead predecessor's intent may.
     pub(crate) fn bury(&mut self, offset: u64, header: Header) -> Result<bool> {
-        let word = self.word(offset)?;
+        self.bury_word(offset, self.word(offset)?, header)
+    }
+
+    /// The same for one who has its header's word at hand.
+    #[inline]
+    pub(crate) fn bury_word(&mut self, offset: u64, word: &AtomicU64, header: Header) -> Result<bool> {
         let mut seen = header;
         for _ in 0..8 {
             if !matches!(seen.state(), State::Live | State::Owned) {
@@ -256,6 +263,7 @@ impl Session {
             return None;
         }
         objects.pop();
+        header::before_writing();
         size_word.store(pack_size(size, tag), Ordering::Relaxed);
         let owned = header.next_from((State::Held, self.owner), (State::Owned, self.owner));
         word.store(owned.0, Ordering::Release);
@@ -380,7 +388,7 @@ impl Session {
                 let held = held.ok_or(Error::Invalid("an object that is not allocated"))?;
                 return actor.stow(offset, word, held);
             }
-            actor.stow(offset, word, header)
+            actor.stow(offset, word, header.next(State::Held, actor.me))
         })
     }
 

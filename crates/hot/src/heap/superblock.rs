@@ -351,6 +351,7 @@ impl<'a> Actor<'a> {
             return corrupt("an object that its holder holds", offset);
         }
         let words = self.shared.map.line(offset)?;
+        header::before_writing();
         words[2].store(MARK | u64::from(class_number), Ordering::Relaxed);
         words[3].store(class.all_free(), Ordering::Relaxed);
         words[4].store(0, Ordering::Relaxed);

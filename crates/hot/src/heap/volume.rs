@@ -5,7 +5,7 @@ use crate::class::{VOLUME_CLASS, VOLUME_PREFIX};
 use crate::error::{Error, Result, corrupt};
 use crate::heap::Superblock;
 use crate::layout::at;
-use crate::protocol::header::{Header, Owner, State};
+use crate::protocol::header::{self, Header, Owner, State};
 use crate::region::Shared;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -191,6 +191,7 @@ impl<'a> Actor<'a> {
         let Some(held) = seen.step(word, VolumeState::Held, self.me, 1) else {
             return Ok(false);
         };
+        header::before_writing();
         if wanted == VolumeState::Absent
             && let Err(error) = self.shared.back_volume(volume)
         {

@@ -9,6 +9,7 @@
 //! ```
 
 use crate::actor::Actor;
+use crate::class::HEADER_LEN;
 use crate::error::{Error, Result, corrupt};
 use crate::heap::TAG_ENTRY;
 use crate::protocol::header::Header;
@@ -163,6 +164,11 @@ impl<'a> Entry<'a> {
         self.shape.value_len()
     }
 
+    /// How long its parts are and which it has, as it was when it was loaded.
+    pub(crate) fn make(&self) -> u64 {
+        self.shape.0 & !(Shape::USES_MAX << Shape::USES_SHIFT)
+    }
+
     #[inline]
     pub(crate) fn has_key(&self, hash: u64, key: &[u8]) -> bool {
         self.hash() == hash
@@ -261,6 +267,45 @@ pub(crate) struct Content<'v> {
     pub(crate) expiry: Option<u64>,
     /// The place of the entry that it replaces, or 0; kept only in regions with views.
     pub(crate) before: u64,
+}
+
+/// A plain entry that is to be written: a key and a value, without an end or a history.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan(Shape);
+
+impl Plan {
+    /// Words of the whole entry.
+    #[inline(always)]
+    pub(crate) fn words(self) -> u64 {
+        PREFIX / 8 + self.0.body_words()
+    }
+
+    /// Bytes behind its header.
+    #[inline(always)]
+    pub(crate) fn payload(self) -> u64 {
+        self.words() * 8 - HEADER_LEN
+    }
+
+    /// Writes all but the header into the entry's words, of which there are as many as it says.
+    #[inline(always)]
+    pub(crate) fn write(self, words: &[AtomicU64], version: u64, hash: u64, key: &[u8], value: &[u8]) {
+        words[2].store(self.0.0, Ordering::Relaxed);
+        words[3].store(version, Ordering::Relaxed);
+        words[4].store(hash, Ordering::Relaxed);
+        store_bytes(&words[PREFIX_WORDS..], key);
+        store_bytes(&words[PREFIX_WORDS + self.0.key_words()..], value);
+    }
+}
+
+impl Entry<'_> {
+    /// What a plain entry will be like; `None` for a key that is too long.
+    #[inline(always)]
+    pub(crate) fn plan(key: &[u8], value: &[u8]) -> Option<Plan> {
+        let is_possible = key.len() <= KEY_LEN_MAX && (value.len() as u64) < 1 << Shape::VALUE_LEN_BITS;
+        is_possible.then_some(Plan(Shape(
+            (key.len() as u64) << Shape::VALUE_LEN_BITS | value.len() as u64,
+        )))
+    }
 }
 
 impl Actor<'_> {

@@ -7,7 +7,7 @@ use crate::layout::at;
 use crate::map::entry::Entry;
 use crate::map::slot;
 use crate::map::table::{LINK, SLOTS, Table};
-use crate::protocol::line::Guard;
+use crate::protocol::lookup;
 use crate::raw::mapping::Mapping;
 use crate::region::Shared;
 use crate::sync::{AtomicU64, Ordering};
@@ -32,37 +32,35 @@ pub(crate) enum Glance<'a> {
 }
 
 impl Shared {
-    /// The line in which a hash is looked for first, if nothing is wrong with the table.
+    /// The line in which a hash is looked for first, and its number in the region, if nothing is wrong with the table.
     #[inline(always)]
-    fn first_line(&self, hash: u64) -> Option<&[AtomicU64; 8]> {
+    pub(super) fn first_line(&self, hash: u64) -> Option<(u64, &[AtomicU64; 8])> {
         let table = self.fixed(at::TABLE).load(Ordering::Acquire);
         if table != self.good_table.load(Ordering::Relaxed) {
             return None;
         }
-        self.map.nth_line(Table::line_number(table, hash))
+        let number = Table::line_number(table, hash);
+        Some((number, self.map.nth_line(number)?))
     }
 
     /// Where the entry for a hash may be. The caller is pinned, and as long as it is the entry stays what it is.
     #[inline(always)]
     pub(crate) fn spot(&self, hash: u64) -> Spot {
-        let Some([guard, slots @ .., link]) = self.first_line(hash) else {
+        let Some((_, [guard, slots @ .., link])) = self.first_line(hash) else {
             return Spot::Unsure;
         };
         const { assert!(LINK == SLOTS + 1) };
-        let nearest = slot::nearest(slots, slot::tag(hash));
-        let spot = if !nearest.is_none() {
-            nearest.place().map_or(Spot::Unsure, Spot::At)
-        } else if slot::place(link.load(Ordering::Acquire)).is_none() {
-            Spot::Miss
-        } else {
-            Spot::Unsure
-        };
-        // Looked at last, and before anything that the line leads to: what was read from a line that had not been moved by now was so at some
-        // instant since the start.
-        if Guard::load(guard).is_elsewhere() {
-            return Spot::Unsure;
-        }
-        spot
+        let spot = lookup::in_line(guard, || {
+            let nearest = slot::nearest(slots, slot::tag(hash));
+            if !nearest.is_none() {
+                nearest.place().map_or(Spot::Unsure, Spot::At)
+            } else if slot::place(link.load(Ordering::Acquire)).is_none() {
+                Spot::Miss
+            } else {
+                Spot::Unsure
+            }
+        });
+        spot.unwrap_or(Spot::Unsure)
     }
 
     /// Looks at the entry of a key where its line showed it, since the same pin.
@@ -78,7 +76,7 @@ impl Shared {
     /// Asks for the line that a look-up will want.
     #[inline(always)]
     pub(crate) fn fetch_line(&self, hash: u64) {
-        if let Some(line) = self.first_line(hash) {
+        if let Some((_, line)) = self.first_line(hash) {
             Mapping::prefetch_line(line);
         }
     }

@@ -7,6 +7,7 @@
 pub(crate) mod entry;
 mod glance;
 mod hash;
+mod quick;
 mod read;
 mod scan;
 pub(crate) mod slot;

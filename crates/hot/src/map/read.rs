@@ -13,21 +13,15 @@ use crate::map::slot;
 use crate::map::table::{CHAIN_MAX, LINK, SLOTS};
 use crate::protocol::RETRIES;
 use crate::protocol::line::{Guard, LineState};
+use crate::protocol::lookup::{self, Found, Which};
 use crate::raw::mapping::copy_bytes;
 use crate::region::Shared;
 use crate::session::{Pin, Session, field};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 use crate::view::Moment;
 
 /// Keys that `get_many` has under way at once.
 const BATCH: usize = 32;
-
-enum Search<'a> {
-    Hit(Entry<'a>),
-    Miss,
-    /// The line is in another table by now.
-    Elsewhere,
-}
 
 impl Shared {
     #[inline]
@@ -66,38 +60,36 @@ impl Shared {
 
     /// The newest entry of a key, expired or not, removed or not.
     pub(crate) fn find_any(&self, hash: u64, key: &[u8]) -> Result<Option<Entry<'_>>> {
-        for _ in 0..RETRIES {
-            let Some(current) = self.current_table()? else {
-                return Ok(None);
-            };
-            match self.search(current.head(hash), hash, key)? {
-                Search::Hit(entry) => return Ok(Some(entry)),
-                Search::Miss => return Ok(None),
-                Search::Elsewhere => {}
-            }
-            // Moved lines lead to the next table, unless that has become the current one since.
-            let Some(next) = self.table(at::TABLE_NEXT)? else {
-                continue;
-            };
-            match self.search(next.head(hash), hash, key)? {
-                Search::Hit(entry) => return Ok(Some(entry)),
-                Search::Miss => return Ok(None),
-                Search::Elsewhere => {}
-            }
+        let table = |which| match which {
+            Which::Current => self.current_table(),
+            Which::Next => self.table(at::TABLE_NEXT),
+        };
+        match lookup::in_tables(table, |table| self.search(table.head(hash), hash, key))? {
+            Found::Is(entry) => Ok(entry),
+            Found::NoTable => Ok(None),
+            Found::Never => Err(Error::Again("a table that grows faster than it is read")),
         }
-        Err(Error::Again("a table that grows faster than it is read"))
     }
 
-    fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Search<'_>> {
+    /// Looks for a key in the chain of lines from `head`. `None` if the chain is in another table by now.
+    fn search(&self, head: u64, hash: u64, key: &[u8]) -> Result<Option<Option<Entry<'_>>>> {
         let line = self.map.line(head)?;
-        // Looked at first as well: what a line that has been moved leads to may be gone since.
+        // Looked at first as well: what the slots lead to is looked at here.
         if Guard::load(&line[0]).is_elsewhere() {
-            return Ok(Search::Elsewhere);
+            return Ok(None);
         }
+        lookup::in_line(&line[0], || self.search_chain(line, hash, key)).transpose()
+    }
+
+    fn search_chain<'a>(
+        &'a self,
+        line: &'a [AtomicU64; 8],
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<Entry<'a>>> {
         let tag = slot::tag(hash);
         let mut words = line;
-        let mut found = None;
-        'chain: for depth in 0..=CHAIN_MAX {
+        for _ in 0..=CHAIN_MAX {
             for word in &words[1..=SLOTS] {
                 // Acquire: the entry was written before it was linked.
                 let slot = word.load(Ordering::Acquire);
@@ -106,22 +98,16 @@ impl Shared {
                 {
                     let entry = Entry::load(self, place)?;
                     if entry.has_key(hash, key) {
-                        found = Some(entry);
-                        break 'chain;
+                        return Ok(Some(entry));
                     }
                 }
             }
             match slot::place(words[LINK].load(Ordering::Acquire)) {
-                None => break,
-                Some(_) if depth == CHAIN_MAX => return corrupt("a chain of lines that ends", head),
+                None => return Ok(None),
                 Some(next) => words = self.map.line(next)?,
             }
         }
-        // Looked at last: what was read from a line that had not been moved by now was so at some instant since the start.
-        if Guard::load(&line[0]).is_elsewhere() {
-            return Ok(Search::Elsewhere);
-        }
-        Ok(found.map_or(Search::Miss, Search::Hit))
+        corrupt("a chain of lines that ends", hash)
     }
 }
 

@@ -48,6 +48,12 @@ impl Nearest {
         self.0 > u64::MAX >> 16
     }
 
+    /// What the slot holds that bears the tag, or one of them, below the tag; `None` if no slot does, or if that one is empty or frozen.
+    #[inline(always)]
+    pub(crate) fn unfrozen(self) -> Option<u64> {
+        (self.0 & !PLACE == 0).then_some(self.0)
+    }
+
     /// Where the slot leads that bears the tag, or one of them; `None` if that is an empty slot.
     #[inline(always)]
     pub(crate) fn place(self) -> Option<u64> {
@@ -90,8 +96,11 @@ mod tests {
         let nearest = |tag: u64| super::nearest(&slots, tag << 48);
         assert!(!nearest(0xabcd).is_none());
         assert_eq!(nearest(0xabcd).place(), Some(0x1230));
+        assert_eq!(nearest(0xabcd).unfrozen(), Some(0x1230));
+        assert_eq!(nearest(0xabce).unfrozen(), None);
         slots[1].fetch_or(FROZEN, Ordering::Relaxed);
         assert_eq!(nearest(0xabcd).place(), Some(0x1230));
+        assert_eq!(nearest(0xabcd).unfrozen(), None);
         slots[1].fetch_or(EMPTY, Ordering::Relaxed);
         assert_eq!(nearest(0xabcd).place(), None);
         assert!(nearest(0xabcf).is_none());

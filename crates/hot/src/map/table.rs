@@ -92,6 +92,13 @@ impl Table {
     }
 }
 
+/// What a line that is being moved holds: hashes and slots, and the slots of those that go to one of the two lines that it becomes. Kept from line to line.
+#[derive(Debug, Default)]
+pub(crate) struct Moving {
+    entries: Vec<(u64, u64)>,
+    half: Vec<u64>,
+}
+
 impl Shared {
     #[inline]
     pub(crate) fn table(&self, which: u64) -> Result<Option<Table>> {
@@ -114,7 +121,7 @@ impl<'a> Actor<'a> {
     /// The place of the line in which a hash may be written now. It may be closed by the time the caller gets there.
     pub(crate) fn writable_line(&mut self, hash: u64) -> Result<u64> {
         for _ in 0..RETRIES {
-            let Some(current) = self.shared.table(at::TABLE)? else {
+            let Some(current) = self.shared.current_table()? else {
                 self.create_first_table()?;
                 continue;
             };
@@ -336,23 +343,37 @@ impl<'a> Actor<'a> {
         if !closed {
             return Err(Error::Again("a line that others keep writing to"));
         }
-        let entries = self.freeze_chain(head)?;
+        let mut moving = std::mem::take(&mut self.local.moving);
+        let moved = self.move_frozen(head, current, next, index, &mut moving);
+        self.local.moving = moving;
+        moved
+    }
+
+    fn move_frozen(
+        &mut self,
+        head: &'a [AtomicU64; 8],
+        current: Table,
+        next: Table,
+        index: u64,
+        moving: &mut Moving,
+    ) -> Result<()> {
+        self.freeze_chain(head, &mut moving.entries)?;
         for half in 0..2 {
             let target = index + half * current.lines();
-            let mine: Vec<u64> = entries
-                .iter()
-                .filter(|&&(hash, _)| hash & (next.lines() - 1) == target)
-                .map(|&(_, slot)| slot)
-                .collect();
-            self.fill_line(next, target, &mine)?;
+            let is_there = |&&(hash, _): &&(u64, u64)| hash & (next.lines() - 1) == target;
+            moving.half.clear();
+            moving
+                .half
+                .extend(moving.entries.iter().filter(is_there).map(|&(_, slot)| slot));
+            self.fill_line(next, target, &moving.half)?;
         }
         line::mark_moved(&head[0]);
         Ok(())
     }
 
-    /// Freezes every slot of a chain; returns what they hold, with hashes, in the order in which everybody finds it.
-    fn freeze_chain(&self, head: &'a [AtomicU64; 8]) -> Result<Vec<(u64, u64)>> {
-        let mut entries = Vec::new();
+    /// Freezes every slot of a chain; finds what they hold, with hashes, in the order in which everybody finds it.
+    fn freeze_chain(&self, head: &'a [AtomicU64; 8], entries: &mut Vec<(u64, u64)>) -> Result<()> {
+        entries.clear();
         let mut words = head;
         for _ in 0..CHAIN_MAX {
             for word in &words[1..=SLOTS] {
@@ -363,7 +384,7 @@ impl<'a> Actor<'a> {
             }
             match slot::place(line::freeze(&words[LINK])) {
                 Some(base) => words = self.shared.map.line(base)?,
-                None => return Ok(entries),
+                None => return Ok(()),
             }
         }
         corrupt("a chain of lines that ends", 0)

@@ -338,7 +338,6 @@ impl<'a> Actor<'a> {
         }
         let header = Header::load(entry.header());
         // For whoever finds us dead between the next two steps: this may be unlinked and not retired.
-        self.own(field::OLD_HEADER).store(header.0, Ordering::Relaxed);
         self.own(field::OLD).store(entry.offset, Ordering::Release);
         if word
             .compare_exchange(slot, new, Ordering::AcqRel, Ordering::Acquire)
@@ -395,6 +394,9 @@ impl Session {
     /// Gives a key a value.
     #[inline]
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        if self.put_quickly(key, value) {
+            return Ok(());
+        }
         self.act(|actor| actor.put_until(key, value, None))
     }
 

@@ -221,9 +221,8 @@ impl<'a> Actor<'a> {
     }
 
     /// Whether a node is in the list.
-    pub(crate) fn is_listed_node(&self, offset: u64) -> Result<bool> {
-        let node = Node::load(self.shared, offset)?;
+    pub(crate) fn is_listed(&self, node: Node<'_>) -> Result<bool> {
         let found = self.shared.seek(&node.key(), Until::AtLeast)?.nodes[0];
-        Ok(found == offset)
+        Ok(found == node.offset)
     }
 }

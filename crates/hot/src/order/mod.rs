@@ -17,4 +17,4 @@ mod watch;
 
 pub(crate) use index::Until;
 pub use iter::Range;
-pub(crate) use node::{MARK, Node};
+pub(crate) use node::{LEVELS, MARK, Node};

@@ -13,13 +13,12 @@ use crate::heap::TAG_NODE;
 use crate::layout::at;
 use crate::map::entry::KEY_LEN_MAX;
 use crate::protocol::header::{Header, State};
+pub(crate) use crate::protocol::watch::MARK;
 use crate::raw::mapping::{load_bytes, partial_word, store_bytes};
 use crate::region::Shared;
 use crate::sync::{AtomicU64, Ordering};
 
 pub(crate) const LEVELS: usize = 16;
-/// In a link: the node whose link this is has been killed.
-pub(crate) const MARK: u64 = 1;
 /// In a stamp: the node has been killed.
 pub(crate) const DEAD: u64 = 1 << 63;
 const PREFIX: u64 = 32;

@@ -1,11 +1,6 @@
 //! Searching the list without being able to write to it, and so without a pin: any node may be freed, and its memory used for something else, while it
-//! is looked at.
-//!
-//! What saves the search is that a node can only be taken out of the list through the link that leads to it. Going on from a node `a`, which is in the
-//! list and alive, to the next, `b`, the search reads the link of `a`, then the header of `b`, and then looks whether `a` still has its header and that
-//! link: if so, `b` was in the list with that header. Killed nodes between them lead on, for their links don't change any more and nothing behind them
-//! can be taken out of the list before they are. What was read from a node counts if its header is the same afterwards. Wherever something
-//! differs the search begins anew.
+//! is looked at. How a search goes from node to node all the same, and why that is right, is told at the protocol (`protocol/watch.rs`); here it goes down the
+//! levels, and begins anew wherever something has changed.
 
 use std::cmp::Ordering as Order;
 
@@ -13,11 +8,12 @@ use crate::error::{Error, Result, corrupt};
 use crate::heap::{TAG_NODE, tag_of};
 use crate::layout::at;
 use crate::order::index::Until;
-use crate::order::node::{LEVELS, MARK, Node};
+use crate::order::node::{LEVELS, Node};
 use crate::protocol::RETRIES;
 use crate::protocol::header::{Header, State};
+use crate::protocol::watch::{self, Step, Watched};
 use crate::region::Shared;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering};
 
 /// How often something that looks damaged, or is just being changed, is looked at again before it is called damaged.
 const DOUBTS: u32 = 1000;
@@ -29,39 +25,24 @@ pub(crate) struct Neighbours {
     pub(crate) after: Option<Vec<u8>>,
 }
 
-/// A node, and the header that it had when it was in the list; `None` for the head of the list.
-struct Watched<'a>(Option<(Node<'a>, Header)>);
+/// A node, as it was when it was in the list; `None` for the head of the list.
+struct Place<'a>(Option<Node<'a>>, Watched<'a>);
 
-impl<'a> Watched<'a> {
+impl<'a> Place<'a> {
+    const HEAD: Place<'static> = Place(None, Watched(None));
+
     fn link(&self, shared: &'a Shared, level: usize) -> Result<&'a AtomicU64> {
         match &self.0 {
-            Some((node, _)) => node.link(level),
+            Some(node) => node.link(level),
             None => Ok(shared.fixed(at::INDEX_HEAD + level as u64 * 8)),
         }
     }
 
-    /// Whether everything that was read from it until now was read while it was this node.
-    fn is_the_same(&self) -> bool {
-        fence(Ordering::Acquire);
-        self.0
-            .as_ref()
-            .is_none_or(|(node, header)| node.header() == *header)
-    }
-
     /// Its key; `None` if it is the head, and `Err(())` if it isn't this node any more.
     fn key(&self) -> std::result::Result<Option<Vec<u8>>, ()> {
-        let key = self.0.as_ref().map(|(node, _)| node.key());
-        if self.is_the_same() { Ok(key) } else { Err(()) }
+        let key = self.0.as_ref().map(Node::key);
+        if self.1.is_the_same() { Ok(key) } else { Err(()) }
     }
-}
-
-/// What a step from a node leads to.
-enum Step<'a> {
-    To(Watched<'a>),
-    /// To the end of the level.
-    End,
-    /// Something changed.
-    Anew,
 }
 
 impl Shared {
@@ -80,24 +61,28 @@ impl Shared {
     }
 
     fn try_watch(&self, bound: Option<(&[u8], Until)>) -> Result<Option<Neighbours>> {
-        let mut last = Watched(None);
+        let mut last = Place::HEAD;
         let mut steps = self.layout.len / 64;
-        let mut after = Watched(None);
+        let mut after = Place::HEAD;
         for level in (0..LEVELS).rev() {
             loop {
-                let next = match self.step(&last, level, &mut steps)? {
+                let link = last.link(self, level)?;
+                let load = |place, watched| self.load_watched(place, watched, level);
+                let next = match watch::step(last.1, link, |place| self.watch_node(place, &mut steps), load)?
+                {
                     Step::To(next) => next,
                     Step::End => break,
                     Step::Anew => return Ok(None),
+                    Step::Killed(link) => return corrupt("a link of a node that lives", link),
                 };
                 let order = match (&next.0, bound) {
-                    (Some((node, _)), Some((key, until))) => match (node.compare(key), until) {
+                    (Some(node), Some((key, until))) => match (node.compare(key), until) {
                         (Order::Equal, Until::Beyond) => Order::Less,
                         (order, _) => order,
                     },
                     _ => Order::Less,
                 };
-                if !next.is_the_same() {
+                if !next.1.is_the_same() {
                     return Ok(None);
                 }
                 if order != Order::Less {
@@ -115,40 +100,31 @@ impl Shared {
         })
     }
 
-    /// From a node to the next on its level that is alive.
-    fn step<'a>(&'a self, from: &Watched<'a>, level: usize, steps: &mut u64) -> Result<Step<'a>> {
-        let link = from.link(self, level)?;
-        let first = link.load(Ordering::Acquire);
-        if first & MARK != 0 {
-            // Killed since, or else nonsense: the search doesn't stand on the dead.
-            return corrupt("a link of a node that lives", first);
-        }
-        let mut place = first;
-        let step = loop {
-            if place == 0 {
-                break Step::End;
-            }
-            *steps = match steps.checked_sub(1) {
-                Some(steps) => steps,
-                None => return corrupt("a list that ends", place),
-            };
-            let header = Header::load(self.map.word(place)?);
-            let tag = tag_of(self.map.word(place + 8)?.load(Ordering::Acquire));
-            if !matches!(header.state(), State::Live | State::Owned) || tag != TAG_NODE {
-                return corrupt("a node that is in use", place);
-            }
-            let node = Node::load(self, place)?;
-            let behind = node.link(level)?.load(Ordering::Acquire);
-            let watched = Watched(Some((node, header)));
-            if !watched.is_the_same() {
-                return Ok(Step::Anew);
-            }
-            if behind & MARK == 0 {
-                break Step::To(watched);
-            }
-            place = behind & !MARK;
+    /// The header of the node at a place, if there is one in use.
+    fn watch_node(&self, place: u64, steps: &mut u64) -> Result<Watched<'_>> {
+        *steps = match steps.checked_sub(1) {
+            Some(steps) => steps,
+            None => return corrupt("a list that ends", place),
         };
-        let is_linked = from.is_the_same() && link.load(Ordering::Acquire) == first && from.is_the_same();
-        Ok(if is_linked { step } else { Step::Anew })
+        let word = self.map.word(place)?;
+        let header = Header::load(word);
+        if !matches!(header.state(), State::Live | State::Owned) {
+            return corrupt("a node that is in use", place);
+        }
+        Ok(Watched(Some((word, header))))
+    }
+
+    fn load_watched<'a>(
+        &'a self,
+        place: u64,
+        watched: Watched<'a>,
+        level: usize,
+    ) -> Result<(Place<'a>, &'a AtomicU64)> {
+        let tag = tag_of(self.map.word(place + 8)?.load(Ordering::Acquire));
+        if tag != TAG_NODE {
+            return corrupt("a node", place);
+        }
+        let node = Node::load(self, place)?;
+        Ok((Place(Some(node), watched), node.link(level)?))
     }
 }

@@ -25,6 +25,16 @@ pub(crate) fn unpin(word: &AtomicU64) {
     word.store(UNPINNED, Ordering::Release);
 }
 
+/// Between the step that made something retired, a compare-and-swap after the one that unlinked it, and the look at the era from which on it waits.
+#[inline(always)]
+pub(crate) fn after_unlinking() {
+    // On this processor a compare-and-swap is a full fence, and another would cost as much again.
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    crate::sync::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    fence(Ordering::SeqCst);
+}
+
 /// Why the era stays where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Straggler(pub(crate) usize);

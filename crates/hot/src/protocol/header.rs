@@ -17,7 +17,7 @@
 //! and [`release`] sets it after the header is `Free`, so a free object whose bit is clear exists only while somebody is between these
 //! two steps (or died there; the walk mends it).
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// What an object is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +150,13 @@ impl Header {
         word.store(next.0, Ordering::Release);
         next
     }
+}
+
+/// Before the memory of an object that has become ours is written to. Who reads it without a pin, as what it was before, and sees what we write, thereby sees
+/// afterwards that the header is no longer the same. On x86 this keeps only the compiler from changing the order.
+#[inline(always)]
+pub(crate) fn before_writing() {
+    fence(Ordering::Release);
 }
 
 /// Takes the object if it is free.

@@ -9,9 +9,11 @@ pub(crate) mod dating;
 pub(crate) mod epoch;
 pub(crate) mod header;
 pub(crate) mod line;
+pub(crate) mod lookup;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod stack;
+pub(crate) mod watch;
 
 /// How often a loop that others can make go round tries again. Only a peer that breaks the protocols can use it up, or a machine in
 /// deep trouble; the caller is told [`Again`](crate::Error::Again).

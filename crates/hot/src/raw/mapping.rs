@@ -249,18 +249,13 @@ impl Drop for Mapping {
 /// Writes `bytes` into `words`, from the first on; the last word is filled up with zeros.
 #[inline]
 pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
-    let mut chunks = bytes.chunks_exact(8);
-    let mut at = 0;
-    for chunk in &mut chunks {
-        words[at].store(
-            u64::from_ne_bytes(chunk.try_into().expect("chunks of eight")),
-            Ordering::Relaxed,
-        );
-        at += 1;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let (whole, behind) = words.split_at(chunks.len());
+    for (word, chunk) in whole.iter().zip(chunks) {
+        word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
     }
-    let rest = chunks.remainder();
     if !rest.is_empty() {
-        words[at].store(partial_word(rest), Ordering::Relaxed);
+        behind[0].store(partial_word(rest), Ordering::Relaxed);
     }
 }
 

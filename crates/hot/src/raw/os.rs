@@ -24,7 +24,8 @@ pub(crate) fn register_barrier() -> bool {
     }
 }
 
-/// Makes every running thread of every registered process execute a full memory barrier before it returns.
+/// Makes every running thread of every registered process execute a full memory barrier before it returns. `false` if the kernel could not.
+#[must_use]
 pub(crate) fn barrier_everywhere() -> bool {
     // SAFETY: as above.
     unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0 }

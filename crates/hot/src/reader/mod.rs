@@ -16,9 +16,10 @@ use crate::layout::at;
 use crate::map::entry::Entry;
 use crate::protocol::RETRIES;
 use crate::protocol::header::{Header, State};
+use crate::protocol::lookup;
 use crate::region::{Region, RegionInfo, Shared};
 use crate::session::Member;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 pub use range::ReaderRange;
 
@@ -44,11 +45,20 @@ pub struct Reader {
     region: Region,
 }
 
-/// What must not have changed while something was read: the tables, and the headers of the entries.
-#[derive(PartialEq, Eq)]
-struct Glance {
+/// Entries that were found, and what must not have changed while they were read: the tables, and the places, headers and lengths of the entries. The lengths
+/// were read before the header, and so perhaps when another entry stood there.
+struct Glance<'a> {
     tables: [u64; 2],
-    entries: Vec<(u64, u64)>,
+    headers: Vec<[u64; 3]>,
+    /// Whether all of them are live, and none in the hands of one who has just linked it, or is about to.
+    is_declared: bool,
+    found: Vec<Entry<'a>>,
+}
+
+impl PartialEq for Glance<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.tables, &self.headers) == (other.tables, &other.headers)
+    }
 }
 
 /// The keys and values of a line, and the cursor of the line after it.
@@ -148,15 +158,12 @@ impl Reader {
     ) -> Result<T> {
         let mut doubts = 0;
         for _ in 0..RETRIES {
-            let attempt = || {
-                let (before, entries) = self.glance(&find)?;
-                let result = read(&entries);
-                // What was read above was read before anything below.
-                fence(Ordering::Acquire);
-                let (after, _) = self.glance(&find)?;
-                Ok((before == after).then_some(result))
-            };
-            match attempt() {
+            let attempt = lookup::twice(
+                || self.glance(&find),
+                |glance| glance.is_declared,
+                |glance| read(&glance.found),
+            );
+            match attempt {
                 Ok(Some(result)) => return Ok(result),
                 Ok(None) => {}
                 Err(Error::Corrupt(_)) if doubts < DOUBTS => doubts += 1,
@@ -166,26 +173,29 @@ impl Reader {
         Err(Error::Again("keys that are written faster than they are read"))
     }
 
-    fn glance<'a>(&self, find: impl Fn() -> Result<Vec<Entry<'a>>>) -> Result<(Glance, Vec<Entry<'a>>)> {
+    fn glance<'a>(&self, find: impl Fn() -> Result<Vec<Entry<'a>>>) -> Result<Glance<'a>> {
         let tables = || [at::TABLE, at::TABLE_NEXT].map(|at| self.shared().fixed(at).load(Ordering::Acquire));
         let before = tables();
         let found = find()?;
-        let mut entries = Vec::new();
+        let mut headers = Vec::new();
+        let mut is_declared = true;
         for entry in &found {
             let header = Header::load(entry.header());
             if !matches!(header.state(), State::Live | State::Owned) {
                 return corrupt("an entry that is in use", entry.offset);
             }
-            entries.push((entry.offset, header.0));
+            is_declared &= header.state() == State::Live;
+            headers.push([entry.offset, header.0, entry.make()]);
         }
         if tables() != before {
             return corrupt("a table that stays", at::TABLE);
         }
-        let glance = Glance {
+        Ok(Glance {
             tables: before,
-            entries,
-        };
-        Ok((glance, found))
+            headers,
+            is_declared,
+            found,
+        })
     }
 }
 

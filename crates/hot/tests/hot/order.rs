@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use weald_hot::{Error, Region, RegionOptions, Session};
 
-use crate::support::Random;
+use crate::support::{Random, env_number};
 
 fn region(capacity: u64) -> Region {
     Region::anonymous(&RegionOptions {
@@ -149,6 +149,37 @@ fn iteration_under_load_returns_what_was_there_all_the_time_once_and_in_order() 
         stop.store(true, Ordering::Relaxed);
     });
     session.verify().unwrap();
+}
+
+#[test]
+fn sessions_that_clean_up_after_themselves_disturb_nobody() {
+    let region = region(32 << 20);
+    let witness = region.join("witness").unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3u64 {
+            let region = region.clone();
+            scope.spawn(move || {
+                let mut random = Random(thread);
+                for _ in 0..env_number("WEALD_ROUNDS").unwrap_or(400) {
+                    let session = region.join("worker").unwrap();
+                    // Still its own when it leaves, so that it goes over everything and looks after what it had unlinked last.
+                    session.alloc(random.below(200), 0, 1).unwrap();
+                    for _ in 0..60 {
+                        let key = random.below(24).to_be_bytes();
+                        match random.below(2) {
+                            0 => session.put(&key, &key).unwrap(),
+                            _ => drop(session.remove(&key).unwrap()),
+                        }
+                    }
+                    session.trim().unwrap();
+                }
+            });
+        }
+    });
+    witness.recover().unwrap();
+    witness.verify().unwrap();
+    let keys: Vec<_> = witness.range(..).unwrap().map(|item| item.unwrap().0).collect();
+    assert_eq!(keys.len() as u64, witness.len().unwrap());
 }
 
 #[test]

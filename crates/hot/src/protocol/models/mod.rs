@@ -3,12 +3,15 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p weald-hot --lib`
 
+mod lookup;
+mod watch;
+
 use loom::sync::Arc;
 use loom::thread;
 
-use super::header::{self, Header, Owner, State};
-use super::line::{self, EMPTY, Guard, Intent, LineState};
-use super::{dating, epoch, stack};
+use crate::protocol::header::{self, Header, Owner, State};
+use crate::protocol::line::{self, EMPTY, Guard, Intent, LineState};
+use crate::protocol::{dating, epoch, stack};
 use crate::sync::mortal::live;
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -355,7 +358,7 @@ fn what_a_reader_sees_is_not_freed_under_it() {
         };
         let (era, pin, link, freed) = (&shared.0, &shared.1, &shared.2, &shared.3);
         link.store(0, Ordering::Release);
-        fence(Ordering::SeqCst);
+        epoch::after_unlinking();
         let retired = era.load(Ordering::SeqCst);
         for _ in 0..2 {
             let now = era.load(Ordering::Acquire);
