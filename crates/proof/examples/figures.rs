@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
-use weald_proof::{Direction, Element, Forest, Query, Range, prove, update, verify};
+use weald_proof::{Direction, Element, Forest, PageChange, Query, Range, prove, update, verify};
 
 const ITEMS: u32 = 100_000;
 
@@ -115,7 +115,7 @@ fn updates(forest: &Forest) {
         let hashes: u64 = changes.iter().map(|changes| changes.hashes).sum();
         let pages: Vec<_> = changes
             .iter()
-            .flat_map(|changes| changes.pages.values().flatten())
+            .flat_map(|changes| changes.pages.iter().filter_map(PageChange::after))
             .collect();
         let bytes: usize = pages.iter().map(|page| page.encode().len()).sum();
         println!(

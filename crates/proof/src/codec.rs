@@ -48,6 +48,10 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
     pub(crate) fn fault(&self, at: usize, what: Fault) -> Malformed {
         Malformed { at, what }
     }

@@ -36,6 +36,9 @@ pub(crate) const RIGHT: u8 = 0xc0;
 
 const SHAPE: u8 = 0xc0;
 
+/// What is left out takes at least a hash, a count and a sum.
+const PART_BYTES_MIN: usize = 34;
+
 /// What a layer shows, in the order of the keys.
 pub(crate) enum Part<'p> {
     Leaf(Leaf<'p>),
@@ -101,9 +104,11 @@ pub(crate) struct Layer<'p> {
 impl<'p> Layer<'p> {
     /// Reads a layer and compares its root hash with `root`.
     pub(crate) fn read(reader: &mut Reader<'p>, root: &Hash) -> Result<Layer<'p>, Error> {
+        // As many as show a key, if there are as many bytes.
+        let parts = reader.left().div_ceil(PART_BYTES_MIN).min(24);
         let mut walk = Walk {
             reader,
-            parts: Vec::new(),
+            parts: Vec::with_capacity(parts),
         };
         let top = walk.top()?;
         let parts = walk.parts;

@@ -71,8 +71,8 @@ pub use hash::{HASH_LEN, Hash};
 pub use node::{DEPTH_MAX, LEVELS_MAX, Node, prefix, value_hash};
 #[cfg(feature = "prove")]
 pub use prove::{
-    Changes, Forest, ForestError, HEIGHT_MAX, MemoryPages, Overflow, PAGE_LEN_MAX, Page, PageEntry, Pages,
-    ProveError, Trees, UpdateError, height, prove, update,
+    Changes, Forest, ForestError, HEIGHT_MAX, MemoryPages, Overflow, PAGE_LEN_MAX, Page, PageChange,
+    PageEntry, Pages, ProveError, Trees, UpdateError, height, prove, update,
 };
 pub use query::{Ask, Direction, NESTING_MAX, Query, QueryError, Range, Select};
 pub use verify::{PROOF_LEN_MAX, PROOF_VERSION, verify};

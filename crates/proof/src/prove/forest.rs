@@ -149,9 +149,11 @@ impl Forest {
 
 impl MemoryPages {
     fn apply(&mut self, edits: BTreeMap<Vec<u8>, Option<Element>>, changes: Changes) {
-        for (at, page) in changes.pages {
-            match page {
-                Some(page) => drop(self.pages.insert(at, page)),
+        for page in changes.pages {
+            let (level, key) = page.place();
+            let at = (level, key.to_vec());
+            match page.after() {
+                Some(page) => drop(self.pages.insert(at, page.clone())),
                 None => drop(self.pages.remove(&at)),
             }
         }

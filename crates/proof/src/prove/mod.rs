@@ -15,4 +15,4 @@ pub use forest::{Forest, ForestError, MemoryPages};
 pub use page::{HEIGHT_MAX, Overflow, PAGE_LEN_MAX, Page, PageEntry, height};
 pub use prover::{ProveError, prove};
 pub use source::{Pages, Trees};
-pub use update::{Changes, UpdateError, update};
+pub use update::{Changes, PageChange, UpdateError, update};

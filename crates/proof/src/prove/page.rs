@@ -364,6 +364,21 @@ impl Page {
         (self.keys == before.keys).then(|| pairs().map(move |index| (before.entry(index), self.entry(index))))
     }
 
+    /// How many entries at the beginning, and how many of the others at the end, are those of another page as well. The first entry counts
+    /// as one at the beginning only.
+    #[must_use]
+    pub fn shared_with(&self, other: &Page) -> (usize, usize) {
+        let (here, there) = (self.len(), other.len());
+        let both = here.min(there);
+        let first = (0..both)
+            .take_while(|at| self.entry(*at) == other.entry(*at))
+            .count();
+        let last = (1..=both - first.max(1))
+            .take_while(|back| self.entry(here - back) == other.entry(there - back))
+            .count();
+        (first, last)
+    }
+
     /// How many keys come before `key`, and whether it is there too.
     pub(crate) fn find(&self, key: &[u8]) -> (usize, bool) {
         let (mut from, mut to) = (0, self.len());

@@ -38,10 +38,14 @@ impl<E: fmt::Display> fmt::Display for ProveError<E> {
 
 impl<E: core::error::Error> core::error::Error for ProveError<E> {}
 
+/// Room for most proofs of a key.
+const PROOF_BYTES: usize = 1024;
+
 /// The proof of what `trees` answer to `query`: the only one that [`verify`](crate::verify) accepts.
 pub fn prove<T: Trees>(trees: &T, query: &Query) -> Result<Vec<u8>, ProveError<T::Error>> {
     query.check().map_err(ProveError::Query)?;
-    let mut out = vec![PROOF_VERSION];
+    let mut out = Vec::with_capacity(PROOF_BYTES);
+    out.push(PROOF_VERSION);
     let mut path = Vec::new();
     tree(trees, &mut path, query, &mut out)?;
     Ok(out)

@@ -9,6 +9,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::iter::Peekable;
+use core::slice;
 
 use super::cut::{self, FELT_AFTER, FELT_BEFORE};
 use super::finger::Finger;
@@ -21,10 +23,8 @@ use crate::node::{LEVELS_MAX, Node, value_hash};
 /// What an update changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// Pages to store, or to drop where there is `None`, by level and first key.
-    pub pages: BTreeMap<(u8, Vec<u8>), Option<Arc<Page>>>,
-    /// Those of them that were there, as they were.
-    pub before: BTreeMap<(u8, Vec<u8>), Arc<Page>>,
+    /// The pages that change, by level and then by first key.
+    pub pages: Vec<PageChange>,
     /// The level of the topmost page afterwards; `None` if the tree is empty.
     pub top_level: Option<u8>,
     /// The topmost node afterwards.
@@ -34,10 +34,60 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Where the page of that place is among those that change, or would be.
+    fn find(&self, level: u8, key: &[u8]) -> Result<usize, usize> {
+        self.pages
+            .binary_search_by(|page| page.place().cmp(&(level, key)))
+    }
+
     /// The root hash afterwards.
     #[must_use]
     pub fn root(&self) -> Hash {
         Node::root(self.top.as_ref())
+    }
+}
+
+/// What becomes of a page, that is of the one of some level that begins with some key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageChange {
+    /// It was not there.
+    New(Arc<Page>),
+    /// It has other entries.
+    Replaced {
+        /// As it was.
+        before: Arc<Page>,
+        /// As it is.
+        after: Arc<Page>,
+    },
+    /// It is no more.
+    Gone(Arc<Page>),
+}
+
+impl PageChange {
+    /// The page as it was, if there was one.
+    #[must_use]
+    pub fn before(&self) -> Option<&Arc<Page>> {
+        match self {
+            PageChange::New(_) => None,
+            PageChange::Replaced { before, .. } | PageChange::Gone(before) => Some(before),
+        }
+    }
+
+    /// The page as it is, if there is one.
+    #[must_use]
+    pub fn after(&self) -> Option<&Arc<Page>> {
+        match self {
+            PageChange::New(after) | PageChange::Replaced { after, .. } => Some(after),
+            PageChange::Gone(_) => None,
+        }
+    }
+
+    /// Its level and first key.
+    #[must_use]
+    pub fn place(&self) -> (u8, &[u8]) {
+        let (PageChange::New(page) | PageChange::Replaced { after: page, .. } | PageChange::Gone(page)) =
+            self;
+        (page.level(), page.first_key())
     }
 }
 
@@ -100,8 +150,7 @@ pub fn update<P: Pages>(
 ) -> Result<Changes, UpdateError<P::Error>> {
     let old_top = pages.top_level().map_err(UpdateError::Storage)?;
     let mut changes = Changes {
-        pages: BTreeMap::new(),
-        before: BTreeMap::new(),
+        pages: Vec::new(),
         top_level: old_top,
         top: None,
         hashes: 0,
@@ -127,8 +176,8 @@ pub fn update<P: Pages>(
             break;
         }
         // At the top every page is among the parents, so a level begun here has them all.
-        let changed = parents.into_iter().filter(|parent| parent.changed || !inside);
-        edits = changed.map(|parent| (parent.key, parent.head)).collect();
+        let edited = parents.into_iter().filter(|parent| parent.changed || !inside);
+        edits = edited.map(|parent| (parent.key, parent.head)).collect();
         level += 1;
         if level >= LEVELS_MAX {
             return Err(UpdateError::Damaged);
@@ -140,17 +189,12 @@ pub fn update<P: Pages>(
 
 /// Drops top pages that only repeat the one below them.
 fn lower_top<P: Pages>(pages: &P, changes: &mut Changes, mut level: u8) -> Result<(), UpdateError<P::Error>> {
-    let stored = |key: &(u8, Vec<u8>)| match pages.page(key.0, &key.1) {
-        Ok(page) => page.ok_or(UpdateError::Damaged),
-        Err(error) => Err(UpdateError::Storage(error)),
-    };
-    let is_kept =
-        |((at, _), page): (&(u8, Vec<u8>), &Option<Arc<Page>>)| page.clone().filter(|_| *at == level);
-    let top = match changes.pages.iter().find_map(is_kept) {
+    let kept = |page: &PageChange| page.after().filter(|page| page.level() == level).cloned();
+    let top = match changes.pages.iter().find_map(kept) {
         Some(page) => Some(page),
         None => {
             let page = pages.after(level, None).map_err(UpdateError::Storage)?;
-            page.filter(|page| !changes.pages.contains_key(&(level, page.first_key().to_vec())))
+            page.filter(|page| changes.find(level, page.first_key()).is_err())
         }
     };
     let Some(mut top) = top else {
@@ -159,18 +203,19 @@ fn lower_top<P: Pages>(pages: &P, changes: &mut Changes, mut level: u8) -> Resul
     };
     while level > 0 && top.len() == 1 {
         let first = top.first_key().to_vec();
-        let below = (level - 1, first.clone());
-        if let Some(stored) = pages.page(level, &first).map_err(UpdateError::Storage)? {
-            changes.before.insert((level, first.clone()), stored);
-            changes.pages.insert((level, first), None);
-        } else {
-            changes.pages.remove(&(level, first));
+        match changes.find(level, &first) {
+            Ok(at) => match changes.pages[at].before().cloned() {
+                Some(before) => changes.pages[at] = PageChange::Gone(before),
+                None => drop(changes.pages.remove(at)),
+            },
+            Err(at) => changes.pages.insert(at, PageChange::Gone(top)),
         }
-        top = match changes.pages.get(&below) {
-            Some(page) => page.clone().ok_or(UpdateError::Damaged)?,
-            None => stored(&below)?,
-        };
         level -= 1;
+        let below = match changes.find(level, &first) {
+            Ok(at) => changes.pages[at].after().cloned(),
+            Err(_) => pages.page(level, &first).map_err(UpdateError::Storage)?,
+        };
+        top = below.ok_or(UpdateError::Damaged)?;
     }
     changes.top_level = Some(level);
     changes.top = Some(top.top());
@@ -315,14 +360,15 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
     fn rewrite(&mut self, window: &Window<'_>) -> Result<(), UpdateError<P::Error>> {
         let merged = Merged::of(window);
         let cuts = merged.cuts(self.level, window);
-        let mut old: BTreeMap<&[u8], &Arc<Page>> =
-            window.pages.iter().map(|page| (page.first_key(), page)).collect();
+        let mut old = window.pages.iter().peekable();
         let ends = cuts.iter().skip(1).copied().chain([merged.entries.len()]);
-        let begun = self.parents.len();
         for (&from, to) in cuts.iter().zip(ends) {
             let entries = &merged.entries[from..to];
             let PageEntry { key, height, .. } = entries[0];
-            let before = old.remove(key);
+            while let Some(gone) = old.next_if(|page| page.first_key() < key) {
+                self.remove(gone);
+            }
+            let before = old.next_if(|page| page.first_key() == key);
             let node = match before {
                 Some(before) if before.entries().eq(entries.iter().copied()) => before.top(),
                 _ => self.put(before, entries)?,
@@ -334,16 +380,17 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
                 changed,
             });
         }
-        for (key, page) in old {
-            self.change(Some(page), None, key);
-            self.parents.push(Parent {
-                key: key.to_vec(),
-                head: None,
-                changed: true,
-            });
-        }
-        self.parents[begun..].sort_by(|a, b| a.key.cmp(&b.key));
+        old.for_each(|gone| self.remove(gone));
         Ok(())
+    }
+
+    fn remove(&mut self, page: &Arc<Page>) {
+        self.changes.pages.push(PageChange::Gone(page.clone()));
+        self.parents.push(Parent {
+            key: page.first_key().to_vec(),
+            head: None,
+            changed: true,
+        });
     }
 
     fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
@@ -353,7 +400,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         };
         self.changes.hashes += hashes;
         let node = page.top();
-        self.change(before, Some(page), entries[0].key);
+        self.change(before, page);
         Ok(node)
     }
 
@@ -371,7 +418,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
             let (after, hashes) = page.with_nodes(&nodes)?;
             self.changes.hashes += hashes;
             node = after.top();
-            self.change(Some(page), Some(after), key);
+            self.change(Some(page), after);
         }
         self.parents.push(Parent {
             key: key.to_vec(),
@@ -381,13 +428,12 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         Ok(())
     }
 
-    /// Notes that of the page that begins with `key`.
-    fn change(&mut self, before: Option<&Arc<Page>>, after: Option<Page>, key: &[u8]) {
-        let at = (self.level, key.to_vec());
-        if let Some(before) = before {
-            self.changes.before.insert(at.clone(), before.clone());
-        }
-        self.changes.pages.insert(at, after.map(Arc::new));
+    fn change(&mut self, before: Option<&Arc<Page>>, after: Page) {
+        let after = Arc::new(after);
+        self.changes.pages.push(match before.cloned() {
+            Some(before) => PageChange::Replaced { before, after },
+            None => PageChange::New(after),
+        });
     }
 }
 
@@ -421,30 +467,44 @@ struct Merged<'w> {
 
 impl<'w> Merged<'w> {
     fn of(window: &'w Window<'_>) -> Merged<'w> {
+        let entries: usize = window.pages.iter().map(|page| page.len()).sum();
         let mut merged = Merged {
-            entries: Vec::new(),
+            entries: Vec::with_capacity(entries + window.edits.len()),
             old_cuts: Vec::new(),
             moved: None,
         };
         let mut edits = window.edits.iter().peekable();
         for page in &window.pages {
-            merged.entries.reserve(page.len() + 1);
-            for (index, entry) in page.entries().enumerate() {
-                while let Some(edit) = edits.next_if(|(key, _)| **key < *entry.key) {
-                    merged.insert(edit);
-                }
-                if index == 0 {
-                    merged.old_cuts.push(merged.entries.len());
-                }
-                match edits.next_if(|(key, _)| **key == *entry.key) {
-                    Some((_, None)) => merged.moves(),
-                    Some((key, Some(head))) => merged.entries.push(head.under(key)),
-                    None => merged.entries.push(entry),
-                }
+            while let Some(edit) = edits.next_if(|(key, _)| **key < *page.first_key()) {
+                merged.insert(edit);
             }
+            merged.old_cuts.push(merged.entries.len());
+            merged.page(page, &mut edits);
         }
         edits.for_each(|edit| merged.insert(edit));
         merged
+    }
+
+    /// Adds the entries of a page with the edits among them, and leaves those after its last key.
+    fn page(&mut self, page: &'w Page, edits: &mut Peekable<slice::Iter<'w, Edit>>) {
+        let mut copied = 0;
+        while let Some(edit) = edits.peek() {
+            let (index, is_there) = page.find(&edit.0);
+            if index == page.len() {
+                break;
+            }
+            self.entries
+                .extend((copied..index).map(|index| page.entry(index)));
+            copied = index + usize::from(is_there);
+            match edit {
+                (_, None) if is_there => self.moves(),
+                (key, Some(head)) if is_there => self.entries.push(head.under(key)),
+                edit => self.insert(edit),
+            }
+            edits.next();
+        }
+        self.entries
+            .extend((copied..page.len()).map(|index| page.entry(index)));
     }
 
     fn insert(&mut self, (key, head): &'w Edit) {

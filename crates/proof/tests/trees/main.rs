@@ -1,6 +1,7 @@
 //! Trees from both sides: what an honest holder proves, and what everyone else can't.
 
 mod adversary;
+mod changes;
 mod forged;
 mod golden;
 mod honest;

@@ -6,6 +6,7 @@
 use weald_proof::{Element, Node, Pages};
 
 use super::Path;
+use super::answer::Ground;
 use super::meter::Meter;
 use super::pages::TreePages;
 use super::snapshot::TreeSnapshot;
@@ -56,8 +57,7 @@ impl TreeSnapshot<'_> {
     }
 
     fn walk<'a>(&'a self, meter: Meter<'a>, path: &Path) -> Result<TreePages<'a>> {
-        self.pages(meter, path)?
-            .ok_or(Error::damaged("a tree lacks a subtree"))
+        TreePages::find(self.reader(meter)?, path)?.ok_or(Error::damaged("a tree lacks a subtree"))
     }
 }
 

@@ -30,6 +30,15 @@ impl<'t> TreePages<'t> {
         Ok(TreePages { reader, tree, top })
     }
 
+    /// The pages of the tree at `path`, if there is one.
+    pub(crate) fn find<S: AsRef<[u8]>>(reader: Reader<'t>, path: &[S]) -> Result<Option<TreePages<'t>>> {
+        match reader.locate(path) {
+            Ok(tree) => TreePages::new(reader, Arc::new(tree)).map(Some),
+            Err(Error::NoSubtree { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The stored entries of a level, from the key on or from after it, or all.
     fn records(&self, level: u8, start: Bound<&[u8]>, end: Option<&[u8]>) -> Iter<'t> {
         let start = match start {

@@ -2,10 +2,11 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use weald_engine::{Writable, WriteTx};
-use weald_proof::{Changes, Hash, Page, PageEntry, UpdateError, update};
+use weald_proof::{Hash, Page, PageChange, PageEntry, UpdateError, update};
 
 use super::cache::PageCache;
 use super::pages::TreePages;
@@ -102,14 +103,14 @@ impl Settled {
             UpdateError::Damaged => Error::damaged("a tree lacks a page or has one too many"),
         })?;
         reader.meter.hashes(changes.hashes);
-        for page in changes.pages.values().flatten() {
+        for page in changes.pages.iter().filter_map(PageChange::after) {
             reader.cache.insert(page);
         }
         let top = match (changes.top_level, changes.top) {
             (Some(level), Some(node)) => Some(Top { level, node }),
             _ => None,
         };
-        self.set_entries(reader, tree, changes);
+        self.set_entries(reader, tree, &changes.pages);
         let changed = top != pages.top;
         if changed {
             let encode = |top: Top| top.encode();
@@ -120,47 +121,54 @@ impl Settled {
     }
 
     /// Notes which entries of pages are to be written.
-    fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, changes: Changes) {
-        let Changes {
-            pages, mut before, ..
-        } = changes;
-        let was = before.values().map(|page| (page.level(), page.top().hash));
-        self.superseded.extend(was);
+    fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, pages: &[PageChange]) {
         // Most pages only had entries changed; the others, between which entries may have moved, are compared together.
-        let mut others = Vec::new();
-        for (at, page) in &pages {
-            let Some(page) = page else { continue };
-            let old = before.get(at).cloned();
-            let Some(pairs) = old.as_ref().and_then(|old| page.changed_since(old)) else {
-                others.push(page);
+        let (mut gone, mut come) = (Entries::default(), Entries::default());
+        for page in pages {
+            self.superseded
+                .extend(page.before().map(|old| (old.level(), old.top().hash)));
+            let (old, new) = match page {
+                PageChange::Replaced { before, after } => (before, after),
+                PageChange::New(page) => {
+                    come.push(page, 0..page.len());
+                    continue;
+                }
+                PageChange::Gone(page) => {
+                    gone.push(page, 0..page.len());
+                    continue;
+                }
+            };
+            let Some(pairs) = new.changed_since(old) else {
+                // What both have at their ends has not moved.
+                let (first, last) = new.shared_with(old);
+                gone.push(old, first..old.len() - last);
+                come.push(new, first..new.len() - last);
                 continue;
             };
             for (old, new) in pairs {
-                let begins = new.key == at.1;
+                let (level, first) = page.place();
+                let begins = new.key == first;
                 self.set_entry(
                     reader,
                     tree,
-                    at.0,
+                    level,
                     new.key,
                     Some((old, begins)),
                     Some((new, begins)),
                 );
             }
-            before.remove(at);
         }
-        self.set_moved(reader, tree, before.values(), &others);
+        self.set_moved(reader, tree, gone, come);
     }
 
     /// The same of pages between which entries may have moved. Both lists are in order, so one pass tells.
-    fn set_moved<'p>(
+    fn set_moved(
         &mut self,
         reader: &Reader<'_>,
         tree: &Located,
-        before: impl Iterator<Item = &'p Arc<Page>>,
-        after: &[&'p Arc<Page>],
+        mut before: Entries<'_>,
+        mut after: Entries<'_>,
     ) {
-        let mut before = Entries::of(before);
-        let mut after = Entries::of(after.iter().copied());
         loop {
             let (at, order) = match (before.place(), after.place()) {
                 (None, None) => break,
@@ -229,36 +237,35 @@ impl Settled {
     }
 }
 
-/// The entries of pages that are in order, in order.
+/// Entries of pages that are in order, in order.
+#[derive(Default)]
 struct Entries<'p> {
-    pages: Vec<&'p Page>,
-    page: usize,
-    index: usize,
+    /// Pages, and which of their entries.
+    parts: Vec<(&'p Page, Range<usize>)>,
+    /// The one that the next entry is of.
+    part: usize,
 }
 
 impl<'p> Entries<'p> {
-    fn of(pages: impl Iterator<Item = &'p Arc<Page>>) -> Entries<'p> {
-        Entries {
-            pages: pages.map(|page| &**page).collect(),
-            page: 0,
-            index: 0,
+    fn push(&mut self, page: &'p Page, entries: Range<usize>) {
+        if !entries.is_empty() {
+            self.parts.push((page, entries));
         }
     }
 
     /// Level and key of the next one.
     fn place(&self) -> Option<(u8, &'p [u8])> {
-        let page = self.pages.get(self.page)?;
-        Some((page.level(), page.key(self.index)))
+        let (page, entries) = self.parts.get(self.part)?;
+        Some((page.level(), page.key(entries.start)))
     }
 
     /// The next one, and whether it is the first of its page.
     fn next(&mut self) -> Option<(PageEntry<'p>, bool)> {
-        let page = self.pages.get(self.page)?;
-        let entry = (page.entry(self.index), self.index == 0);
-        self.index += 1;
-        if self.index == page.len() {
-            (self.page, self.index) = (self.page + 1, 0);
+        let (page, entries) = self.parts.get_mut(self.part)?;
+        let index = entries.next()?;
+        if entries.start == entries.end {
+            self.part += 1;
         }
-        Some(entry)
+        Some((page.entry(index), index == 0))
     }
 }

@@ -1,7 +1,5 @@
 //! Reading a committed state, and proving it.
 
-use std::sync::Arc;
-
 use weald_engine::{ReadTx, Readable};
 use weald_proof::{Answer, Element, Hash, ProveError, Query, Trees, prove};
 
@@ -52,29 +50,14 @@ impl<'s> TreeSnapshot<'s> {
     }
 
     pub(crate) fn proof(&self, meter: Meter<'_>, query: &Query) -> Result<Vec<u8>> {
-        let proof = prove(
-            &Proving {
-                snapshot: self,
-                meter,
-            },
-            query,
-        )
-        .map_err(|error| match error {
+        let reader = self.reader(meter)?;
+        let proof = prove(&Proving { reader }, query).map_err(|error| match error {
             ProveError::Query(error) => Error::Query(error),
             ProveError::Storage(error) => error,
             ProveError::Damaged => Error::damaged("a tree lacks a page, an element or a subtree"),
         })?;
         meter.loaded(proof.len());
         Ok(proof)
-    }
-
-    pub(crate) fn pages<'a>(&'a self, meter: Meter<'a>, path: &[Vec<u8>]) -> Result<Option<TreePages<'a>>> {
-        let reader = self.reader(meter)?;
-        match reader.locate(path) {
-            Ok(tree) => TreePages::new(reader, Arc::new(tree)).map(Some),
-            Err(Error::NoSubtree { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -96,17 +79,16 @@ impl Trees for TreeSnapshot<'_> {
         Self: 'a;
 
     fn tree(&self, path: &[Vec<u8>]) -> Result<Option<TreePages<'_>>> {
-        self.pages(Meter::OFF, path)
+        TreePages::find(self.reader(Meter::OFF)?, path)
     }
 }
 
-/// A snapshot whose pages count what is looked up.
-struct Proving<'a, 's> {
-    snapshot: &'a TreeSnapshot<'s>,
-    meter: Meter<'a>,
+/// A snapshot that was opened for a proof, and whose pages count what is looked up.
+struct Proving<'a> {
+    reader: Reader<'a>,
 }
 
-impl Trees for Proving<'_, '_> {
+impl Trees for Proving<'_> {
     type Error = Error;
     type Pages<'a>
         = TreePages<'a>
@@ -114,6 +96,6 @@ impl Trees for Proving<'_, '_> {
         Self: 'a;
 
     fn tree(&self, path: &[Vec<u8>]) -> Result<Option<TreePages<'_>>> {
-        self.snapshot.pages(self.meter, path)
+        TreePages::find(self.reader, path)
     }
 }
