@@ -304,6 +304,28 @@ fn what_happens_on_the_way_changes_no_message_and_repeats_none() {
 }
 
 #[test]
+fn a_session_that_was_recorded_brings_nothing_in() {
+    each(|kind| {
+        let (here, there) = (End::new(kind, 1), End::new(kind, 2));
+        let relay = Relay::before(&there.transport.address());
+        here.reach_by(&relay.address, &there, b"once");
+        // What was sent until it arrived arrives too.
+        let mut count = 0;
+        until("an end of arrivals", || {
+            thread::sleep(Duration::from_millis(200));
+            std::mem::replace(&mut count, there.arrivals.count()) == there.arrivals.count()
+        });
+        // While the session is there, and when it is gone.
+        relay.say_again(&there.transport.address());
+        here.transport.stop();
+        relay.say_again(&there.transport.address());
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(there.arrivals.count(), count, "{kind:?}");
+        End::new(kind, 3).reach(&there, b"another");
+    });
+}
+
+#[test]
 fn strangers_bring_nothing_in() {
     each(|kind| {
         let there = End::with(kind, keys(2).admitting([keys(1).node()]), "127.0.0.1:0");
