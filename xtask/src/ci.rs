@@ -11,8 +11,8 @@ use crate::{Outcome, licences, tidy};
 
 /// Features under which other code runs, so that the tests are run with them too.
 const TESTED: [(&str, &str); 4] = [
-    ("weald-cluster", "quic"),
-    ("weald-vfs", "io_uring"),
+    ("weald-cluster", "quic,io_uring"),
+    ("weald-vfs", "io_uring,sockets"),
     ("weald-engine", "io_uring"),
     ("weald-storage", "lsm,cache,etcd,redis-cluster"),
 ];

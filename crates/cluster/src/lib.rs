@@ -2,7 +2,7 @@
 //!
 //! - [`Node::start`] runs a node; its methods are the client, and any node takes any request.
 //! - [`Identity`] and [`Keys`] say who a node is, and what lets it in.
-//! - A [`Transport`] carries messages, encrypted and mutually authenticated: [`Tcp`] with Noise, or with TLS 1.3 (feature `tls`), [`Udp`], or QUIC (feature `quic`), [by name](TransportKind); [`MemoryNet`] in a test.
+//! - A [`Transport`] carries messages, encrypted and mutually authenticated: [`Tcp`] with Noise, or with TLS 1.3 (feature `tls`), [`Udp`], QUIC (feature `quic`), or TCP through io_uring (feature `io_uring`, Linux), [by name](TransportKind); [`MemoryNet`] in a test.
 //! - Any durable or volatile `weald_storage::Storage` that doesn't forget holds the data.
 //!
 //! What each level of a request promises is in `docs/consistency.md`; how to run a cluster in `docs/operations.md`.
@@ -29,7 +29,7 @@
 //!
 //! # Trade-offs
 //!
-//! Two threads for each peer, and a few for the store: simple to follow, and meant for clusters of tens of nodes. One thread runs the protocol, so that a
+//! Two threads for each peer, and a few for the store: simple to follow, and meant for clusters of tens of nodes; with `io_uring`, two for all peers. One thread runs the protocol, so that a
 //! node's decisions are those of the simulator; it bounds what a node does to what one core encodes and decodes.
 
 #![forbid(unsafe_code)]
@@ -50,6 +50,8 @@ pub use keys::Keys;
 pub use node::{ClientError, LocalCopy, LocalError, Logged, Metrics, Node, Options, StartFailed, found};
 #[cfg(feature = "quic")]
 pub use transport::Quic;
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+pub use transport::Uring;
 pub use transport::{
     MemoryNet, MemoryTransport, Receive, Refused, Tcp, TcpError, TcpOptions, Transport, TransportKind,
     TransportStats, Udp, UdpOptions, UnknownTransport,

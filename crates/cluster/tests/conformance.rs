@@ -1,7 +1,9 @@
-//! What every transport must do, whichever this build has: `cargo test -p weald-cluster --features quic` tries them all.
+//! What every transport must do, whichever this build has: `cargo test -p weald-cluster --features quic,io_uring` tries them all.
 //!
 //! Short messages by UDP may be lost, and come in any order; whatever arrives by any transport was sent by who is named, and arrives once.
 
+#[path = "common/kinds.rs"]
+mod common;
 mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +146,10 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 fn each(check: impl Fn(TransportKind)) {
     for &kind in TransportKind::all() {
+        if let Some(why) = common::is_forbidden(kind) {
+            eprintln!("SKIPPED: {}: {why}", kind.name());
+            continue;
+        }
         println!("{}", kind.name());
         check(kind);
     }
@@ -298,6 +304,28 @@ fn what_happens_on_the_way_changes_no_message_and_repeats_none() {
 }
 
 #[test]
+fn a_session_that_was_recorded_brings_nothing_in() {
+    each(|kind| {
+        let (here, there) = (End::new(kind, 1), End::new(kind, 2));
+        let relay = Relay::before(&there.transport.address());
+        here.reach_by(&relay.address, &there, b"once");
+        // What was sent until it arrived arrives too.
+        let mut count = 0;
+        until("an end of arrivals", || {
+            thread::sleep(Duration::from_millis(200));
+            std::mem::replace(&mut count, there.arrivals.count()) == there.arrivals.count()
+        });
+        // While the session is there, and when it is gone.
+        relay.say_again(&there.transport.address());
+        here.transport.stop();
+        relay.say_again(&there.transport.address());
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(there.arrivals.count(), count, "{kind:?}");
+        End::new(kind, 3).reach(&there, b"another");
+    });
+}
+
+#[test]
 fn strangers_bring_nothing_in() {
     each(|kind| {
         let there = End::with(kind, keys(2).admitting([keys(1).node()]), "127.0.0.1:0");
@@ -434,5 +462,49 @@ fn a_cluster_works_over_it() {
                 Some(&vec![number; 100 * usize::from(number)][..])
             );
         }
+    });
+}
+
+/// What is one on the network, and what is in one process, differ: these two are told apart by nobody else.
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+#[test]
+fn tcp_and_uring_talk_to_each_other() {
+    if let Some(why) = common::is_forbidden(TransportKind::Uring) {
+        return eprintln!("SKIPPED: {why}");
+    }
+    let (plain, ring) = (End::new(TransportKind::Tcp, 1), End::new(TransportKind::Uring, 2));
+    plain.reach(&ring, b"to the ring");
+    ring.reach(&plain, b"from the ring");
+    let long: Vec<u8> = (0..900_000).map(|at: u32| (at % 251) as u8).collect();
+    for (from, to) in [(&plain, &ring), (&ring, &plain)] {
+        assert!(from.send(to, Lane::Transfer, &long));
+        until("the long one", || to.arrivals.has(&long));
+    }
+    // Long enough for each to have asked whether the other is there, and to have been answered.
+    thread::sleep(Duration::from_millis(3500));
+    plain.reach(&ring, b"still there");
+    ring.reach(&plain, b"still there");
+    assert_eq!(
+        (plain.transport.stats().broken, ring.transport.stats().broken),
+        (0, 0)
+    );
+    assert_eq!(
+        (plain.transport.stats().sessions, ring.transport.stats().sessions),
+        (2, 2)
+    );
+}
+
+/// Connections that nothing is said on are checked, and kept, for as long as that is wished.
+#[test]
+fn a_peer_that_answers_is_kept() {
+    each(|kind| {
+        let (here, there) = (End::new(kind, 1), End::new(kind, 2));
+        here.reach(&there, b"before");
+        let sessions = there.transport.stats().sessions;
+        // More than three checks.
+        thread::sleep(Duration::from_millis(3500));
+        here.reach(&there, b"after");
+        assert_eq!(there.transport.stats().sessions, sessions, "{kind:?}");
+        assert_eq!(here.transport.stats().broken, 0, "{kind:?}");
     });
 }

@@ -9,6 +9,9 @@
 //! - [`Memory`], which lives as long as the process;
 //! - [`SimDisk`], which loses, tears and reorders what was not flushed, and fails on demand.
 //!
+//! The one thing beside files, in builds for Linux with the feature `sockets`, is a ring for sockets, `SocketRing`: it is here because its operations need
+//! the same care as those of the disk's ring, and `unsafe` stays in one crate.
+//!
 //! Nothing is durable before it was flushed, and bytes and names are flushed apart: [`File::sync_data`],
 //! [`Vfs::sync_dir`].
 //!
@@ -61,9 +64,13 @@ mod file;
 mod mapping;
 mod memory;
 mod rules;
+#[cfg(all(target_os = "linux", feature = "sockets"))]
+mod sockets;
 
 pub use crash::{Call, Explored, Fault, FaultKind, PowerCut, SimDisk, SimOptions};
 pub use disk::{Disk, DiskOptions, IoBackend};
 pub use file::{File, LockHeld, OpenMode, ReadOp, Vfs, WriteOp};
 pub use mapping::Mapping;
 pub use memory::Memory;
+#[cfg(all(target_os = "linux", feature = "sockets"))]
+pub use sockets::{Ended, SocketRing, Waker};

@@ -43,6 +43,7 @@
 //! | `storage` | no | `storage`, one interface over the stores that a replica can keep its data in | nothing more |
 //! | `cluster` | no | `cluster`, nodes that keep each other's data | cryptography |
 //! | `quic` | no | QUIC between nodes | quinn and tokio |
+//! | `io_uring` | no | TCP through io_uring between nodes, on Linux | one small dependency |
 //! | `server` | with `cli` | [`server`], a server for Redis clients | mio, toml, sha2 and what they need |
 //! | `cli` | yes | the program `weald` | clap and what it needs: a library should leave it out with `default-features = false` |
 

@@ -18,7 +18,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("weald-storage", &["weald-hot", "weald-engine"]),
     ("weald-cluster-proto", &[]),
     ("weald-sim", &["weald-cluster-proto"]),
-    ("weald-cluster", &["weald-cluster-proto", "weald-storage"]),
+    (
+        "weald-cluster",
+        &["weald-vfs", "weald-cluster-proto", "weald-storage"],
+    ),
     ("weald-resp", &[]),
     (
         "weald-server",

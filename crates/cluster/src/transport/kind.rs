@@ -7,10 +7,12 @@ use thiserror::Error;
 
 #[cfg(feature = "quic")]
 use super::Quic;
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+use super::Uring;
 use super::{Tcp, TcpError, TcpOptions, Transport, Udp, UdpOptions};
 use crate::keys::Keys;
 
-/// A transport that this build has. All nodes of a cluster must use the same one.
+/// A transport that this build has. All nodes of a cluster must use the same one, but `tcp` and `uring` are one on the network.
 ///
 /// ```
 /// use weald_cluster::{Identity, Keys, TcpOptions, TransportKind};
@@ -36,6 +38,9 @@ pub enum TransportKind {
     /// QUIC.
     #[cfg(feature = "quic")]
     Quic,
+    /// TCP with Noise through io_uring, two threads for all peers. It talks to nodes with [`Tcp`](TransportKind::Tcp), too.
+    #[cfg(all(target_os = "linux", feature = "io_uring"))]
+    Uring,
 }
 
 /// No transport of that name, or none in this build.
@@ -64,6 +69,8 @@ impl TransportKind {
             TransportKind::Tls,
             #[cfg(feature = "quic")]
             TransportKind::Quic,
+            #[cfg(all(target_os = "linux", feature = "io_uring"))]
+            TransportKind::Uring,
         ]
     }
 
@@ -76,6 +83,8 @@ impl TransportKind {
             TransportKind::Tls => "tls",
             #[cfg(feature = "quic")]
             TransportKind::Quic => "quic",
+            #[cfg(all(target_os = "linux", feature = "io_uring"))]
+            TransportKind::Uring => "uring",
         }
     }
 
@@ -94,6 +103,8 @@ impl TransportKind {
             TransportKind::Tls => Tcp::bind_tls(options, keys)?,
             #[cfg(feature = "quic")]
             TransportKind::Quic => Quic::bind(options, keys)?,
+            #[cfg(all(target_os = "linux", feature = "io_uring"))]
+            TransportKind::Uring => Uring::bind(options, keys)?,
         })
     }
 }

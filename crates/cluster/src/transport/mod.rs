@@ -1,4 +1,4 @@
-//! How messages get from node to node, behind one trait: [`Tcp`], with or without TLS, [`Udp`] or [`Quic`] for real, [`MemoryNet`] within a process.
+//! How messages get from node to node, behind one trait: [`Tcp`], with or without TLS, the same by io_uring, [`Udp`] or QUIC for real, [`MemoryNet`] within a process.
 //!
 //! A message may be lost, and then is asked for again by the protocol; it is never changed, repeated, or passed off as another node's. Nothing here waits for
 //! a peer while the node waits for it: what finds its queue full is dropped and counted. What arrives faster than the node takes it is left with the sender.
@@ -13,6 +13,8 @@ mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod udp;
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+mod uring;
 
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub use memory::{MemoryNet, MemoryTransport};
 pub use quic::Quic;
 pub use tcp::{Tcp, TcpError, TcpOptions};
 pub use udp::{Udp, UdpOptions};
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+pub use uring::Uring;
 
 /// Where arriving messages go.
 pub trait Receive: Send + Sync {

@@ -24,6 +24,14 @@ pub(crate) enum Fault {
 struct State {
     fault: Mutex<Fault>,
     struck: AtomicU64,
+    /// What came towards the target, for whoever wants to say it again.
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    bytes: Vec<u8>,
+    datagrams: Vec<Vec<u8>>,
 }
 
 /// A relay, which lasts as long as the process.
@@ -48,6 +56,7 @@ impl Relay {
         let state = Arc::new(State {
             fault: Mutex::new(Fault::None),
             struck: AtomicU64::new(0),
+            heard: Mutex::default(),
         });
         let (for_streams, for_datagrams) = (state.clone(), state.clone());
         thread::spawn(move || streams(&listener, target, &for_streams));
@@ -57,6 +66,27 @@ impl Relay {
 
     pub(crate) fn set(&self, fault: Fault) {
         *self.state.fault.lock().expect("no panics") = fault;
+    }
+
+    /// Says to the target, as somebody new, all that has passed towards it.
+    pub(crate) fn say_again(&self, target: &[u8]) {
+        let target = std::str::from_utf8(target).expect("text");
+        let heard = self.state.heard.lock().expect("no panics");
+        assert!(
+            !heard.bytes.is_empty() || !heard.datagrams.is_empty(),
+            "something has passed"
+        );
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        for datagram in &heard.datagrams {
+            let _ = socket.send_to(datagram, target);
+        }
+        if let Ok(mut stream) = TcpStream::connect(target) {
+            // It may be closed before all is said.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = stream.write_all(&heard.bytes);
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = io::copy(&mut stream, &mut io::sink());
+        }
     }
 
     /// How often something was done to what passed.
@@ -98,7 +128,12 @@ fn streams(listener: &TcpListener, target: SocketAddr, state: &Arc<State>) {
         };
         let (back_from, back_to) = (to.try_clone().expect("cloned"), from.try_clone().expect("cloned"));
         let state = state.clone();
-        thread::spawn(move || pass(&from, &to, |held, piece| strike(&state, held, piece)));
+        thread::spawn(move || {
+            pass(&from, &to, |held, piece| {
+                state.heard.lock().expect("no panics").bytes.extend(&piece);
+                strike(&state, held, piece)
+            });
+        });
         thread::spawn(move || pass(&back_from, &back_to, |_, piece| vec![piece]));
     }
 }
@@ -153,6 +188,8 @@ fn datagrams(socket: &UdpSocket, target: SocketAddr, state: &Arc<State>) {
             continue;
         };
         *client.lock().expect("no panics") = Some(from);
+        let datagram = buffer[..len].to_vec();
+        state.heard.lock().expect("no panics").datagrams.push(datagram);
         for piece in strike(state, &mut held, buffer[..len].to_vec()) {
             let _ = there.send_to(&piece, target);
         }

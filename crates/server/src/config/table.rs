@@ -509,7 +509,7 @@ const SETTINGS: &[Setting] = &[
         "cluster-transport",
         Kind::Text,
         "tcp",
-        "How nodes talk: tcp, udp (short messages as datagrams), tls (TCP with TLS 1.3), or quic where it is built in; the same on every node",
+        "How nodes talk: tcp, udp (short messages as datagrams), tls (TCP with TLS 1.3), or where they are built in quic and uring (tcp through io_uring); the same on every node, but tcp and uring go together",
     ),
     fixed(
         "cluster-storage",

@@ -17,10 +17,15 @@ use weald_cluster_proto::NodeId;
 use crate::keys::Keys;
 pub(super) use noise::Noise;
 use noise::NoiseSession;
+#[cfg(all(target_os = "linux", feature = "io_uring"))]
+pub(super) use noise::{HANDSHAKE_MAX, Handshake, Shaken};
 
 /// The most bytes that a record holds, and the cipher's tag.
 pub(super) const RECORD_MAX: usize = 65_535 - TAG;
 const TAG: usize = 16;
+
+/// What sessions over streams are for, whoever carries the streams.
+pub(super) const STREAMS: &[u8] = b"weald transport 1\0";
 
 /// Why there is no session, or no longer.
 #[derive(Debug, Error)]
@@ -48,10 +53,7 @@ pub(super) enum Sessions {
 
 impl Sessions {
     pub(super) fn noise(keys: Keys) -> Result<Arc<Sessions>, snow::Error> {
-        Ok(Arc::new(Sessions::Noise(Noise::new(
-            keys,
-            b"weald transport 1\0",
-        )?)))
+        Ok(Arc::new(Sessions::Noise(Noise::new(keys, STREAMS)?)))
     }
 
     #[cfg(feature = "tls")]

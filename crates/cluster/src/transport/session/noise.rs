@@ -13,7 +13,8 @@ use super::{Cipher, Session, SessionError, TAG, Timed};
 use crate::identity::signer;
 use crate::keys::Keys;
 
-const HANDSHAKE_MAX: usize = 512;
+/// The longest frame of a handshake.
+pub(in crate::transport) const HANDSHAKE_MAX: usize = 512;
 const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
 
 /// What a process shakes hands with.
@@ -76,66 +77,110 @@ impl Noise {
 }
 
 pub(super) fn initiate(noise: &Noise, timed: Timed<'_>) -> Result<Session, SessionError> {
-    let mut wire = Handshake::new(timed, noise.initiator()?);
-    wire.write(&[])?;
-    let payload = wire.read()?;
-    let peer = noise.peer(&wire.noise, &payload)?;
-    wire.write(&noise.binding)?;
-    wire.finish(peer)
+    let mut out = Vec::new();
+    let handshake = Handshake::ask(noise, &mut out)?;
+    shake(noise, handshake, out, timed)
 }
 
 pub(super) fn respond(noise: &Noise, timed: Timed<'_>) -> Result<Session, SessionError> {
-    let mut wire = Handshake::new(timed, noise.responder()?);
-    wire.read()?;
-    wire.write(&noise.binding)?;
-    let payload = wire.read()?;
-    let peer = noise.peer(&wire.noise, &payload)?;
-    wire.finish(peer)
+    shake(noise, Handshake::answer(noise)?, Vec::new(), timed)
 }
 
-/// A handshake that is going on.
-struct Handshake<'s> {
-    timed: Timed<'s>,
-    noise: HandshakeState,
-}
-
-impl<'s> Handshake<'s> {
-    fn new(timed: Timed<'s>, noise: HandshakeState) -> Handshake<'s> {
-        Handshake { timed, noise }
-    }
-
-    fn write(&mut self, payload: &[u8]) -> Result<(), SessionError> {
-        let mut bytes = vec![0; 2 + HANDSHAKE_MAX];
-        let len = self.noise.write_message(payload, &mut bytes[2..])?;
-        bytes[..2].copy_from_slice(&(len as u16).to_le_bytes());
-        self.timed.write_all(&bytes[..2 + len])?;
-        Ok(())
-    }
-
-    fn read(&mut self) -> Result<Vec<u8>, SessionError> {
+/// Goes through a handshake, waiting for the other side.
+fn shake(
+    noise: &Noise,
+    mut handshake: Handshake,
+    mut out: Vec<u8>,
+    mut timed: Timed<'_>,
+) -> Result<Session, SessionError> {
+    loop {
+        timed.write_all(&out)?;
+        out.clear();
         let mut len = [0; 2];
-        self.timed.read_exact(&mut len)?;
+        timed.read_exact(&mut len)?;
         let len = usize::from(u16::from_le_bytes(len));
         if len > HANDSHAKE_MAX {
             return Err(SessionError::Malformed);
         }
-        let mut bytes = vec![0; len];
-        self.timed.read_exact(&mut bytes)?;
-        let mut payload = vec![0; HANDSHAKE_MAX];
-        let len = self.noise.read_message(&bytes, &mut payload)?;
-        payload.truncate(len);
-        Ok(payload)
+        let mut frame = vec![0; len];
+        timed.read_exact(&mut frame)?;
+        handshake = match handshake.take(noise, &frame, &mut out)? {
+            Shaken::Going(handshake) => handshake,
+            Shaken::Done(session) => {
+                timed.write_all(&out)?;
+                return Ok(session);
+            }
+        };
+    }
+}
+
+/// A handshake that is going on: the other side's frames go in, without their two bytes of length; ours come out, with them.
+pub(in crate::transport) struct Handshake {
+    noise: Box<HandshakeState>,
+}
+
+/// What a frame of the other side led to.
+pub(in crate::transport) enum Shaken {
+    /// Another one is awaited.
+    Going(Handshake),
+    Done(Session),
+}
+
+impl Handshake {
+    /// Begins, as the one who connected.
+    pub(in crate::transport) fn ask(noise: &Noise, out: &mut Vec<u8>) -> Result<Handshake, SessionError> {
+        let mut handshake = Handshake {
+            noise: Box::new(noise.initiator()?),
+        };
+        handshake.write(&[], out)?;
+        Ok(handshake)
     }
 
-    fn finish(self, peer: NodeId) -> Result<Session, SessionError> {
+    /// Awaits the first frame, as the one who was connected to.
+    pub(in crate::transport) fn answer(noise: &Noise) -> Result<Handshake, SessionError> {
+        Ok(Handshake {
+            noise: Box::new(noise.responder()?),
+        })
+    }
+
+    /// Takes the other side's next frame.
+    pub(in crate::transport) fn take(
+        mut self,
+        noise: &Noise,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Shaken, SessionError> {
+        if frame.len() > HANDSHAKE_MAX {
+            return Err(SessionError::Malformed);
+        }
+        let mut payload = vec![0; HANDSHAKE_MAX];
+        let len = self.noise.read_message(frame, &mut payload)?;
+        payload.truncate(len);
+        // Only the first frame comes before its sender's key.
+        if self.noise.get_remote_static().is_none() {
+            self.write(&noise.binding, out)?;
+            return Ok(Shaken::Going(self));
+        }
+        let peer = noise.peer(&self.noise, &payload)?;
+        if !self.noise.is_handshake_finished() {
+            self.write(&noise.binding, out)?;
+        }
         let session = NoiseSession {
             noise: self.noise.into_transport_mode()?,
             sealed: Vec::new(),
         };
-        Ok(Session {
+        Ok(Shaken::Done(Session {
             peer,
             cipher: Cipher::Noise(session),
-        })
+        }))
+    }
+
+    fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SessionError> {
+        let mut frame = [0; HANDSHAKE_MAX];
+        let len = self.noise.write_message(payload, &mut frame)?;
+        out.extend((len as u16).to_le_bytes());
+        out.extend(&frame[..len]);
+        Ok(())
     }
 }
 

@@ -79,6 +79,13 @@ pub enum TcpError {
         /// Why.
         source: io::Error,
     },
+    /// There is no io_uring to be had.
+    #[cfg(all(target_os = "linux", feature = "io_uring"))]
+    #[error(
+        "the transport 'uring' needs io_uring of Linux 5.11 or later, which this system does not let it have (kernel.io_uring_disabled, or a container's \
+         filter of system calls); 'tcp' does without it, and talks to nodes with 'uring': {0}"
+    )]
+    Uring(#[source] io::Error),
     /// The session's keys can't be made.
     #[error("the keys of sessions can't be made: {0}")]
     Keys(String),

@@ -1,0 +1,11 @@
+//! Nodes in network namespaces of their own: cables that are cut, ways that lead in one direction only, and a network that loses what it carries.
+//!
+//! Needs Linux, root and `ip` (package iproute2). Where they are missing it says so and does nothing; with `WEALD_NEED_NAMESPACES` set that is a failure.
+
+#[cfg(target_os = "linux")]
+mod namespaces {
+    mod client;
+    mod network;
+    mod node;
+    mod story;
+}
