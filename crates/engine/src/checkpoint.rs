@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  1  under the state's lock   take the newest roots and the list of dirty pages; from here on the checkpoint counts as a snapshot
-//!  2  beside everybody         write the pages, in order, in large pieces; write the list of free pages; flush the log and the file
+//!  2  beside everybody         write the pages, in order, in large pieces; write the list of free pages; flush the log and the file.
+//!                              Where memory runs short meanwhile, what was written so far is flushed and let go before the rest
 //!  3                           write a meta page, flush: now it counts
 //!  4                           the pages are read from the file, their memory and the log before them are used again
 //! ```
@@ -25,6 +26,8 @@ use crate::wal::Wal;
 
 /// Bytes that are gathered for one batch of writes.
 const BATCH: usize = 1 << 20;
+/// A checkpoint that lets go of pages before its end does so in this many parts of what may be in memory: each costs a flush.
+const PARTS: u64 = 8;
 /// Large values that are written as one batch.
 const RUNS: usize = 64;
 /// Free runs of at least this many bytes are given back to the file system.
@@ -103,6 +106,15 @@ struct Capture {
     end: u64,
 }
 
+/// What step 2 has written of the pages.
+#[derive(Default)]
+struct Written {
+    /// How many.
+    pages: u64,
+    /// Those that are not known to be on the disk, and their slots.
+    unflushed: Vec<(PageId, u32)>,
+}
+
 impl Capture {
     fn run_pages(&self) -> u64 {
         self.runs.iter().map(|captured| captured.run.extent.len).sum()
@@ -135,6 +147,8 @@ impl Core {
         let began = Instant::now();
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta, closing) else {
+            // What became free since it was made may still take up blocks: what a large commit replaced does, while readers saw it.
+            self.punch_holes(checkpoints).map_err(|e| self.poison.set(e))?;
             let roots = checkpoints.meta.roots;
             return Ok(CheckpointInfo {
                 txid: roots.txid,
@@ -143,7 +157,7 @@ impl Core {
             });
         };
         let old = checkpoints.meta;
-        let (pages, meta) = match self.write(&capture, &old) {
+        let (written, meta) = match self.write(&capture, &old) {
             Ok(written) => written,
             Err(e) => {
                 self.give_up(capture);
@@ -152,12 +166,12 @@ impl Core {
         };
         self.make_durable(checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
-        self.adopt(checkpoints, &capture, &pages, &old)
+        self.adopt(checkpoints, &capture, &written, &old)
             .map_err(|e| self.poison.set(e))?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
             lsn: capture.roots.lsn,
-            pages: pages.len() as u64 + capture.run_pages(),
+            pages: written.pages + capture.run_pages(),
             elapsed: began.elapsed(),
         };
         self.counters.checkpoints.add(1);
@@ -213,8 +227,8 @@ impl Core {
     }
 
     /// Step 2, but for the flushes. Gives the meta page that will say so.
-    fn write(&self, capture: &Capture, old: &Meta) -> Result<(Vec<(PageId, u32)>, Meta)> {
-        let pages = self.write_pages(capture)?;
+    fn write(&self, capture: &Capture, old: &Meta) -> Result<(Written, Meta)> {
+        let written = self.write_pages(capture)?;
         self.write_runs(&capture.runs)?;
         let meta = Meta {
             end: capture.end,
@@ -223,14 +237,14 @@ impl Core {
             roots: capture.roots,
             ..*old
         };
-        Ok((pages, meta))
+        Ok((written, meta))
     }
 
     /// Step 2, the pages.
-    fn write_pages(&self, capture: &Capture) -> Result<Vec<(PageId, u32)>> {
+    fn write_pages(&self, capture: &Capture) -> Result<Written> {
         let size = self.store.page_size();
-        let mut written = Vec::with_capacity(capture.dirty.len());
-        let mut buffer = vec![0; BATCH];
+        let mut written = Written::default();
+        let mut buffer = vec![0; BATCH.min(self.part_bytes() as usize).max(size)];
         let mut ids = capture.dirty.clone();
         ids.sort_unstable();
         ids.dedup();
@@ -247,13 +261,14 @@ impl Core {
                 copy.copy_from_slice(bytes);
                 page::seal(copy);
                 filled += size;
-                written.push((id, slot));
+                written.pages += 1;
+                written.unflushed.push((id, slot));
                 let offset = id.0 * size as u64;
                 match runs.last_mut() {
                     Some((start, from, to)) if *start + (*to - *from) as u64 == offset => *to = filled,
                     _ => runs.push((offset, filled - size, filled)),
                 }
-                if filled + size > BATCH {
+                if filled + size > buffer.len() {
                     break;
                 }
             }
@@ -267,8 +282,31 @@ impl Core {
             if !ops.is_empty() {
                 self.store.file.write_batch(&ops)?;
             }
+            self.let_go(&mut written)?;
         }
         Ok(written)
+    }
+
+    /// Bytes of pages that a checkpoint lets go of at once.
+    fn part_bytes(&self) -> u64 {
+        self.options.dirty_bytes_max / PARTS
+    }
+
+    /// Step 2, where changed pages fill much of the memory that they may: flushes what was written, if it is enough for the price of that, and gives its memory
+    /// to writers, who would have to wait for all of the checkpoint otherwise. Not before the flush: what it fails to write only memory has.
+    fn let_go(&self, written: &mut Written) -> Result<()> {
+        let size = self.store.page_size() as u64;
+        let is_short = self.store.dirty_pages() * size > self.options.dirty_bytes_max / 2;
+        if !is_short || (written.unflushed.len() as u64) * size < self.part_bytes() {
+            return Ok(());
+        }
+        let file = &self.store.file;
+        // Whatever the reason is, as for the last flush.
+        file.sync().map_err(|e| self.poison.set(e))?;
+        file.measure()?;
+        self.store.written(&written.unflushed);
+        written.unflushed.clear();
+        Ok(())
     }
 
     /// Step 2, large values.
@@ -313,7 +351,7 @@ impl Core {
         &self,
         checkpoints: &mut Checkpoints,
         capture: &Capture,
-        pages: &[(PageId, u32)],
+        written: &Written,
         old: &Meta,
     ) -> Result<()> {
         let file = &self.store.file;
@@ -327,7 +365,7 @@ impl Core {
             }
         }
         file.measure()?;
-        self.store.written(pages);
+        self.store.written(&written.unflushed);
         self.store.runs_written(&capture.runs);
         let mut state = self.state();
         state.durable = capture.roots.txid;

@@ -11,7 +11,7 @@ use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
 use crate::stage::{Sorted, SortedTree, Staged};
 use crate::store::Apply;
-use crate::tree::{self, PageRead};
+use crate::tree::{self, PageRead, Room};
 
 /// Bytes of an expiry key before the key itself: the time and the tree.
 pub(crate) const EXPIRY_PREFIX: usize = 16;
@@ -147,7 +147,12 @@ impl<'f> Merger<'f> {
         let expiry = &mut self.expiry;
         let next_tree = &mut self.roots.next_tree;
         let points = staged.points().map(|(key, staged)| (key, change(&staged)));
-        let applied = tree::apply(pages, record.root, points, |(key, entry), old| {
+        let room = if staged.is_mixed() {
+            Room::InEachLeaf
+        } else {
+            Room::AtTheEnd
+        };
+        let applied = tree::apply_with(pages, record.root, points, room, |(key, entry), old| {
             if let Some(keeper) = &keeper {
                 match (old, entry) {
                     (None, Some(_)) => keeper.insert(key),

@@ -135,7 +135,7 @@ impl Default for DatabaseOptions {
             wal: true,
             wal_segment_bytes: 16 << 20,
             overflow_threshold: None,
-            dirty_bytes_max: 256 << 20,
+            dirty_bytes_max: 384 << 20,
             checkpoint_wal_bytes: 24 << 20,
             checkpoint_interval: Duration::from_secs(300),
             cache_bytes: 64 << 20,
@@ -154,7 +154,7 @@ impl Default for DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    /// The defaults: 4 KiB pages, every commit durable before it returns, at most 256 MiB of changed pages in memory.
+    /// The defaults: 4 KiB pages, every commit durable before it returns, at most 384 MiB of changed pages in memory.
     pub fn new() -> DatabaseOptions {
         DatabaseOptions::default()
     }
@@ -163,7 +163,7 @@ impl DatabaseOptions {
     pub fn nvme_optimized() -> DatabaseOptions {
         DatabaseOptions::new()
             .page_size(PageSize::Size16K)
-            .dirty_bytes_max(256 << 20)
+            .dirty_bytes_max(512 << 20)
             .checkpoint_wal_bytes(24 << 20)
     }
 
@@ -220,8 +220,9 @@ impl DatabaseOptions {
         self
     }
 
-    /// How much memory changed pages may take before a checkpoint writes them to the file. It begins at three quarters of
-    /// this, and commits are slowed down as the rest fills up.
+    /// How much memory changed pages may take before a checkpoint writes them to the file; 384 MiB by default. It begins at three quarters of
+    /// this, and commits are slowed down as the rest fills up. No more is taken than there are changed pages, so a database that
+    /// is written little, or is small, stays far below; pages that were written once are kept for the next ones.
     pub fn dirty_bytes_max(mut self, bytes: u64) -> Self {
         self.dirty_bytes_max = bytes;
         self

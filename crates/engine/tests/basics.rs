@@ -68,6 +68,42 @@ fn a_large_load_is_one_direct_commit() {
     assert_eq!(tx.iter().filter(Result::is_ok).count(), 200_000);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_of_what_a_large_commit_replaced_are_given_back_when_it_closes() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = dir();
+    let path = dir.path().join("db");
+    let db = Database::open(&path).unwrap();
+    const KEYS: u64 = 100_000;
+    let mut tx = db.write().unwrap();
+    for n in 0..KEYS {
+        tx.put(&n.to_be_bytes(), &[7; 150]).unwrap();
+    }
+    tx.commit().unwrap();
+    let mut tx = db.write().unwrap();
+    for n in (0..KEYS).filter(|n| n % 2 == 0) {
+        tx.put(&n.to_be_bytes(), &[8; 150]).unwrap();
+    }
+    for n in (0..KEYS).filter(|n| n % 2 == 1) {
+        tx.discard(&n.to_be_bytes()).unwrap();
+    }
+    tx.commit().unwrap();
+    assert_eq!(db.stats().direct_commits, 2);
+    db.close().unwrap();
+    let bytes = std::fs::metadata(&path).unwrap().blocks() * 512;
+    // Half of the keys are left, in leaves that were packed as the half went.
+    assert!(bytes < KEYS / 2 * 170 * 5 / 4, "{bytes} bytes");
+    let db = Database::open(&path).unwrap();
+    let tx = db.read().unwrap();
+    assert_eq!(
+        tx.iter()
+            .filter(|pair| pair.as_ref().unwrap().1 == [8; 150])
+            .count() as u64,
+        KEYS / 2
+    );
+}
+
 #[test]
 fn a_transaction_larger_than_its_memory_spills() {
     let dir = dir();

@@ -45,7 +45,7 @@ impl Engine for Weald {
         // Just below where a checkpoint begins by default: by the length of the log, or by the pages that are only in memory.
         let stats = self.db.stats();
         let log_is_long = stats.log.is_none_or(|log| log.replay_bytes >= 22 << 20);
-        log_is_long || stats.dirty_bytes >= 180 << 20
+        log_is_long || stats.dirty_bytes >= 280 << 20
     }
 
     fn close(self) -> Result<()> {

@@ -15,6 +15,8 @@ pub(super) struct TreeIndex {
     /// Deleted ranges of the base: disjoint, and no two touch.
     pub(super) ranges: Slots,
     pub(super) dropped: bool,
+    /// Whether keys came in another order than they sort in.
+    pub(super) mixed: bool,
 }
 
 impl TreeIndex {
@@ -145,9 +147,11 @@ impl Index {
         }
         let mut previous = vec![NO_OP; log.len()];
         let mut trees = BTreeMap::new();
-        let mut add = |tree, slots| {
+        let mut add = |tree, mut slots: Vec<Slot>| {
+            sort_by_key(log, &mut slots);
             let index = TreeIndex {
-                points: sorted(log, slots, &mut previous),
+                mixed: !slots.is_sorted_by_key(|slot| slot.op),
+                points: without_earlier(log, slots, &mut previous),
                 ..TreeIndex::default()
             };
             trees.insert(tree, index);
@@ -203,6 +207,7 @@ impl Index {
                     }
                     Err(at) => {
                         let prefix = log.prefix(key);
+                        index.mixed |= at != index.points.end();
                         index.points.insert(
                             at,
                             Slot {
@@ -256,13 +261,17 @@ impl Index {
     }
 }
 
-/// Sorts the slots of one tree, keeps the last of each key and links it to the ones before.
-fn sorted(log: &Log, mut slots: Vec<Slot>, previous: &mut [OpNumber]) -> Slots {
-    if !sort(log, &mut slots, 0) {
-        for slot in &mut slots {
+/// Sorts the slots of one tree by key, then by operation.
+fn sort_by_key(log: &Log, slots: &mut [Slot]) {
+    if !sort(log, slots, 0) {
+        for slot in slots {
             slot.prefix = log.prefix(log.key(slot.op));
         }
     }
+}
+
+/// Keeps the last of each key and links it to the ones before.
+fn without_earlier(log: &Log, mut slots: Vec<Slot>, previous: &mut [OpNumber]) -> Slots {
     slots.dedup_by(|later, kept| {
         let same = later.prefix == kept.prefix && log.key(later.op) == log.key(kept.op);
         if same {
@@ -277,7 +286,8 @@ fn sorted(log: &Log, mut slots: Vec<Slot>, previous: &mut [OpNumber]) -> Slots {
 /// How many times a sort looks at the next bytes of keys that were the same so far, before it compares whole keys.
 const SORT_ROUNDS: u32 = 16;
 
-/// Sorts by key, then by operation. Leaves prefixes of its own in the slots, unless it says that they are those of the keys.
+/// Sorts by key, then by operation. In the first round the slots have the prefixes of their keys. Leaves prefixes of its own in them, unless it says that
+/// they are still those of the keys.
 ///
 /// A comparison that goes to the arena costs a cache miss or two, so the keys are sorted by eight bytes behind the beginning that they
 /// all share, which the slots hold, and then those with the same eight bytes by their next, and so on.
@@ -287,12 +297,11 @@ fn sort(log: &Log, slots: &mut [Slot], round: u32) -> bool {
         return round == 0;
     }
     let shared = common_prefix(log, slots);
-    let mut shortest = usize::MAX;
     let mut intact = round == 0 && shared == 0;
-    for slot in &mut *slots {
-        let rest = &log.key(slot.op)[shared..];
-        shortest = shortest.min(rest.len());
-        slot.prefix = log.prefix(rest);
+    if !intact {
+        for slot in &mut *slots {
+            slot.prefix = log.prefix(&log.key(slot.op)[shared..]);
+        }
     }
     // Finds out by itself, in one pass, when the slots are in order already.
     slots.sort_unstable_by_key(|slot| u128::from(slot.prefix) << 32 | u128::from(slot.op));
@@ -301,7 +310,8 @@ fn sort(log: &Log, slots: &mut [Slot], round: u32) -> bool {
         let [first, others @ ..] = &*same else { continue };
         if !others.is_empty() && others.iter().any(|slot| log.key(slot.op) != log.key(first.op)) {
             // A key that ends within its eight bytes looks like one with zeroes there.
-            let round = if shortest < 8 { SORT_ROUNDS } else { round + 1 };
+            let ends = same.iter().any(|slot| log.key(slot.op).len() < shared + 8);
+            let round = if ends { SORT_ROUNDS } else { round + 1 };
             sort(log, same, round);
             intact = false;
         }

@@ -58,6 +58,11 @@ impl<'a> SortedTree<'a> {
             .map(move |slot| (stage.log.key(slot.op), stage.staged(index, slot.op)))
     }
 
+    /// Whether the points came in another order than they have.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.index.mixed
+    }
+
     /// How many points there are.
     pub(crate) fn points_len(&self) -> usize {
         self.index.points.len()

@@ -516,3 +516,26 @@ fn timings() {
         assert!(stage.finish().trees().next().is_some())
     });
 }
+
+#[test]
+fn it_is_known_whether_keys_came_in_order() {
+    let tree = TreeId(9);
+    let pool = ArenaPool::new(0, false);
+    let is_mixed = |keys: &[&str], read_after: usize| {
+        let mut stage = Stage::new(&pool);
+        for (i, key) in keys.iter().enumerate() {
+            if i == read_after {
+                stage.get(tree, b"anything");
+            }
+            stage.put(tree, key.as_bytes(), b"", None);
+        }
+        stage.finish().trees().next().is_some_and(|tree| tree.is_mixed())
+    };
+    // Read first, so that each is sorted in; in the midst; not at all.
+    for read_after in [0, 2, usize::MAX] {
+        assert!(!is_mixed(&["a", "b", "ba", "c", "ca"], read_after));
+        assert!(!is_mixed(&["a", "a", "b", "b"], read_after));
+        assert!(is_mixed(&["a", "b", "d", "c"], read_after));
+        assert!(is_mixed(&["a", "c", "b", "d"], read_after));
+    }
+}

@@ -24,6 +24,15 @@ pub(crate) struct Applied {
 /// A key and what it is set to; `None` deletes it.
 pub(crate) type Change<'a> = (&'a [u8], Option<Entry<'a>>);
 
+/// Where changes leave room in the leaves of a tree that they are the first of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Nowhere: keys that came in order go on behind the last one.
+    AtTheEnd,
+    /// In each leaf: keys that came in no order go on like that, and would split every leaf that is full.
+    InEachLeaf,
+}
+
 /// Merges `changes`, strictly ascending by key, into the tree. `replaced` is shown each change together with the entry that the key had
 /// before. Keys and values must keep to [`max_key_len`] and [`max_inline`].
 ///
@@ -33,6 +42,21 @@ pub(crate) fn apply<'p, W, V>(
     pages: &mut W,
     root: Root,
     changes: impl IntoIterator<Item = Change<'p>>,
+    replaced: V,
+) -> Result<Applied>
+where
+    W: PageWrite<'p>,
+    V: FnMut(&Change<'p>, Option<&Entry<'p>>),
+{
+    apply_with(pages, root, changes, Room::AtTheEnd, replaced)
+}
+
+/// The same, where the tree may be empty and it is known how its keys came.
+pub(crate) fn apply_with<'p, W, V>(
+    pages: &mut W,
+    root: Root,
+    changes: impl IntoIterator<Item = Change<'p>>,
+    room: Room,
     replaced: V,
 ) -> Result<Applied>
 where
@@ -61,7 +85,7 @@ where
                 builder: Builder::new(pages),
                 tally,
             };
-            return merge.run(root);
+            return merge.run(root, room);
         }
         next = Some(only);
     }
@@ -72,7 +96,7 @@ where
         builder: Builder::new(pages),
         tally,
     };
-    merge.run(root)
+    merge.run(root, room)
 }
 
 struct Tally<V> {
@@ -216,11 +240,14 @@ where
     I: Iterator<Item = Change<'p>>,
     V: FnMut(&Change<'p>, Option<&Entry<'p>>),
 {
-    fn run(mut self, root: Root) -> Result<Applied> {
+    fn run(mut self, root: Root, room: Room) -> Result<Applied> {
         if self.next.is_none() {
             return Ok(self.tally.applied(root));
         }
         if root.is_empty() {
+            if room == Room::InEachLeaf {
+                self.builder.leave_room();
+            }
             self.builder.begin_leaf(Separator::LOWEST);
             while let Some(change) = self.next_before(None) {
                 self.tally.count(self.builder.pages, &change, None);

@@ -20,6 +20,8 @@ pub(super) struct Builder<'w, 'p, W> {
     pub(super) pages: &'w mut W,
     /// Bytes of a page after the header.
     capacity: usize,
+    /// How a leaf is filled that more than one page's worth follows.
+    fill: Fill,
     leaves: Leaves<'p>,
     /// Levels 1 and up.
     branches: Vec<Branches<'p>>,
@@ -74,11 +76,17 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
     pub(super) fn new(pages: &'w mut W) -> Self {
         Builder {
             capacity: pages.page_size() - HEADER,
+            fill: Fill::Full,
             pages,
             leaves: Leaves::default(),
             branches: Vec::new(),
             lifetime: PhantomData,
         }
+    }
+
+    /// Leaves a twelfth of each leaf free that is built from here on.
+    pub(super) fn leave_room(&mut self) {
+        self.fill = Fill::About(self.capacity / 12 * 11);
     }
 
     /// The entries that follow come from a leaf that `separator` stands before, and which is replaced.
@@ -107,7 +115,7 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
     #[inline]
     fn build_full_leaves(&mut self) -> Result<()> {
         while self.leaves.bytes >= 2 * self.capacity {
-            self.build_leaf(Fill::Full)?;
+            self.build_leaf(self.fill)?;
         }
         Ok(())
     }

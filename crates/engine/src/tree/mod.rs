@@ -33,7 +33,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use apply::{Applied, apply};
+pub(crate) use apply::{Applied, Room, apply, apply_with};
 pub(crate) use check::{Met, check};
 pub(crate) use cursor::Cursor;
 pub(crate) use diff::diff;

@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::Arc;
 
-use weald_engine::{Database, DatabaseOptions, Error, PageSize, Readable, Writable};
+use weald_engine::{Database, DatabaseOptions, Error, PageSize, Readable, SyncPolicy, Writable};
+use weald_vfs::{SimDisk, SimOptions};
 
 use crate::model_test::directory;
 use crate::seed::{Rng, is_exhaustive};
@@ -322,4 +324,59 @@ fn a_file_that_another_cuts_while_it_is_mapped_is_an_error_and_no_crash() {
         matches!(large, Err(Error::Corrupt(_) | Error::Io(_))),
         "{large:?}"
     );
+}
+
+#[test]
+fn a_checkpoint_lets_go_of_what_it_has_flushed_where_memory_is_short() {
+    let flushes = |dirty_bytes_max: u64| {
+        let history = SimOptions {
+            history: true,
+            ..SimOptions::default()
+        };
+        let disk = SimDisk::new(3, history);
+        let options = DatabaseOptions::new()
+            .vfs(Arc::new(disk.clone()))
+            .sync(SyncPolicy::None)
+            .background(false)
+            .checkpoint_wal_bytes(64 << 20)
+            .dirty_bytes_max(dirty_bytes_max);
+        let db = Database::open_with_options("/db", options).unwrap();
+        let mut rng = Rng::new(3);
+        let mut keys = Vec::new();
+        let mut write = || {
+            let mut tx = db.write().unwrap();
+            for _ in 0..64 {
+                let key = rng.next().to_be_bytes();
+                tx.put(&key, &[key[0]; 900]).unwrap();
+                keys.push(key);
+            }
+            tx.commit().unwrap();
+        };
+        let (mut dirty, mut before) = (0, 0);
+        let opened = db.stats().checkpoints;
+        while db.stats().checkpoints == opened && db.stats().dirty_bytes < 4 << 20 {
+            (dirty, before) = (db.stats().dirty_bytes, disk.history().len());
+            write();
+        }
+        if db.stats().checkpoints == opened {
+            before = disk.history().len();
+            db.checkpoint().unwrap();
+        }
+        let during = disk.history().split_off(before);
+        let tx = db.read().unwrap();
+        for key in &keys {
+            assert_eq!(tx.get(key).unwrap(), Some(vec![key[0]; 900]));
+        }
+        drop(tx);
+        db.close().unwrap();
+        let syncs = during.iter().filter(|line| line.contains("Sync /db"));
+        (dirty, syncs.filter(|line| !line.contains("-wal")).count(), during)
+    };
+    // The pages, then the meta page.
+    let (_, roomy, during) = flushes(64 << 20);
+    assert_eq!(roomy, 2, "{during:#?}");
+    // Three quarters of the memory are full when it begins, and an eighth is let go at a time until a half is free.
+    let (dirty, short, during) = flushes(4 << 20);
+    assert!(dirty > 2 << 20, "{dirty}");
+    assert!((3..=5).contains(&short), "{short} flushes: {during:#?}");
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::shapes::{ALL_KEYS, Keys, Owned, Random};
 use super::store::{Disk, Live};
 use crate::ids::TxId;
-use crate::op::LargeRef;
+use crate::op::{Entry, LargeRef, Value};
 use crate::tree::page::HEADER;
-use crate::tree::{Applied, Cursor, Met, Root, apply, branch, check, delete_range, estimate, get, get_many};
-use crate::tree::{PageRead, count, drop_tree, page, pages};
+use crate::tree::{Applied, Cursor, Met, Room, Root, apply, apply_with, branch, check, delete_range};
+use crate::tree::{PageRead, count, drop_tree, estimate, get, get_many, page, pages};
 
 pub(super) type Model = BTreeMap<Vec<u8>, Owned>;
 pub(super) type Batch = BTreeMap<Vec<u8>, Option<Owned>>;
@@ -44,7 +44,11 @@ impl<'d> Trial<'d> {
         let changes = batch
             .iter()
             .map(|(key, owned)| (&key[..], owned.as_ref().map(Owned::entry)));
-        let applied = apply(&mut writer, self.root, changes, |change, old| {
+        let room = match batch.len() % 2 {
+            0 => Room::AtTheEnd,
+            _ => Room::InEachLeaf,
+        };
+        let applied = apply_with(&mut writer, self.root, changes, room, |change, old| {
             let old = old.map(|old| format!("{old:?}"));
             shown.push((change.0.to_vec(), old));
         })
@@ -382,4 +386,38 @@ fn a_large_value_that_is_put_again_is_not_released() {
         drop_tree(&mut writer, root, true).expect("nothing is damaged");
         assert_eq!(writer.released_large, [large]);
     }
+}
+
+#[test]
+fn leaves_with_room_take_a_few_keys_without_a_split() {
+    let mut random = Random(31);
+    let keys: BTreeSet<Vec<u8>> = (0..2000).map(|_| random.bytes(16)).collect();
+    let value = vec![7; 100];
+    let entry = Entry {
+        value: Value::Inline(&value),
+        expires: None,
+    };
+    let leaves_before_and_after = |room| {
+        let disk = Disk::new(4096);
+        let leaves = |root| check(&disk.reader(), root, &mut |_| true).leaves;
+        let changes = keys.iter().map(|key| (&key[..], Some(entry)));
+        let mut root = apply_with(&mut disk.writer(1), Root::EMPTY, changes, room, |_, _| {})
+            .expect("nothing is damaged")
+            .root;
+        let before = leaves(root);
+        let mut random = Random(32);
+        // Less than one for each leaf.
+        for txid in 2..42 {
+            let key = random.bytes(16);
+            root = apply(&mut disk.writer(txid), root, [(&key[..], Some(entry))], |_, _| {})
+                .expect("nothing is damaged")
+                .root;
+        }
+        (before, leaves(root))
+    };
+    let (full, split) = leaves_before_and_after(Room::AtTheEnd);
+    let (roomy, kept) = leaves_before_and_after(Room::InEachLeaf);
+    assert!(full < roomy && roomy <= full + full / 8, "{full} {roomy}");
+    assert!(split >= full + 20, "{full} {split}");
+    assert!(kept <= roomy + 6, "{roomy} {kept}");
 }
