@@ -43,8 +43,8 @@ pub use ids::{BucketId, Lsn, TxId};
 pub use options::{DatabaseOptions, MergeFn, PageSize, SyncPolicy};
 pub use stats::{LogStats, StagingChunks, Stats};
 pub use transaction::{
-    Bucket, BucketMut, Cursor, Isolation, Iter, Keys, OptimisticTx, Pair, ReadTx, Readable, Savepoint,
-    Writable, WriteTx,
+    Bucket, BucketMut, Cursor, Isolation, Iter, Keys, Opened, OptimisticTx, Pair, ReadTx, Readable,
+    Savepoint, Writable, WriteTx,
 };
 pub use upkeep::{
     BackupInfo, BackupPoint, CheckReport, CompactInfo, DumpInfo, LoadOptions, Place, Problem, Progress,

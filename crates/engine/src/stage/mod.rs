@@ -1,12 +1,13 @@
 //! What a transaction has written and not yet committed.
 //!
 //! Every write is copied to the end of an arena and noted at the end of a log; that is all that a pure load pays until it commits.
-//! The first read, ordered access, range delete or drop sorts the log into an index, and from then on each write keeps the index
-//! up to date. The log is never rewritten: an index entry is the number of the last operation on its key, and each operation knows the one before
+//! The first look-up of a key makes a table of the keys, which each write keeps up to date from then on. The first ordered access, range delete or drop sorts the log
+//! into an index, which takes the place of the table. The log is never rewritten: an index entry is the number of the last operation on its key, and each operation knows the one before
 //! it, so going back to a savepoint takes operations back one by one, in reverse.
 //!
 //! ```text
 //! Stage ─ Log ─ Arena ─ chunks, from an ArenaPool
+//!   ├──── Table
 //!   └──── Index ─ TreeIndex ─ points and ranges: Slots
 //! ```
 
@@ -16,6 +17,7 @@ mod index;
 mod log;
 mod slots;
 mod sorted;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -29,12 +31,15 @@ use crate::ids::TreeId;
 use crate::op::{Entry, LargeRef};
 use index::{Index, TreeIndex};
 use log::{Change, Kind, Log, LogMark, OpNumber};
+use table::Table;
 
 /// The writes of one transaction.
 ///
 /// Keys and values are bounded by the caller, to less than 2 GiB each; the number of operations is bounded by memory.
 pub(crate) struct Stage {
     log: Log,
+    /// Up to date as long as there is no index.
+    table: OnceLock<Table>,
     index: OnceLock<Index>,
     /// The operations that put a large value, in order.
     large: Vec<OpNumber>,
@@ -81,6 +86,7 @@ impl Stage {
     pub(crate) fn new(pool: &Arc<ArenaPool>) -> Stage {
         Stage {
             log: Log::new(pool),
+            table: OnceLock::new(),
             index: OnceLock::new(),
             large: Vec::new(),
             any_merges: false,
@@ -179,12 +185,22 @@ impl Stage {
                 "nothing is staged for a dropped tree"
             );
             index.apply(&self.log, op);
+        } else if let Some(table) = self.table.get_mut() {
+            table.insert(&self.log, op);
         }
         op
     }
 
     fn index(&self) -> &Index {
         self.index.get_or_init(|| Index::of_points(&self.log))
+    }
+
+    /// The table of keys; `None` where there is an index, or nothing, or where no trace of keys may stay outside of the arena.
+    fn table(&self) -> Option<&Table> {
+        if self.is_empty() || self.index.get().is_some() || self.log.is_secure() {
+            return None;
+        }
+        Some(self.table.get_or_init(|| Table::of(&self.log)))
     }
 
     /// The index of one tree; `None` when nothing was ever staged for it.
@@ -196,6 +212,17 @@ impl Stage {
     }
 
     pub(crate) fn get(&self, tree: TreeId, key: &[u8]) -> Staged<'_> {
+        if let Some(table) = self.table() {
+            let Some(op) = table.find(&self.log, tree, key) else {
+                return Staged::Nothing;
+            };
+            match self.log.kind(op) {
+                Kind::Put | Kind::PutLarge => return Staged::Put(self.log.entry(op)),
+                Kind::Delete => return Staged::Hidden,
+                // What is below a merge only the index knows.
+                _ => {}
+            }
+        }
         let Some(index) = self.tree(tree) else {
             return Staged::Nothing;
         };
@@ -281,9 +308,14 @@ impl Stage {
         );
         let large = self.large.split_off(savepoint.large);
         let large = large.into_iter().map(|op| self.log.large(op)).collect();
+        let had_table = self.table.take().is_some();
         if savepoint.log.len == 0 {
             self.index.take();
-        } else if let Some(index) = self.index.get_mut() {
+        } else if had_table {
+            // The table does not know what was there before. The index does, and stays.
+            self.index();
+        }
+        if let Some(index) = self.index.get_mut() {
             for op in (savepoint.log.len..self.log.len()).rev() {
                 index.undo(&self.log, op as OpNumber);
             }
@@ -331,7 +363,7 @@ impl Stage {
 
     /// Bytes of memory that the stage fills.
     pub(crate) fn bytes(&self) -> usize {
-        self.log.bytes() + self.index.get().map_or(0, Index::bytes)
+        self.log.bytes() + self.index.get().map_or(0, Index::bytes) + self.table.get().map_or(0, Table::bytes)
     }
 
     /// Whether nothing was staged, or all of it was rolled back.
@@ -341,6 +373,7 @@ impl Stage {
 
     /// Forgets everything and hands the memory back.
     pub(crate) fn clear(&mut self) {
+        self.table.take();
         self.index.take();
         self.large.clear();
         self.any_merges = false;

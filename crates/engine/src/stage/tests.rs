@@ -225,6 +225,17 @@ impl Pair {
         }
     }
 
+    /// Looks a key up that no operands are merged into: until there is an index, that is the table's.
+    fn look_up(&mut self) {
+        let tree = TreeId(16 + self.random.below(TREES));
+        let key = self.keys.draw(&mut self.random);
+        let empty = TreeModel::default();
+        let expected = self.model.trees.get(&tree).unwrap_or(&empty).staged(&key);
+        if !matches!(expected, Staged::Merged { .. }) {
+            assert_eq!(self.stage.get(tree, &key), expected, "{key:?}");
+        }
+    }
+
     fn check(&mut self) {
         for tree in 16..16 + TREES {
             let tree = TreeId(tree);
@@ -320,6 +331,10 @@ fn run(seed: u64, keys: Keys, secure: bool, steps: u64, checks: u64) {
     let load = if seed.is_multiple_of(2) { steps / 2 } else { 0 };
     for step in 0..steps {
         pair.step(step >= load);
+        // In a quarter of the histories the load is looked at, so that there is a table before the index.
+        if seed.is_multiple_of(4) {
+            pair.look_up();
+        }
         match pair.random.below(50) {
             0..2 => savepoints.push((pair.stage.savepoint(), pair.model.clone())),
             2 if !savepoints.is_empty() => {

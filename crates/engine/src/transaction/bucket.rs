@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::{Core, now_ms};
 use crate::error::Result;
-use crate::ids::{BucketId, TreeId};
+use crate::ids::{BucketId, TreeId, TxId};
 use crate::merge::record;
 use crate::op::{Entry, Value};
 use crate::roots::{Roots, TreeRecord};
@@ -18,7 +18,7 @@ use crate::transaction::cursor::Cursor;
 use crate::transaction::iter::{Iter, KeyRange, Keys};
 use crate::transaction::names;
 use crate::transaction::reads::Reads;
-use crate::tree;
+use crate::tree::{self, Root};
 use crate::values::ValueReader;
 
 /// What a transaction lends to those who read in it.
@@ -32,6 +32,32 @@ pub(crate) struct View<'t> {
     pub(crate) keep: &'t Keep,
     /// The time by which keys expire: the same for the whole transaction, and asked for only if some key can.
     pub(crate) now_ms: &'t OnceLock<u64>,
+    /// Tells states of `roots` apart that a transaction has spilled to, which have the number of the same commit; 0 for none.
+    pub(crate) spill: u64,
+}
+
+/// Which state of which database a view is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    core: usize,
+    txid: TxId,
+    catalog: Root,
+    spill: u64,
+}
+
+/// A bucket as it was found in one state of the database, to be opened again there without a search. See [`Bucket::reopen`].
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    state: State,
+    tree: TreeId,
+    record: TreeRecord,
+}
+
+impl Opened {
+    /// Which bucket it is.
+    pub fn id(&self) -> BucketId {
+        BucketId(self.tree)
+    }
 }
 
 /// A bucket as a transaction sees it: ordered keys and values, and buckets within.
@@ -83,6 +109,39 @@ impl<'t> Bucket<'t> {
     /// The bucket of that id, wherever it is, found without its name. One that was deleted is empty.
     pub fn bucket_by_id(&self, id: BucketId) -> Result<Bucket<'t>> {
         Bucket::of(self.view, id.0)
+    }
+
+    /// What [`reopen`](Self::reopen) needs to open the bucket again.
+    pub fn opened(&self) -> Opened {
+        Opened {
+            state: self.view.state(),
+            tree: self.tree,
+            record: self.record,
+        }
+    }
+
+    /// The bucket that was found before, if that was in the state that this transaction stands on: for programs that read from one bucket time and again, to whom
+    /// the search of its id is a large part of reading a key. `None` where the state is another; then it is to be found anew.
+    ///
+    /// ```
+    /// # use weald_engine::{Database, Readable, Writable};
+    /// # let db = Database::in_memory()?;
+    /// # let mut tx = db.write()?;
+    /// # tx.create_bucket(b"fruit")?.put(b"apple", b"red")?;
+    /// # tx.commit()?;
+    /// let tx = db.read()?;
+    /// let opened = tx.bucket(b"fruit")?.opened();
+    /// let again = tx.root().reopen(&opened).expect("the transaction is the same");
+    /// assert_eq!(again.get_ref(b"apple")?, Some(&b"red"[..]));
+    /// # Ok::<(), weald_engine::Error>(())
+    /// ```
+    #[inline]
+    pub fn reopen(&self, opened: &Opened) -> Option<Bucket<'t>> {
+        (opened.state == self.view.state()).then_some(Bucket {
+            view: self.view,
+            tree: opened.tree,
+            record: opened.record,
+        })
     }
 
     /// A copy of the value of `key`.
@@ -332,6 +391,16 @@ impl<'t> Bucket<'t> {
 }
 
 impl<'t> View<'t> {
+    #[inline]
+    fn state(&self) -> State {
+        State {
+            core: std::ptr::from_ref(self.core).addr(),
+            txid: self.roots.txid,
+            catalog: self.roots.catalog.root,
+            spill: self.spill,
+        }
+    }
+
     pub(crate) fn now(&self) -> u64 {
         *self.now_ms.get_or_init(now_ms)
     }

@@ -44,6 +44,8 @@ struct Spilled {
     created: Vec<PageId>,
     large: Vec<LargeRef>,
     any: bool,
+    /// Which of all states that were ever spilled to the last one is.
+    number: u64,
 }
 
 /// A state of a transaction to go back to; see [`Writable::savepoint`](crate::Writable::savepoint).
@@ -52,6 +54,9 @@ pub struct Savepoint {
     id: u64,
     stage: stage::Savepoint,
 }
+
+/// Numbers states that were spilled to; 0 is none of them.
+static SPILLS: AtomicU64 = AtomicU64::new(1);
 
 /// Numbers savepoints, so that one of another transaction is not taken for one of this.
 static SAVEPOINTS: AtomicU64 = AtomicU64::new(0);
@@ -82,6 +87,7 @@ impl<'db> Draft<'db> {
             reads: self.reads.as_ref(),
             keep: &self.keep,
             now_ms: &self.now_ms,
+            spill: self.spilled.number,
         }
     }
 
@@ -357,6 +363,7 @@ impl<'db> Draft<'db> {
                 .filter(|large| !superseded.contains(large)),
         );
         self.spilled.any = true;
+        self.spilled.number = SPILLS.fetch_add(1, Ordering::Relaxed);
         self.stage.clear();
         Ok(())
     }

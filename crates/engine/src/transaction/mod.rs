@@ -25,7 +25,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use bucket::Bucket;
+pub use bucket::{Bucket, Opened};
 pub use bucket_mut::BucketMut;
 pub use cursor::Cursor;
 pub(crate) use draft::Draft;

@@ -55,6 +55,7 @@ impl<'db> ReadTx<'db> {
             reads: None,
             keep: &self.keep,
             now_ms: &self.now_ms,
+            spill: 0,
         }
     }
 }

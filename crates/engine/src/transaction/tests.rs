@@ -220,3 +220,51 @@ fn what_is_staged_elsewhere_does_not_matter() -> Result<()> {
     check(&tx, &stored, 100);
     Ok(())
 }
+
+#[test]
+fn a_bucket_is_opened_again_in_its_own_state_only() -> Result<()> {
+    let options = crate::DatabaseOptions::new()
+        .transaction_bytes_max(1 << 20)
+        .bulk_bytes(1 << 20)
+        .vfs(std::sync::Arc::new(weald_vfs::Memory::new()));
+    let db = Database::open_with_options("memory.weald", options)?;
+    let other = Database::in_memory()?;
+    for db in [&db, &other] {
+        let mut tx = db.write()?;
+        tx.create_bucket(b"b")?.put(b"k", b"1")?;
+        tx.commit()?;
+    }
+    let opened = db.read()?.bucket(b"b")?.opened();
+    assert!(other.read()?.root().reopen(&opened).is_none());
+    let value = |bucket: crate::Bucket<'_>| bucket.get(b"k");
+    {
+        // The same state, whatever the transaction.
+        let tx = db.write()?;
+        let again = tx.root().reopen(&opened).expect("nothing was committed");
+        assert_eq!(value(again)?.as_deref(), Some(&b"1"[..]));
+    }
+    let mut tx = db.write()?;
+    let id = opened.id();
+    tx.bucket_mut_by_id(id).put(b"k", b"2")?;
+    // What is staged is seen through it.
+    let again = tx.root().reopen(&opened).expect("nothing was committed");
+    assert_eq!(value(again)?.as_deref(), Some(&b"2"[..]));
+    // Each state that was spilled to is one of its own.
+    let mut spilled = opened;
+    for round in 0..3_u32 {
+        let mut n = 0_u32;
+        while tx.root().reopen(&spilled).is_some() {
+            tx.bucket_mut_by_id(id)
+                .put(&[round.to_be_bytes(), n.to_be_bytes()].concat(), &[7; 500])?;
+            n += 1;
+        }
+        spilled = tx.bucket_by_id(id)?.opened();
+        assert!(tx.root().reopen(&spilled).is_some());
+    }
+    assert!(db.read()?.root().reopen(&spilled).is_none());
+    tx.commit()?;
+    let tx = db.read()?;
+    assert!(tx.root().reopen(&opened).is_none());
+    assert_eq!(value(tx.bucket_by_id(id)?)?.as_deref(), Some(&b"2"[..]));
+    Ok(())
+}

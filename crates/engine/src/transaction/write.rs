@@ -73,6 +73,11 @@ impl<'db> WriteTx<'db> {
         Ok(committed)
     }
 
+    /// How much memory what it has written fills, large values not counted.
+    pub fn staged_bytes(&self) -> usize {
+        self.draft.stage.bytes()
+    }
+
     /// Deletes an expired key, and what the index of expiry times has of it.
     pub(crate) fn collect(
         &mut self,
