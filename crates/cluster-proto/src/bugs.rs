@@ -31,6 +31,8 @@ pub enum Bug {
     NoMarks,
     /// An owner drops what is spent as soon as it has settled itself, whatever the others have.
     EarlyDrop,
+    /// A new owner doesn't ask how far deletions are settled.
+    BlankMarks,
     /// A replica keeps whatever comes last.
     LastArrivalWins,
     /// Partitions are never compared and nothing is kept for nodes that are away.
@@ -39,7 +41,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 17] = [
         Bug::AcknowledgeBeforeApply,
         Bug::ShrinkingQuorum,
         Bug::WaitForFewer,
@@ -54,6 +56,7 @@ impl Bug {
         Bug::ForgottenPromise,
         Bug::NoMarks,
         Bug::EarlyDrop,
+        Bug::BlankMarks,
         Bug::LastArrivalWins,
         Bug::NoRepair,
     ];

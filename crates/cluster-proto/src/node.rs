@@ -618,6 +618,7 @@ impl Node {
                 self.on_changes_done(request, boot, upto, complete, entries);
             }
             Body::MarkDone { request } => self.on_mark_done(from, request),
+            Body::MarksAre { marks, .. } => self.on_marks_are(from, layout, marks),
             body => self.serve(from, layout, body),
         }
     }
@@ -662,6 +663,7 @@ impl Node {
                 self.serve_exchange(from, request, partition, leaves, after, upto, summaries);
             }
             Body::Changes { boot, since, .. } => self.serve_changes(from, request, boot, since),
+            Body::AskMarks { partitions, .. } => self.serve_marks(from, request, &partitions),
             Body::Seal { partition, mark, .. } => self.serve_seal(from, request, partition, mark),
             Body::Settle { partition, mark, .. } => self.serve_settle(from, request, partition, mark),
             Body::Forget { partition, mark, .. } => self.serve_forget(from, request, partition, mark),

@@ -278,6 +278,14 @@ fn samples() -> Vec<Body> {
             partition,
             mark: ballot,
         },
+        Body::AskMarks {
+            request,
+            partitions: vec![partition, Partition(2)],
+        },
+        Body::MarksAre {
+            request,
+            marks: vec![(partition, ballot)],
+        },
     ]
 }
 

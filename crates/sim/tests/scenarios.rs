@@ -6,7 +6,7 @@ use weald_cluster_proto::{
     Body, Bug, Bytes, ClientToken, CopyId, Entry, Error, Event, Expect, Found, LayoutChange, Level, Message,
     NodeId, Origin, Phase, Quorums, Record, Reply, Request, RequestId, Start, Version, WriteItem,
 };
-use weald_sim::{World, founding, tune};
+use weald_sim::{Disk, Machine, World, founding, tune};
 
 /// A cluster that one client talks to.
 struct Town {
@@ -645,8 +645,11 @@ fn the_story_of_a_node_that_is_replaced() {
         .add(NodeId(4), Start::Join(vec![1u64.to_le_bytes().as_slice().into()]));
     let stable = |version: u64| {
         move |world: &World| {
-            let layout = world.newest_layout().expect("there is one");
-            (layout.version, layout.phase) == (version, Phase::Stable)
+            let has = |machine: &Machine| {
+                let layout = machine.node.as_ref().and_then(|node| node.layout());
+                layout.is_some_and(|layout| (layout.version, layout.phase) == (version, Phase::Stable))
+            };
+            world.machines.values().all(has)
         }
     };
     town.wait_for("4 is in", stable(4));
@@ -707,5 +710,130 @@ fn the_story_of_a_hint_that_comes_after_the_deletion() {
         assert_eq!(town.story(&DATA), "1 -> 3: Write (Hint)\n3 -> 1: WriteDone");
         let mut entries = town.world.machines[&NodeId(3)].disk.durable.values();
         assert_eq!(entries.any(|entry| entry.record.value.is_some()), back);
+    }
+}
+
+/// Four nodes and one partition: three own it.
+struct OldHint {
+    town: Town,
+    /// Owners that are there all the time.
+    others: [u64; 2],
+    /// The owner that was away, and has lost its disk since.
+    lost: u64,
+    /// The node that is no owner. It has kept a hint for the one that was away.
+    keeper: u64,
+}
+
+impl OldHint {
+    /// The key was written while one owner was away, and then deleted, settled and forgotten while that owner and the keeper of the hint could not reach each other. Then the owner begins anew.
+    fn new(bugs: &[Bug]) -> OldHint {
+        let mut world = World::new(1, bugs.to_vec(), tune);
+        let layout = founding(1..=4, 0, Quorums::balanced(3));
+        for id in 1..=4 {
+            world.add(NodeId(id), Start::Found(layout.clone()));
+        }
+        let owners: Vec<u64> = layout
+            .readers(layout.partition_of(b"k"))
+            .iter()
+            .map(|owner| owner.node.0)
+            .collect();
+        let (others, lost) = ([owners[0], owners[1]], owners[2]);
+        let keeper = (1..=4).find(|id| !owners.contains(id)).unwrap();
+        let mut town = Town { world, tokens: 0 };
+        town.wait(2 * SECOND);
+        town.cut(&[lost], &[others[0], others[1], keeper]);
+        town.put(keeper, "k", Some("v")).unwrap();
+        town.wait(3 * SECOND);
+        town.join_up();
+        town.cut(&[lost], &[keeper]);
+        town.put(others[0], "k", None).unwrap();
+        town.wait_for("the deletion is forgotten", |world| {
+            world
+                .machines
+                .values()
+                .all(|machine| machine.disk.durable.is_empty())
+        });
+        let id = NodeId(lost);
+        town.world.crash(id);
+        town.world.machines.get_mut(&id).unwrap().disk = Disk::default();
+        let seeds = vec![others[0].to_le_bytes().as_slice().into()];
+        town.world.set_start(id, Start::Join(seeds));
+        town.world.start(id);
+        OldHint {
+            town,
+            others,
+            lost,
+            keeper,
+        }
+    }
+
+    fn phase(&self, id: u64) -> Option<Phase> {
+        let node = self.town.world.machines[&NodeId(id)].node.as_ref();
+        node.and_then(|node| node.layout()).map(|layout| layout.phase)
+    }
+
+    /// Whether the value is on the disk that lost it, when the new copy counts and the hint has come.
+    fn is_back(&mut self) -> bool {
+        let (lost, town) = (NodeId(self.lost), &mut self.town);
+        town.wait_for("its new copy is taken in", |world| {
+            let layout = world.newest_layout().expect("there is one");
+            layout.phase == Phase::Stable && layout.current.members[&lost].copy != CopyId(1)
+        });
+        town.tell();
+        town.join_up();
+        town.wait(2 * SECOND);
+        let mut entries = town.world.machines[&lost].disk.durable.values();
+        entries.any(|entry| entry.record.value.is_some())
+    }
+
+    fn check_all_read_nothing(&mut self) {
+        for node in [self.others[0], self.others[1], self.lost, self.keeper] {
+            assert_eq!(self.town.value(node, "k"), Ok(None));
+        }
+    }
+}
+
+#[test]
+fn the_story_of_a_hint_for_an_owner_that_has_begun_anew_since() {
+    for (bugs, back) in [(&[][..], false), (&[Bug::BlankMarks][..], true)] {
+        let mut story = OldHint::new(bugs);
+        let (lost, keeper) = (story.lost, story.keeper);
+        assert_eq!(story.is_back(), back);
+        let expected = format!("{keeper} -> {lost}: Write (Hint)\n{lost} -> {keeper}: WriteDone");
+        assert_eq!(story.town.story(&DATA), expected);
+        if !back {
+            story.check_all_read_nothing();
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_has_begun_anew_takes_no_write_before_it_knows_what_is_settled() {
+    for (bugs, back) in [(&[][..], false), (&[Bug::BlankMarks][..], true)] {
+        let mut story = OldHint::new(bugs);
+        let (lost, keeper) = (story.lost, story.keeper);
+        for _ in 0..20_000 {
+            if story.phase(lost) == Some(Phase::Moving) {
+                break;
+            }
+            story.town.wait(500);
+        }
+        // Before it hears from any owner, it hears from the node that kept the hint.
+        story.town.tell();
+        story.town.join_up();
+        story.town.cut(&[lost], &story.others);
+        story.town.wait(3 * SECOND);
+        assert_eq!(story.phase(lost), Some(Phase::Moving));
+        let told = story.town.story(&["Write", "WriteDone", "Refused", "MarksAre"]);
+        let has = |line: String| told.lines().any(|told| told == line);
+        assert!(has(format!("{keeper} -> {lost}: Write (Hint)")), "{told}");
+        assert_eq!(has(format!("{lost} -> {keeper}: WriteDone")), back, "{told}");
+        assert!(back || has(format!("{lost} -> {keeper}: Refused")), "{told}");
+        assert!(!told.contains("MarksAre"), "{told}");
+        story.town.join_up();
+        assert_eq!(story.is_back(), back);
+        if !back {
+            story.check_all_read_nothing();
+        }
     }
 }

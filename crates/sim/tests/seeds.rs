@@ -117,7 +117,13 @@ fn a_seed_repeats_itself() {
 }
 
 /// Bugs that need a rare coincidence; `scenarios.rs` makes it happen.
-const IN_SCENARIOS: [Bug; 4] = [Bug::AnyLayout, Bug::OldCopyVotes, Bug::NoMarks, Bug::EarlyDrop];
+const IN_SCENARIOS: [Bug; 5] = [
+    Bug::AnyLayout,
+    Bug::OldCopyVotes,
+    Bug::NoMarks,
+    Bug::EarlyDrop,
+    Bug::BlankMarks,
+];
 
 #[test]
 fn planted_bugs_are_found() {

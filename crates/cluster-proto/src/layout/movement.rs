@@ -2,12 +2,16 @@
 //!
 //! A partition is fetched page by page, from so many old owners that every acknowledged write is on one of them. They all have this layout by then, so
 //! writers of the layout before come to nothing, and writers of this one reach the new owner as well. A few partitions move at a time.
+//!
+//! Before all that, a new owner asks how far deletions are settled. Those have been forgotten by then, so without the mark it would take an old write that all others refuse; until it knows, it
+//! takes none. One old owner's word will do: nothing was forgotten before all of them had settled it, and with this layout no round of the one before goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Layout, Phase};
 use crate::bugs::Bug;
+use crate::clock::Version;
 use crate::codec::{Bytes, Wire};
 use crate::effect::Event;
 use crate::entry::Entry;
@@ -29,6 +33,9 @@ pub(crate) struct Movement {
     tell_at: u64,
     advance_at: u64,
     pub(crate) fetch_at: u64,
+    /// Partitions of which it is not known how far they are settled.
+    unmarked: BTreeSet<Partition>,
+    ask_marks_at: u64,
 }
 
 /// One partition on its way here.
@@ -60,12 +67,19 @@ impl Movement {
             tell_at: 0,
             advance_at: 0,
             fetch_at: 0,
+            unmarked: BTreeSet::new(),
+            ask_marks_at: 0,
         }
     }
 
     /// Partitions that are not here yet.
     pub(crate) fn left(&self) -> usize {
         self.waiting.len() + self.fetching.len()
+    }
+
+    /// Whether it is not known yet which writes are too old for the partition.
+    pub(crate) fn is_unmarked(&self, partition: Partition) -> bool {
+        self.unmarked.contains(&partition)
     }
 }
 
@@ -78,9 +92,15 @@ impl Node {
             progress,
             ..Movement::new(caught_up)
         };
-        let skip = self.has_bug(Bug::NoTransfer);
-        if layout.phase == Phase::Moving && caught_up < layout.version && !skip {
-            self.movement.waiting = layout.gained(self.owner).into();
+        if layout.phase != Phase::Moving || caught_up >= layout.version {
+            return;
+        }
+        let gained = layout.gained(self.owner);
+        if !self.has_bug(Bug::BlankMarks) {
+            self.movement.unmarked = gained.iter().copied().collect();
+        }
+        if !self.has_bug(Bug::NoTransfer) {
+            self.movement.waiting = gained.into();
         }
     }
 
@@ -95,9 +115,10 @@ impl Node {
         };
         let now = self.now.steady_ms;
         if layout.phase == Phase::Moving {
+            self.ask_marks(&layout);
             self.start_fetches(&layout);
             self.resend_pulls();
-            self.finish_fetching();
+            self.finish_fetching(&layout);
         }
         if now >= self.movement.tell_at {
             // In a stable layout this only tells who was away that there is a newer one; probes do so as well.
@@ -109,6 +130,63 @@ impl Node {
             self.movement.advance_at =
                 now + self.config.resend_ms / 2 + self.random.below(self.config.resend_ms);
             self.advance_layout(&layout);
+        }
+    }
+
+    /// Asks every old owner of partitions whose marks are not known yet.
+    fn ask_marks(&mut self, layout: &Layout) {
+        let now = self.now.steady_ms;
+        let Some(old) = layout.old.as_ref().filter(|_| now >= self.movement.ask_marks_at) else {
+            return;
+        };
+        self.movement.ask_marks_at = now + self.config.resend_ms / 8;
+        let mut asked: BTreeMap<NodeId, Vec<Partition>> = BTreeMap::new();
+        for &partition in &self.movement.unmarked {
+            for owner in old.owners_of(partition) {
+                asked.entry(owner.node).or_default().push(partition);
+            }
+        }
+        for (node, partitions) in asked {
+            let request = self.next_request();
+            self.send(node, Body::AskMarks { request, partitions });
+        }
+    }
+
+    /// Says how far partitions are settled that this node owned before they began to move.
+    pub(crate) fn serve_marks(&mut self, from: NodeId, request: RequestId, partitions: &[Partition]) {
+        let Some(layout) = self.layout.clone() else { return };
+        let count = layout.partitions();
+        let owned = |partition: &&Partition| {
+            usize::from(partition.0) < count && layout.readers(**partition).contains(&self.owner)
+        };
+        let marks = partitions
+            .iter()
+            .take(count)
+            .filter(owned)
+            .map(|&partition| (partition, self.replica.marks(partition).settled))
+            .collect();
+        self.send(from, Body::MarksAre { request, marks });
+    }
+
+    pub(crate) fn on_marks_are(&mut self, from: Owner, version: u64, marks: Vec<(Partition, Version)>) {
+        let Some(layout) = self
+            .layout
+            .clone()
+            .filter(|layout| layout.version == version && self.movement.version == version)
+        else {
+            return;
+        };
+        for (partition, settled) in marks {
+            let owned = self.movement.is_unmarked(partition) && layout.readers(partition).contains(&from);
+            if !owned || self.clock.is_ahead(settled.stamp) {
+                continue;
+            }
+            self.movement.unmarked.remove(&partition);
+            // Stored when everything is here; after a restart before that, it is asked for again.
+            let _ = self.replica.mark(partition, |marks| {
+                marks.settled = marks.settled.max(settled);
+                marks.sealed = marks.sealed.max(marks.settled);
+            });
         }
     }
 
@@ -240,14 +318,18 @@ impl Node {
         }
     }
 
-    fn finish_fetching(&mut self) {
+    fn finish_fetching(&mut self, layout: &Layout) {
         let movement = &mut self.movement;
-        if movement.left() > 0 || movement.storing || movement.caught_up >= movement.version {
+        let open = movement.left() > 0 || !movement.unmarked.is_empty();
+        if open || movement.storing || movement.caught_up >= movement.version {
             return;
         }
         movement.storing = true;
         let version = movement.version;
-        let changes = vec![(meta::CAUGHT_UP.to_vec(), Some(version.to_bytes()))];
+        let mut changes = vec![(meta::CAUGHT_UP.to_vec(), Some(version.to_bytes()))];
+        for partition in layout.gained(self.owner) {
+            changes.extend(self.replica.mark(partition, |_| {}));
+        }
         self.store(StoreOp::Meta { changes }, Pending::CaughtUpStored(version));
     }
 

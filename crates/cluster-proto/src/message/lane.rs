@@ -41,6 +41,7 @@ impl Body {
             | Body::AcceptDone { .. }
             | Body::Outbid { .. }
             | Body::MarkDone { .. }
+            | Body::MarksAre { .. }
             | Body::Differ { .. }
             | Body::Exchanged { .. }
             | Body::ChangesDone { .. } => Lane::Answer,
@@ -58,7 +59,8 @@ impl Body {
             | Body::LayoutAccept { .. }
             | Body::LayoutAccepted { .. }
             | Body::LayoutOutbid { .. }
-            | Body::LayoutProgress { .. } => Lane::Gossip,
+            | Body::LayoutProgress { .. }
+            | Body::AskMarks { .. } => Lane::Gossip,
             Body::Write {
                 origin: Origin::Hint | Origin::Repair,
                 ..

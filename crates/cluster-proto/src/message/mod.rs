@@ -148,7 +148,7 @@ wire_struct!(ReadItem {
 /// Why a whole request was refused. Nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The layouts differ; the envelope says which one the replica has.
+    /// The layouts differ; the envelope says which one the replica has. Or it has only begun with this one.
     Layout,
     /// The replica can't serve yet.
     NotReady,
@@ -241,6 +241,8 @@ bodies! {
     46 => /** What changed at yours since this place of your ring? */ Changes { request: RequestId, boot: u64, since: u64 },
     47 => /** These, up to a place; or too much to know. */ ChangesDone { request: RequestId, boot: u64, upto: u64, complete: bool,
         entries: Vec<(Bytes, Entry)> },
+    48 => /** I begin to own these, and you did: how far are they settled? */ AskMarks { request: RequestId, partitions: Vec<Partition> },
+    49 => /** So far. */ MarksAre { request: RequestId, marks: Vec<(Partition, Version)> },
     50 => /** Refuse writes up to this mark that are new to you. */ Seal { request: RequestId, partition: Partition, mark: Version },
     51 => /** Everybody has everything up to the mark: take nothing that is as old, wherever it comes from. */ Settle { request: RequestId, partition: Partition, mark: Version },
     52 => /** Done, and stored. */ MarkDone { request: RequestId },
@@ -260,6 +262,7 @@ impl Body {
             | Body::Compare { request, .. }
             | Body::Exchange { request, .. }
             | Body::Changes { request, .. }
+            | Body::AskMarks { request, .. }
             | Body::Seal { request, .. }
             | Body::Settle { request, .. }
             | Body::Forget { request, .. } => Some(*request),

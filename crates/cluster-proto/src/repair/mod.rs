@@ -93,11 +93,11 @@ impl Node {
             return;
         }
         let after = self.repair.compared;
-        let parts = &self.replica.parts;
-        let next = parts
-            .keys()
+        let marked = |partition: &&Partition| !self.movement.is_unmarked(**partition);
+        let parts = || self.replica.parts.keys().filter(marked);
+        let next = parts()
             .find(|&&partition| after.is_none_or(|after| partition > after))
-            .or_else(|| parts.keys().next());
+            .or_else(|| parts().next());
         let Some(&partition) = next else { return };
         self.repair.compared = Some(partition);
         let others: Vec<Owner> = layout

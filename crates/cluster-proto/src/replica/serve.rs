@@ -58,6 +58,9 @@ impl Node {
             if !self.owns(partition) {
                 return self.refuse(from, request, Refusal::NotOwner);
             }
+            if self.movement.is_unmarked(partition) {
+                return self.refuse(from, request, Refusal::Layout);
+            }
             if let Some(objection) = self.objection(origin, partition, &item.entry) {
                 answered.push((item.index, objection));
                 continue;
@@ -139,6 +142,9 @@ impl Node {
     fn may_ballot(&self, partition: Partition, ballot: Ballot) -> Result<(), Refusal> {
         if !self.owns(partition) {
             return Err(Refusal::NotOwner);
+        }
+        if self.movement.is_unmarked(partition) {
+            return Err(Refusal::Layout);
         }
         let old = ballot <= self.replica.marks(partition).sealed;
         if old || self.clock.is_ahead(ballot.stamp) {
