@@ -47,6 +47,17 @@ impl Session {
     /// Checks the whole region: every superblock, object, list, line and entry, and that nothing belongs to nobody.
     ///
     /// Exact when nobody writes; while others do, it may take their half-done work for damage.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// session.put(b"k", b"v")?;
+    /// // What killed processes left would count as damage.
+    /// session.recover()?;
+    /// assert_eq!(session.verify()?.entries, 1);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn verify(&self) -> Result<Report> {
         self.act_unpinned(|actor| Verifier::new(actor).and_then(|verifier| verifier.run(actor)))
     }

@@ -46,7 +46,20 @@ impl Session {
     /// Gives a key a value that is gone after `ttl`. Processes that share a region share the machine's clock; if that is set back, values
     /// live longer.
     ///
-    /// The memory of what has expired comes back when the key is looked up or written, or, in cache mode, when its turn comes in the queue.
+    /// The memory of what has expired comes back when the key is written, by [`remove_expired`](Session::remove_expired), or, in cache mode, when its turn
+    /// comes in the queue.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// use std::time::Duration;
+    ///
+    /// session.put_expiring(b"token", b"secret", Duration::ZERO)?;
+    /// assert!(!session.contains(b"token")?);
+    /// assert_eq!(session.remove_expired()?, 1);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn put_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> Result<()> {
         let expiry = now_ms()
             .saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
@@ -70,6 +83,18 @@ impl Session {
     }
 
     /// What the cache has done so far. All zeros if the region is none.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// let options = RegionOptions { capacity: 16 << 20, cache_bytes: 64 << 10, ..Default::default() };
+    /// let session = Region::anonymous(&options)?.join("example")?;
+    /// for n in 0..2000u32 {
+    ///     session.put(&n.to_le_bytes(), &[0; 100])?;
+    /// }
+    /// let stats = session.cache_stats()?;
+    /// assert!(stats.evictions > 0 && stats.bytes <= stats.budget + 4096);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn cache_stats(&self) -> Result<CacheStats> {
         let shared = &self.shared;
         let mut stats = CacheStats {

@@ -393,6 +393,25 @@ impl Session {
     }
 
     /// Makes an object the region's: it outlives the session and its process, and anyone may free it.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions, Object};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// let object = session.alloc(5, 0, 7)?;
+    /// session.write(object, 0, b"bytes")?;
+    /// session.share(object)?;
+    /// session.put(b"where", &object.offset().to_le_bytes())?;
+    ///
+    /// let other = region.join("another process, say")?;
+    /// let place = other.get(b"where")?.unwrap();
+    /// let object = Object::at(u64::from_le_bytes(place.try_into().unwrap()));
+    /// let mut bytes = [0; 5];
+    /// other.read(object, 0, &mut bytes)?;
+    /// assert_eq!(&bytes, b"bytes");
+    /// other.free(object)?;
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     #[inline]
     pub fn share(&self, object: Object) -> Result<()> {
         let (offset, header) = self.header_of(object)?;

@@ -182,6 +182,19 @@ impl Session {
     /// The value of a key where it lies, without a copy, kept from being freed while the reference lives.
     ///
     /// The price: while it lives, nothing that anybody removes or replaces is freed. Keep it for moments.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// session.put(b"k", b"a long value")?;
+    /// let value = session.get_ref(b"k")?.unwrap();
+    /// session.put(b"k", b"another one")?;
+    /// let mut part = [0; 6];
+    /// assert_eq!(value.read_at(2, &mut part), 6);
+    /// assert_eq!(&part, b"long v");
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn get_ref(&self, key: &[u8]) -> Result<Option<ValueRef<'_>>> {
         let found = self.get_ref_at(key, None)?;
         self.looked_up(found.as_ref().map(|found| &found.entry));
@@ -207,6 +220,17 @@ impl Session {
 
     /// Looks many keys up at once and calls `found` with the index of each key and its value. Memory is fetched for many keys at the
     /// same time, so that in a large map this takes a fraction of as many calls of [`get`](Session::get).
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// session.put(b"b", b"2")?;
+    /// let mut values = Vec::new();
+    /// session.get_many(&[b"a", b"b"], |_, value| values.push(value.map(<[u8]>::to_vec)))?;
+    /// assert_eq!(values, [None, Some(b"2".to_vec())]);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],

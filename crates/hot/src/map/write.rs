@@ -401,6 +401,16 @@ impl Session {
     }
 
     /// Gives a key a value if it has none. Returns whether it did.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// assert!(session.insert(b"owner", b"me")?);
+    /// assert!(!session.insert(b"owner", b"you")?);
+    /// assert!(session.remove(b"owner")?);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let before = self.act(|actor| {
             actor.change(key, Terms::default(), |found| {
@@ -481,6 +491,18 @@ impl Session {
 
     /// Changes a key to what the closure makes of its value. The closure may run several times, when others change the key
     /// meanwhile; only the last time counts. Returns whether anything was changed.
+    ///
+    /// ```
+    /// # use weald_hot::{Change, Region, RegionOptions};
+    /// # let region = Region::anonymous(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// # let session = region.join("example")?;
+    /// let append = |old: Option<&[u8]>| Change::Put([old.unwrap_or_default(), b"+"].concat().into());
+    /// session.update(b"k", append)?;
+    /// session.update(b"k", append)?;
+    /// assert_eq!(session.get(b"k")?.as_deref(), Some(&b"++"[..]));
+    /// assert!(!session.update(b"other", |_| Change::Keep)?);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn update<'v>(
         &self,
         key: &[u8],

@@ -260,6 +260,15 @@ impl Region {
     }
 
     /// Joins the region behind a descriptor that another process sent.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// let region = Region::memfd(&RegionOptions { capacity: 16 << 20, ..Default::default() })?;
+    /// region.join("one")?.put(b"k", b"v")?;
+    /// let sent = region.fd().unwrap().try_clone_to_owned().unwrap();
+    /// assert!(Region::from_fd(sent)?.join("two")?.contains(b"k")?);
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn from_fd(fd: OwnedFd) -> Result<Region> {
         let file = File::from(fd);
         match named::phase_of(&file)? {

@@ -111,6 +111,18 @@ impl Region {
     }
 
     /// Joins the region in the file `path`, or makes it if there is none or it was never finished.
+    ///
+    /// ```
+    /// # use weald_hot::{Region, RegionOptions};
+    /// # let path = std::path::PathBuf::from(format!("/dev/shm/weald-hot-doc-named-{}", std::process::id()));
+    /// let options = RegionOptions { capacity: 16 << 20, ..Default::default() };
+    /// let region = Region::open_or_create(&path, &options)?;
+    /// region.join("first")?.put(b"k", b"v")?;
+    /// drop(region);
+    /// assert!(Region::open(&path)?.join("second")?.contains(b"k")?);
+    /// Region::remove(&path, false)?;
+    /// # Ok::<(), weald_hot::Error>(())
+    /// ```
     pub fn open_or_create(path: &Path, options: &RegionOptions) -> Result<Region> {
         Region::come_to(path, Some(options), Ok)
     }
