@@ -1,5 +1,7 @@
 //! GroveDB on its RocksDB, which is as it configures it: nothing is flushed.
 
+use std::cell::OnceCell;
+use std::ops::Range;
 use std::path::Path;
 
 use grovedb::batch::QualifiedGroveDbOp;
@@ -17,6 +19,8 @@ pub(crate) struct Groves {
     db: GroveDb,
     /// How many there are.
     items: u64,
+    /// The newest root hash, once it was asked for.
+    root: OnceCell<[u8; 32]>,
 }
 
 const TREE: &[u8] = b"items";
@@ -30,13 +34,12 @@ fn failed(error: impl std::fmt::Display) -> Error {
 }
 
 /// A commit: of its own for a single item, a batch for many.
-fn put(db: &GroveDb, path: &[Vec<u8>], mut items: std::ops::Range<u64>) -> Result<()> {
+fn put(db: &GroveDb, path: &[Vec<u8>], items: Range<u64>) -> Result<()> {
     if items.end - items.start == 1 {
         let n = items.start;
         return insert(db, path, &key(n), Element::new_item(value(n)));
     }
     let operations = items
-        .by_ref()
         .map(|n| {
             QualifiedGroveDbOp::insert_or_replace_op(
                 path.to_vec(),
@@ -72,10 +75,20 @@ impl Groves {
         self.db.prove_query(query, None, version()).value.map_err(failed)
     }
 
+    fn root(&self) -> Result<&[u8; 32]> {
+        match self.root.get() {
+            Some(root) => Ok(root),
+            None => {
+                let root = self.db.root_hash(None, version()).value.map_err(failed)?;
+                Ok(self.root.get_or_init(|| root))
+            }
+        }
+    }
+
     /// The elements shown, once the proof is known to be of the newest root.
     fn shown(&self, proof: &[u8], query: &PathQuery) -> Result<Vec<Element>> {
         let (root, shown) = GroveDb::verify_query(proof, query, version()).map_err(failed)?;
-        if root != self.db.root_hash(None, version()).value.map_err(failed)? {
+        if root != *self.root()? {
             return Err("a proof of another root".into());
         }
         Ok(shown.into_iter().filter_map(|(_, _, element)| element).collect())
@@ -103,11 +116,16 @@ impl Grove for Groves {
     fn open(dir: &Path) -> Result<Groves> {
         let db = GroveDb::open(dir.join("grove")).map_err(failed)?;
         insert(&db, &[], TREE, Element::empty_tree())?;
-        Ok(Groves { db, items: 0 })
+        Ok(Groves {
+            db,
+            items: 0,
+            root: OnceCell::new(),
+        })
     }
 
     fn insert(&mut self, from: u64, to: u64) -> Result<()> {
         self.items = to;
+        self.root.take();
         put(&self.db, &[TREE.to_vec()], from..to)
     }
 
