@@ -4,13 +4,15 @@
 //!  rows     what is measured, and what Weald is to reach
 //!  grove    the stores behind one interface, and what is measured of each
 //!  weald    Weald's trees, and the rows that only they have
-//!  jmt, nomt    the others, each behind a feature of its name
+//!  grovedb, jmt, nomt    the others, each behind a feature of its name
 //! ```
 //!
 //! Costs are CPU time of the whole process per operation, background threads included, because wall time of a busy machine tells
 //! nothing. No store flushes but NOMT, which can't be told not to; all survive the death of the process but jmt, which is in memory.
 
 mod grove;
+#[cfg(feature = "grovedb")]
+mod grovedb;
 #[cfg(feature = "jmt")]
 mod jmt;
 #[cfg(feature = "nomt")]
@@ -40,6 +42,8 @@ pub(crate) struct Asked {
 /// The stores that were built in.
 const STORES: &[&str] = &[
     "weald",
+    #[cfg(feature = "grovedb")]
+    "grovedb",
     #[cfg(feature = "jmt")]
     "jmt",
     #[cfg(feature = "nomt")]
@@ -162,6 +166,11 @@ fn measure(mut bench: Bench<'_>) -> Result<()> {
         "weald" => {
             grove::measure::<weald::Trees>(&mut bench)?;
             weald::measure(&mut bench)
+        }
+        #[cfg(feature = "grovedb")]
+        "grovedb" => {
+            grove::measure::<grovedb::Groves>(&mut bench)?;
+            grovedb::measure(&mut bench)
         }
         #[cfg(feature = "jmt")]
         "jmt" => grove::measure::<jmt::Jellyfish>(&mut bench),
