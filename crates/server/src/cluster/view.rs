@@ -187,3 +187,25 @@ pub(crate) fn phase_name(phase: Option<Phase>) -> &'static str {
         Some(Phase::Settling) => "settling",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{COUNTERS, GAUGES};
+
+    #[test]
+    fn the_page_for_operators_names_metrics_that_there_are() {
+        let page = include_str!("../../../../docs/operations.md");
+        let named: Vec<&str> = page
+            .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+            .filter(|word| word.len() > "weald_cluster_".len() && word.starts_with("weald_cluster_"))
+            .collect();
+        assert!(named.len() > 10, "it names some");
+        for name in named {
+            let gauge = GAUGES.iter().any(|(gauge, ..)| *gauge == name);
+            let counter = COUNTERS
+                .iter()
+                .any(|(counter, ..)| format!("{counter}_total") == name);
+            assert!(gauge || counter, "there is no metric {name}");
+        }
+    }
+}
