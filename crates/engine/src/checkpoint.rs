@@ -244,7 +244,7 @@ impl Core {
     fn write_pages(&self, capture: &Capture) -> Result<Written> {
         let size = self.store.page_size();
         let mut written = Written::default();
-        let mut buffer = vec![0; BATCH.min(self.part_bytes() as usize).max(size)];
+        let mut buffer = vec![0; (BATCH as u64).min(self.part_bytes()).max(size as u64) as usize];
         let mut ids = capture.dirty.clone();
         ids.sort_unstable();
         ids.dedup();

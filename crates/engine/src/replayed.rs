@@ -25,13 +25,14 @@ use crate::large::format::run_len;
 use crate::merge::merge;
 use crate::op::{Entry, LargeRef, Op, Value};
 use crate::options::DatabaseOptions;
-use crate::stage::{ArenaPool, Stage};
+use crate::stage::{ArenaPool, Presort, Stage};
 use crate::store::{Apply, Extent, PageFile, PageStore, merge_adjacent, run_of};
 use crate::wal::Record;
 
 /// The log's operations as they come.
 pub(crate) struct Replay {
     stage: Stage,
+    presort: Presort,
     large: Vec<LargeRef>,
     /// The runs that the log has, by the place of their first page; of several the last.
     runs: BTreeMap<u64, (LargeRef, Vec<u8>)>,
@@ -51,6 +52,7 @@ impl Replay {
         let arenas = ArenaPool::new(0, options.secure_memory);
         Replay {
             stage: Stage::new(&arenas),
+            presort: Presort::new(),
             large: Vec::new(),
             runs: BTreeMap::new(),
             page_size: file.page_size(),
@@ -99,6 +101,9 @@ impl Replay {
                         _ => {}
                     }
                     restage(&mut self.stage, &op);
+                    if !matches!(op, Op::Run { .. }) {
+                        self.presort.note(&self.stage);
+                    }
                 }
                 self.last = Some((txid, end));
                 self.commits += 1;
@@ -132,13 +137,14 @@ impl Replay {
     }
 
     /// Puts the operations in order, for which they need not be complete.
-    pub(crate) fn sort(&self) {
-        self.stage.finish();
+    pub(crate) fn sort(&mut self) {
+        let presort = std::mem::replace(&mut self.presort, Presort::new());
+        self.stage.order_with(presort);
     }
 
     /// What there is to merge into the trees; `None` where the log had nothing. Takes the pages of large values out of
     /// the free ones.
-    pub(crate) fn finish(self, store: &PageStore) -> Result<Option<Replayed>> {
+    pub(crate) fn finish(mut self, store: &PageStore) -> Result<Option<Replayed>> {
         let Some((txid, end)) = self.last else {
             return Ok(None);
         };

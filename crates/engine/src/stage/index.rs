@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::log::{Kind, Log, NO_OP, OpNumber};
+use super::presort::SlotsByTree;
 use super::slots::{Slot, Slots};
 use crate::ids::TreeId;
 
@@ -130,7 +131,7 @@ impl Index {
             return Index::default();
         }
         // Mostly one tree follows itself, and often there is only one: then its slots are never moved.
-        let mut slots: BTreeMap<TreeId, Vec<Slot>> = BTreeMap::new();
+        let mut slots = SlotsByTree::new();
         let mut run: Vec<Slot> = Vec::with_capacity(log.len());
         let mut tree = log.tree(0);
         for op in 0..log.len() as OpNumber {
@@ -145,9 +146,18 @@ impl Index {
                 end: NO_OP,
             });
         }
+        match slots.get_mut(&tree) {
+            Some(others) => others.append(&mut run),
+            None => drop(slots.insert(tree, run)),
+        }
+        Index::of_slots(log, slots)
+    }
+
+    /// The same from slots that were made before: one for each operation, by tree. The nearer to their order, the less it takes.
+    pub(super) fn of_slots(log: &Log, slots: SlotsByTree) -> Index {
         let mut previous = vec![NO_OP; log.len()];
         let mut trees = BTreeMap::new();
-        let mut add = |tree, mut slots: Vec<Slot>| {
+        for (tree, mut slots) in slots {
             sort_by_key(log, &mut slots);
             let index = TreeIndex {
                 mixed: !slots.is_sorted_by_key(|slot| slot.op),
@@ -155,14 +165,6 @@ impl Index {
                 ..TreeIndex::default()
             };
             trees.insert(tree, index);
-        };
-        if let Some(others) = slots.get_mut(&tree) {
-            others.append(&mut run);
-        } else {
-            add(tree, run);
-        }
-        for (tree, slots) in slots {
-            add(tree, slots);
         }
         Index {
             trees,

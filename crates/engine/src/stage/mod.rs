@@ -9,12 +9,14 @@
 //! Stage ─ Log ─ Arena ─ chunks, from an ArenaPool
 //!   ├──── Table
 //!   └──── Index ─ TreeIndex ─ points and ranges: Slots
+//!           └──── Presort     where a long log is sorted while it grows
 //! ```
 
 mod arena;
 mod cursor;
 mod index;
 mod log;
+mod presort;
 mod slots;
 mod sorted;
 mod table;
@@ -25,6 +27,7 @@ use std::sync::{Arc, OnceLock};
 
 pub(crate) use arena::ArenaPool;
 pub(crate) use cursor::StageCursor;
+pub(crate) use presort::Presort;
 pub(crate) use sorted::{Sorted, SortedTree};
 
 use crate::ids::TreeId;
@@ -327,6 +330,14 @@ impl Stage {
     /// Everything that is staged, in order. Sorts, if nothing has needed the order before.
     pub(crate) fn finish(&self) -> Sorted<'_> {
         Sorted::new(self, (!self.is_empty()).then(|| self.index()))
+    }
+
+    /// Puts everything in order, as [`finish`](Stage::finish) does, with what was noted of it as it came.
+    pub(crate) fn order_with(&self, presort: Presort) {
+        self.index.get_or_init(|| match presort.finish(&self.log) {
+            Some(slots) => Index::of_slots(&self.log, slots),
+            None => Index::of_points(&self.log),
+        });
     }
 
     /// Every large value that was staged and not rolled back, also those that nothing staged refers to any longer.

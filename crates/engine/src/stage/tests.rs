@@ -554,3 +554,50 @@ fn it_is_known_whether_keys_came_in_order() {
         assert!(is_mixed(&["a", "c", "b", "d"], read_after));
     }
 }
+
+#[test]
+fn what_was_sorted_as_it_came_is_in_the_same_order() {
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let pool = ArenaPool::new(0, seed % 10 == 9);
+        let (mut plain, mut noted) = (Stage::new(&pool), Stage::new(&pool));
+        let mut presort = presort::Presort::in_runs_of(1 + seed as usize % 40);
+        let beginning = ["", "a", "eight bytes and more"][seed as usize % 3];
+        for n in 0..random.below(600) {
+            let tree = TreeId(random.below(1 + seed % 4));
+            let len = random.below(12);
+            let mut key = beginning.as_bytes().to_vec();
+            key.extend((0..len).map(|_| [0, 1, 255][random.below(3) as usize]));
+            let what = random.below(10);
+            let large = LargeRef {
+                first: PagePtr::from_bits(n + 1),
+                len: n,
+                checksum: n,
+            };
+            for stage in [&mut plain, &mut noted] {
+                match what {
+                    0 => stage.delete(tree, &key),
+                    1 => stage.put_large(tree, &key, large, None),
+                    // Nothing is staged.
+                    2 => stage.delete_range(tree, &key, Some(&key)),
+                    // Brings what there is in order at once.
+                    3 if n % 400 == 399 => stage.delete_range(tree, &key, None),
+                    _ => stage.put(tree, &key, &n.to_be_bytes(), None),
+                }
+            }
+            presort.note(&noted);
+        }
+        noted.order_with(presort);
+        let all = |stage: &Stage| -> Vec<_> {
+            let trees = stage.finish();
+            let trees = trees.trees().map(|tree| {
+                let points: Vec<_> = tree.points().map(|point| format!("{point:?}")).collect();
+                (tree.tree, tree.is_mixed(), points)
+            });
+            trees.collect()
+        };
+        assert_eq!(all(&noted), all(&plain), "seed {seed}");
+        let superseded = |stage: &Stage| stage.superseded_large_values().collect::<Vec<_>>();
+        assert_eq!(superseded(&noted), superseded(&plain), "seed {seed}");
+    }
+}
