@@ -45,6 +45,8 @@ pub(crate) enum Message {
         caller: Option<Caller>,
         answer: SyncSender<Frame>,
     },
+    /// To read certificates again.
+    RenewCertificates,
     /// To end.
     End,
 }
@@ -197,6 +199,7 @@ impl<'db> EventLoop<'db> {
     fn hear(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
+                Message::RenewCertificates => self.executor.state.renew_certificates(),
                 Message::End => self.executor.state.ending = Some(Ending::Clean),
                 Message::Run {
                     args,
