@@ -68,7 +68,7 @@ function overview(stats) {
   const looked = counters.keyspace_hits + counters.keyspace_misses;
   $("to-cluster").hidden = !info.weald_cluster_node;
   $("about").textContent = `${info.weald_version} on port ${info.tcp_port}, durability ${info.weald_durability}`;
-  const tiles = [["Commands per second", count(rate)], ["Keys", count(keys)], ["Clients", info.connected_clients],
+  const tiles = [["Commands/s", count(rate)], ["Keys", count(keys)], ["Clients", info.connected_clients],
     ["Data", bytes(+info.weald_file_bytes)], ["Memory", bytes(+info.used_memory_rss)],
     ["Hits", looked ? (100 * counters.keyspace_hits / looked).toFixed(1) + " %" : "–"]];
   $("tiles").replaceChildren(...tiles.map(([name, value]) => {

@@ -297,6 +297,19 @@ impl<'db> Executor<'db> {
         }
     }
 
+    /// Ends a tick whose transaction may go on in the next one: whether it does. Otherwise it is committed.
+    pub(crate) fn pass_tick(&mut self) -> bool {
+        let stays = self.state.ending.is_none()
+            && self.state.cluster.is_none()
+            && self.keyspace.tick().may_stay_open();
+        if stays {
+            self.state.tracking.tell_prefixes(&mut self.state.clients);
+        } else {
+            self.end_tick(None);
+        }
+        stays
+    }
+
     /// Commits what the tick wrote. If that fails, errors take the place of all replies that stand on it.
     pub(crate) fn end_tick(&mut self, running: Option<&mut Client>) {
         self.state.tracking.tell_prefixes(&mut self.state.clients);

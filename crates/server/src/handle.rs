@@ -114,6 +114,11 @@ impl Handle {
         let _ = self.send(Message::End);
     }
 
+    /// Asks it to read its certificates again. Connections that are there stay as they are; if the files can't be used, those before are used further, and the log says why.
+    pub fn renew_certificates(&self) {
+        let _ = self.send(Message::RenewCertificates);
+    }
+
     fn send(&self, message: Message) -> Result<(), HandleError> {
         self.messages.send(message).map_err(|_| HandleError::Ended)?;
         self.waker.wake().map_err(|_| HandleError::Ended)

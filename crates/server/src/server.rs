@@ -130,6 +130,7 @@ impl Server {
         let mut state = State::new(db.clone(), config, settings, now_ms());
         state.stats = stats;
         state.users = users;
+        state.tls = tls;
         state.dir = std::path::absolute(&dir).unwrap_or(dir);
         state.port = bound
             .iter()
@@ -161,6 +162,26 @@ impl Server {
         })
     }
 
+    /// Whether a server would take the configuration: what [`bind`](Self::bind) refuses before it opens or listens, certificates and the file of users included.
+    ///
+    /// ```
+    /// let mut config = weald_server::Config::default();
+    /// assert!(weald_server::Server::check(&config).is_ok());
+    /// config.set("bind", "0.0.0.0")?;
+    /// assert!(weald_server::Server::check(&config).is_err(), "without a password and TLS");
+    /// # Ok::<(), weald_server::ConfigError>(())
+    /// ```
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        let mut config = config.clone();
+        config.read_secrets()?;
+        config.settings()?;
+        Places::of(&config)?.refuse_public(&config)?;
+        Tls::of(&config)?;
+        users(&config)?;
+        crate::http::addresses(&config)?;
+        Ok(())
+    }
+
     /// Where clients reach it: addresses with ports, and paths.
     pub fn places(&self) -> Vec<String> {
         self.bound.iter().map(Bound::to_string).collect()
@@ -180,6 +201,11 @@ impl Server {
             Bound::Tls(address) => Some(*address),
             Bound::Tcp(_) | Bound::Unix(_) => None,
         })
+    }
+
+    /// Whether it has certificates, which [`Handle::renew_certificates`] reads again.
+    pub fn uses_tls(&self) -> bool {
+        self.state.tls.is_some()
     }
 
     /// Where HTTP is served, if it is.

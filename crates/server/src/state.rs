@@ -12,6 +12,7 @@ use crate::blocking::Waiting;
 use crate::clients::Clients;
 use crate::cluster::Cluster;
 use crate::config::{Config, Settings};
+use crate::net::Tls;
 use crate::notify::Event;
 use crate::pubsub::{PubSub, Topic};
 use crate::registry::{CommandId, registry};
@@ -75,6 +76,8 @@ pub(crate) struct State {
     pub(crate) dir: PathBuf,
     /// Whether `DEBUG SET-ACTIVE-EXPIRE 0` was said.
     pub(crate) no_active_expiry: bool,
+    /// What encrypted connections begin with, where there are any.
+    pub(crate) tls: Option<Tls>,
     /// The user of the process's own threads, which may do everything whatever `default` may.
     pub(crate) internal_user: Arc<User>,
 }
@@ -111,7 +114,17 @@ impl State {
             port: 0,
             dir: PathBuf::new(),
             no_active_expiry: false,
+            tls: None,
             internal_user: Arc::new(User::default_user()),
+        }
+    }
+
+    /// Reads certificates again, and tells the log what came of it.
+    pub(crate) fn renew_certificates(&self) {
+        match self.tls.as_ref().map(|tls| tls.renew(&self.config)) {
+            None => {}
+            Some(Ok(())) => log::info!("certificates were read again"),
+            Some(Err(e)) => log::error!("certificates could not be read again, those before are used: {e}"),
         }
     }
 

@@ -3,13 +3,22 @@
 //! All commands of a tick read and write in it, in their order: the first that writes makes it a [`WriteTx`], whose staged writes those
 //! after it see. It is committed once, before any reply of the tick is sent. If the engine fails in the middle of a command that writes, what that
 //! command had staged can't be told from what those before it had: the tick has failed then, and nothing of it is kept.
+//!
+//! Where nobody asked for any durability, a tick may share its transaction with those after it, for a few milliseconds while requests keep coming: each page that
+//! they change is then built once for all of them. Its replies are sent before the commit, so a process that is killed loses them, and a commit that fails is told
+//! only to the log; after one that failed no tick is left open until one has succeeded.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weald_engine::{Bucket, Database, Error, ReadTx, Readable, Result, SyncPolicy, WriteTx};
 
 use crate::config::Durability;
 use crate::error::CommandError;
+
+/// How long a transaction that writes is left open for ticks to come.
+const OPEN_FOR: Duration = Duration::from_millis(10);
+/// How much it may have staged then. More than a few megabytes would not go through the log.
+const OPEN_BYTES: usize = 1 << 20;
 
 /// The transaction of a tick.
 pub(crate) struct Tick<'db> {
@@ -17,8 +26,12 @@ pub(crate) struct Tick<'db> {
     tx: Tx<'db>,
     /// The strictest that was asked for.
     durability: Durability,
+    /// When the transaction that writes was begun.
+    since: Instant,
     /// Why nothing of the tick can be kept.
     failed: Option<String>,
+    /// The last commit did not succeed.
+    doubtful: bool,
 }
 
 #[expect(
@@ -38,7 +51,9 @@ impl<'db> Tick<'db> {
             db,
             tx: Tx::Idle,
             durability: Durability::None,
+            since: Instant::now(),
             failed: None,
+            doubtful: false,
         }
     }
 
@@ -62,6 +77,7 @@ impl<'db> Tick<'db> {
         if !matches!(self.tx, Tx::Write(_)) {
             self.tx = Tx::Idle;
             self.tx = Tx::Write(self.db.write()?);
+            self.since = Instant::now();
         }
         Ok(())
     }
@@ -81,6 +97,18 @@ impl<'db> Tick<'db> {
     #[inline]
     pub(crate) fn is_writing(&self) -> bool {
         matches!(self.tx, Tx::Write(_)) || self.failed.is_some()
+    }
+
+    /// Whether it may be left open for the commands of the next tick, as nobody asked for more.
+    pub(crate) fn may_stay_open(&self) -> bool {
+        let Tx::Write(tx) = &self.tx else {
+            return false;
+        };
+        self.durability == Durability::None
+            && self.failed.is_none()
+            && !self.doubtful
+            && tx.staged_bytes() < OPEN_BYTES
+            && self.since.elapsed() < OPEN_FOR
     }
 
     /// The root bucket as it is with the writes of the tick.
@@ -113,12 +141,15 @@ impl<'db> Tick<'db> {
         let durability = std::mem::replace(&mut self.durability, Durability::None);
         if let Some(why) = self.failed.take() {
             self.roll_back();
+            self.doubtful = true;
             return Err(why);
         }
         let writes = self.is_writing();
-        self.commit(durability.policy(interval))
-            .map_err(|e| failure(&e))?;
-        Ok(writes)
+        let committed = self.commit(durability.policy(interval));
+        if writes {
+            self.doubtful = committed.is_err();
+        }
+        committed.map(|()| writes).map_err(|e| failure(&e))
     }
 
     /// Ends the tick, and makes what it wrote as durable as asked.

@@ -7,7 +7,9 @@ use crate::commands::{is, text};
 use crate::dispatch::find;
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
-use crate::registry::{Access, Category, Command, Flags, Found, Group, KeySpec, Place, registry};
+use crate::registry::{
+    Access, Argument, Category, Command, Flags, Found, Group, KeySpec, Place, arguments, registry,
+};
 
 const PLAIN: Flags = Flags::LOADING.and(Flags::STALE);
 
@@ -274,18 +276,71 @@ fn docs(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn document(reply: &mut Reply, command: &Command) {
     let subcommands = command.subcommands();
+    let arguments = arguments(command.name);
     reply.bulk(command.name.as_bytes());
-    reply.map(3 + usize::from(!subcommands.is_empty()));
+    reply.map(3 + usize::from(!arguments.is_empty()) + usize::from(!subcommands.is_empty()));
     reply.bulk(b"summary");
     reply.bulk(command.summary.as_bytes());
     reply.bulk(b"since");
     reply.bulk(command.since.as_bytes());
     reply.bulk(b"group");
     reply.bulk(command.group.name().as_bytes());
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        document_arguments(reply, &arguments, command.keys.len(), &mut 0);
+    }
     if !subcommands.is_empty() {
         reply.bulk(b"subcommands");
         reply.map(subcommands.len());
         subcommands.iter().for_each(|sub| document(reply, sub));
+    }
+}
+
+/// Of `specs` places where keys are, `seen` were met before.
+fn document_arguments(reply: &mut Reply, arguments: &[Argument], specs: usize, seen: &mut usize) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        let spec = (argument.kind == "key" && specs > 0).then(|| {
+            *seen += 1;
+            (*seen - 1).min(specs - 1)
+        });
+        let flags: Vec<&str> = [
+            (argument.is_optional, "optional"),
+            (argument.is_multiple, "multiple"),
+            (argument.repeats_token, "multiple_token"),
+        ]
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| *name)
+        .collect();
+        let some = [
+            spec.is_some(),
+            argument.token.is_some(),
+            !flags.is_empty(),
+            !argument.parts.is_empty(),
+        ];
+        reply.map(2 + some.iter().filter(|is| **is).count());
+        reply.bulk(b"name");
+        reply.bulk(argument.name.as_bytes());
+        reply.bulk(b"type");
+        reply.bulk(argument.kind.as_bytes());
+        if let Some(spec) = spec {
+            reply.bulk(b"key_spec_index");
+            reply.integer(spec as i64);
+        }
+        if let Some(token) = argument.token {
+            reply.bulk(b"token");
+            reply.bulk(token.as_bytes());
+        }
+        if !flags.is_empty() {
+            reply.bulk(b"flags");
+            reply.set(flags.len());
+            flags.iter().for_each(|flag| reply.simple(flag));
+        }
+        if !argument.parts.is_empty() {
+            reply.bulk(b"arguments");
+            document_arguments(reply, &argument.parts, specs, seen);
+        }
     }
 }
 

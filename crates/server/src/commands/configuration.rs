@@ -134,6 +134,21 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     let settings = config
         .settings()
         .map_err(|e| CommandError::new(format!("ERR CONFIG SET failed - {e}")))?;
+    let of_tls = [
+        "tls-cert-file",
+        "tls-key-file",
+        "tls-ca-cert-file",
+        "tls-auth-clients",
+    ];
+    if let Some(tls) = &call.state.tls
+        && let Some(name) = seen.iter().find(|name| of_tls.contains(name))
+    {
+        tls.renew(&config).map_err(|e| {
+            CommandError::new(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration: {e}"
+            ))
+        })?;
+    }
     call.state.config = config;
     call.keyspace.encodings = settings.encodings.clone();
     let notified = settings.notified;

@@ -71,7 +71,7 @@ fn check_patterns(call: &Call<'_, '_>, options: &Options<'_>) -> CommandResult {
         .map(|_| "GET");
     match by.or(get) {
         Some(option) if !call.session.user.reads_all_keys(call.found, call.args) => Err(CommandError::new(
-            format!("ERR {option} option of SORT denied due to insufficient ACL permissions"),
+            format!("ERR {option} option of SORT denied due to insufficient ACL permissions."),
         )),
         _ => Ok(()),
     }

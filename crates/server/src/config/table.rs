@@ -128,25 +128,25 @@ const SETTINGS: &[Setting] = &[
         "0",
         "Port to listen on for clients that use TLS; 0 for none",
     ),
-    fixed(
+    live(
         "tls-cert-file",
         Kind::Text,
         "",
         "File that has the certificate of the server, and those between it and one that clients believe",
     ),
-    fixed(
+    live(
         "tls-key-file",
         Kind::Text,
         "",
         "File that has the key of that certificate",
     ),
-    fixed(
+    live(
         "tls-ca-cert-file",
         Kind::Text,
         "",
         "File that has the certificates which those of clients must come from",
     ),
-    fixed(
+    live(
         "tls-auth-clients",
         Kind::OneOf(&["yes", "no", "optional"]),
         "yes",

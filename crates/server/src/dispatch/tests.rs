@@ -1,4 +1,4 @@
-//! What clients are told when the disk fails.
+//! What clients are told when the disk fails, and when a tick ends.
 
 use std::sync::Arc;
 
@@ -26,7 +26,14 @@ impl Setup {
     }
 
     fn executor(&self) -> Executor<'_> {
-        let config = Config::default();
+        self.executor_with(&[])
+    }
+
+    fn executor_with(&self, pairs: &[(&str, &str)]) -> Executor<'_> {
+        let mut config = Config::default();
+        for (name, value) in pairs {
+            config.set(name, value).expect("a setting of the test");
+        }
         let settings = config.settings().expect("the defaults hold together");
         let state = State::new(self.db.clone(), config, settings, 1);
         Executor::new(&self.db, state, 1).expect("the keyspace opens")
@@ -41,13 +48,35 @@ fn client(executor: &mut Executor<'_>) -> Box<Client> {
 
 /// Runs commands in one tick; the replies.
 fn tick(executor: &mut Executor<'_>, client: &mut Client, lines: &[&str]) -> String {
+    run(executor, client, lines);
+    executor.end_tick(Some(client));
+    replies(client)
+}
+
+/// The same in a tick whose transaction may go on after it; the replies if it does.
+fn open_tick(executor: &mut Executor<'_>, client: &mut Client, lines: &[&str]) -> Option<String> {
+    run(executor, client, lines);
+    let stays = executor.pass_tick();
+    let replies = replies(client);
+    stays.then_some(replies)
+}
+
+fn run(executor: &mut Executor<'_>, client: &mut Client, lines: &[&str]) {
     executor.begin_tick(2);
     for line in lines {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         executor.run(client, &args);
     }
-    executor.end_tick(Some(client));
+}
+
+fn replies(client: &mut Client) -> String {
+    client.uncertain.clear();
     String::from_utf8(std::mem::take(&mut client.out)).expect("texts")
+}
+
+/// Numbers of commits so far.
+fn commits(executor: &Executor<'_>) -> u64 {
+    executor.state.stats.commits.get()
 }
 
 #[test]
@@ -115,4 +144,59 @@ fn writes_are_taken_again_once_there_is_room() {
         tick(&mut executor, &mut client, &[&large, "EXISTS b"]),
         "+OK\r\n:1\r\n"
     );
+}
+
+#[test]
+fn ticks_share_a_transaction_where_nobody_asks_for_more() {
+    let setup = Setup::new();
+    let mut executor = setup.executor_with(&[("durability", "none")]);
+    let mut client = client(&mut executor);
+    let open =
+        |executor: &mut Executor<'_>, client: &mut Client, line: &str| open_tick(executor, client, &[line]);
+    // It stays open for some milliseconds at most: a slow machine may need more than one try.
+    let shared = (0..100).any(|_| {
+        let before = commits(&executor);
+        let stayed = open(&mut executor, &mut client, "SET a 1").is_some()
+            && open(&mut executor, &mut client, "GET a").is_some_and(|reply| reply == "$1\r\n1\r\n")
+            && open(&mut executor, &mut client, "INCR a").is_some_and(|reply| reply == ":2\r\n");
+        let shared = stayed && commits(&executor) == before;
+        tick(&mut executor, &mut client, &["DEL nothing"]);
+        shared && commits(&executor) == before + 1
+    });
+    assert!(shared);
+    assert_eq!(tick(&mut executor, &mut client, &["GET a"]), "$1\r\n2\r\n");
+    // A tick that only reads has nothing to leave open; one with a stricter write in it ends.
+    assert_eq!(open(&mut executor, &mut client, "GET a"), None);
+    for durability in ["batched", "immediate"] {
+        let before = commits(&executor);
+        open(&mut executor, &mut client, "SET a 3");
+        tick(
+            &mut executor,
+            &mut client,
+            &[&format!("WEALD.DURABILITY {durability}")],
+        );
+        assert_eq!(open(&mut executor, &mut client, "SET a 4"), None);
+        assert!(commits(&executor) > before);
+        tick(&mut executor, &mut client, &["WEALD.DURABILITY none"]);
+    }
+}
+
+#[test]
+fn after_a_commit_that_failed_no_tick_is_left_open() {
+    let setup = Setup::new();
+    let mut executor = setup.executor_with(&[("durability", "none")]);
+    let mut client = client(&mut executor);
+    tick(&mut executor, &mut client, &["SET a 1"]);
+    setup.disk.set_space(Some(setup.disk.used()));
+    let large = format!("SET b {}", "x".repeat(1 << 20));
+    assert!(tick(&mut executor, &mut client, &[&large]).starts_with("-MISCONF"));
+    // So the next error is told to the client, too.
+    run(&mut executor, &mut client, &[&large, "SET a 2"]);
+    assert!(!executor.pass_tick());
+    setup.disk.set_space(None);
+    client.out.clear();
+    client.uncertain.clear();
+    assert_eq!(open_tick(&mut executor, &mut client, &["SET a 3"]), None);
+    assert_eq!(tick(&mut executor, &mut client, &["GET a"]), "$1\r\n3\r\n");
+    assert!((0..100).any(|_| open_tick(&mut executor, &mut client, &["SET a 4"]).is_some()));
 }

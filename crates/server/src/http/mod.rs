@@ -78,6 +78,34 @@ pub(crate) struct Serving {
 /// Why the server goes without HTTP. For the log, once it is sure that it starts: a start that is refused says one thing.
 pub(crate) struct Unserved(pub(crate) String);
 
+/// Where HTTP is to be served, in words.
+fn place(config: &Config) -> String {
+    format!("{}:{}", config.text("http-bind"), config.number("http-port"))
+}
+
+/// The addresses at which HTTP is to be served, none where it is not; an error where others could reach it unprotected.
+pub(crate) fn addresses(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
+    if config.text("http") == "no" {
+        return Ok(Vec::new());
+    }
+    let port = config.number("http-port") as u16;
+    let found = crate::net::resolve(config.text("http-bind"), port).map_err(|source| StartError::Listen {
+        place: format!("{} for HTTP", place(config)),
+        source,
+    })?;
+    let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
+    let is_safe = config.yes("http-tls") && password;
+    let public = found.iter().find(|address| !address.ip().is_loopback());
+    if let Some(address) = public.filter(|_| !is_safe && !config.yes("insecure")) {
+        return Err(ConfigError::Refused(format!(
+            "{} can be reached from other machines, and HTTP has no password or is not encrypted: let http-bind be a loopback address, use requirepass and http-tls, or insist with --insecure yes",
+            address.ip()
+        ))
+        .into());
+    }
+    Ok(found)
+}
+
 impl Http {
     /// Listens where the configuration says; `None` where it says not to, [`Unserved`] where it does not insist and the port is taken.
     pub(crate) fn bind(
@@ -88,28 +116,16 @@ impl Http {
         if mode == "no" {
             return Ok(None);
         }
-        let name = config.text("http-bind");
-        let port = config.number("http-port") as u16;
+        let found = addresses(config)?;
         let failed = |source| StartError::Listen {
-            place: format!("{name}:{port} for HTTP"),
+            place: format!("{} for HTTP", place(config)),
             source,
         };
-        let found = crate::net::resolve(name, port).map_err(failed)?;
         let tls = tls.filter(|_| config.yes("http-tls")).cloned();
-        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
-        let is_safe = tls.is_some() && password;
-        let public = found.iter().find(|address| !address.ip().is_loopback());
-        if let Some(address) = public.filter(|_| !is_safe && !config.yes("insecure")) {
-            return Err(ConfigError::Refused(format!(
-                "{} can be reached from other machines, and HTTP has no password or is not encrypted: let http-bind be a loopback address, use requirepass and http-tls, or insist with --insecure yes",
-                address.ip()
-            ))
-            .into());
-        }
         let listener = match TcpListener::bind(&found[..]) {
             Ok(listener) => listener,
             Err(e) if mode == "auto" => {
-                let why = format!("HTTP is not served: can't listen on {name}:{port}: {e}");
+                let why = format!("HTTP is not served: can't listen on {}: {e}", place(config));
                 return Ok(Some(Err(Unserved(why))));
             }
             Err(e) => return Err(failed(e)),

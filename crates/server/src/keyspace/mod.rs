@@ -28,7 +28,9 @@ mod sweep;
 mod tests;
 mod zset;
 
-use weald_engine::{Bucket, BucketId, Writable, WriteTx};
+use std::cell::Cell;
+
+use weald_engine::{Bucket, BucketId, Opened, Writable, WriteTx};
 
 use crate::error::CommandError;
 use crate::tick::Tick;
@@ -92,6 +94,8 @@ pub(crate) struct Keyspace<'db> {
     seed: u64,
     meta: BucketId,
     buckets: Vec<Buckets>,
+    /// The bucket that was read last: mostly it is the next one too.
+    last: Cell<Option<Opened>>,
     /// Which buckets each database has: `SWAPDB` changes it.
     order: Vec<usize>,
     order_changed: bool,
@@ -134,7 +138,14 @@ impl<'db> Keyspace<'db> {
     }
 
     fn reader(&self, bucket: BucketId) -> Result<Bucket<'_>> {
-        Ok(self.tick.root().bucket_by_id(bucket)?)
+        let root = self.tick.root();
+        let last = self.last.get().filter(|last| last.id() == bucket);
+        if let Some(opened) = last.and_then(|last| root.reopen(&last)) {
+            return Ok(opened);
+        }
+        let found = root.bucket_by_id(bucket)?;
+        self.last.set(Some(found.opened()));
+        Ok(found)
     }
 
     fn put(&mut self, bucket: BucketId, key: &[u8], value: &[u8]) -> Result<()> {

@@ -64,6 +64,7 @@ impl<'db> Keyspace<'db> {
             seed,
             meta,
             buckets,
+            last: std::cell::Cell::new(None),
             order,
             order_changed: false,
             next_id,

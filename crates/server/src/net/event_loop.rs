@@ -45,6 +45,8 @@ pub(crate) enum Message {
         caller: Option<Caller>,
         answer: SyncSender<Frame>,
     },
+    /// To read certificates again.
+    RenewCertificates,
     /// To end.
     End,
 }
@@ -92,11 +94,18 @@ impl<'db> EventLoop<'db> {
     /// Runs until it is asked to end; how.
     pub(crate) fn run(&mut self) -> io::Result<Ending> {
         let mut events = Events::with_capacity(1024);
+        let mut open = false;
         loop {
-            let timeout = self.timeout();
+            let timeout = if open { Duration::ZERO } else { self.timeout() };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
+            }
+            if open && events.is_empty() && self.backlog.is_empty() {
+                // Nobody asks for anything: the time for a commit that was put off.
+                self.executor.end_tick(None);
+                open = false;
+                continue;
             }
             self.executor.begin_tick(now_ms());
             for event in &events {
@@ -121,7 +130,7 @@ impl<'db> EventLoop<'db> {
             self.executor.wake_waiting();
             self.expire_met();
             self.executor.flush_cluster();
-            self.executor.end_tick(None);
+            open = self.executor.pass_tick();
             self.answer();
             if let Some(ending) = self.executor.state.ending {
                 return Ok(ending);
@@ -190,6 +199,7 @@ impl<'db> EventLoop<'db> {
     fn hear(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
+                Message::RenewCertificates => self.executor.state.renew_certificates(),
                 Message::End => self.executor.state.ending = Some(Ending::Clean),
                 Message::Run {
                     args,

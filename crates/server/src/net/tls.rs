@@ -1,10 +1,11 @@
 //! TLS between a client and its socket, whatever carries the bytes and whether that waits or not.
 //!
-//! Certificates and keys are read once, at the start. There is TLS 1.2 and 1.3, with the ciphers that `ring` has.
+//! Certificates and keys are read at the start, and again when somebody asks for it: connections that are there keep what they began with. There is TLS 1.2 and 1.3, with
+//! the ciphers that `ring` has.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -17,9 +18,9 @@ use crate::config::{Config, ConfigError};
 /// What is taken of a client at once for encryption: the rest waits where its bound is known.
 const WRITE_MAX: usize = 64 << 10;
 
-/// Certificates, keys and whom to believe: what each connection begins with.
+/// Certificates, keys and whom to believe: what each connection begins with. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Tls(Arc<ServerConfig>);
+pub(crate) struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl Tls {
     /// As the configuration says; `None` where nothing is to be encrypted.
@@ -27,42 +28,54 @@ impl Tls {
         if config.number("tls-port") == 0 && !config.yes("http-tls") {
             return Ok(None);
         }
-        let refused =
-            |what: &str, why: &dyn std::fmt::Display| ConfigError::Refused(format!("{what}: {why}"));
-        let provider = Arc::new(default_provider());
-        let (cert, key) = (needed(config, "tls-cert-file")?, needed(config, "tls-key-file")?);
-        let chain = certificates(cert)?;
-        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| refused(key, &e))?;
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| refused("TLS", &e))?;
-        let builder = match config.text("tls-auth-clients") {
-            "no" => builder.with_no_client_auth(),
-            mode => {
-                let path = needed(config, "tls-ca-cert-file")?;
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path)? {
-                    roots.add(certificate).map_err(|e| refused(path, &e))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = match mode {
-                    "optional" => verifier.allow_unauthenticated(),
-                    _ => verifier,
-                };
-                builder.with_client_cert_verifier(verifier.build().map_err(|e| refused(path, &e))?)
-            }
-        };
-        let server = builder
-            .with_single_cert(chain, key_der)
-            .map_err(|e| refused(cert, &e))?;
-        Ok(Some(Tls(Arc::new(server))))
+        Ok(Some(Tls(Arc::new(RwLock::new(begin(config)?)))))
+    }
+
+    /// Reads the files anew, for connections to come. If they can't be used, all stays as it was.
+    pub(crate) fn renew(&self, config: &Config) -> Result<(), ConfigError> {
+        let renewed = begin(config)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
     }
 
     /// Begins with a client.
     pub(crate) fn accept(&self) -> io::Result<Box<Session>> {
-        let connection = ServerConnection::new(self.0.clone()).map_err(io::Error::other)?;
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection = ServerConnection::new(current).map_err(io::Error::other)?;
         Ok(Box::new(Session(connection)))
     }
+}
+
+/// What the files have that the configuration names.
+fn begin(config: &Config) -> Result<Arc<ServerConfig>, ConfigError> {
+    let refused = |what: &str, why: &dyn std::fmt::Display| ConfigError::Refused(format!("{what}: {why}"));
+    let provider = Arc::new(default_provider());
+    let (cert, key) = (needed(config, "tls-cert-file")?, needed(config, "tls-key-file")?);
+    let chain = certificates(cert)?;
+    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| refused(key, &e))?;
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| refused("TLS", &e))?;
+    let builder = match config.text("tls-auth-clients") {
+        "no" => builder.with_no_client_auth(),
+        mode => {
+            let path = needed(config, "tls-ca-cert-file")?;
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|e| refused(path, &e))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match mode {
+                "optional" => verifier.allow_unauthenticated(),
+                _ => verifier,
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|e| refused(path, &e))?)
+        }
+    };
+    let server = builder
+        .with_single_cert(chain, key_der)
+        .map_err(|e| refused(cert, &e))?;
+    Ok(Arc::new(server))
 }
 
 fn needed<'a>(config: &'a Config, name: &str) -> Result<&'a str, ConfigError> {

@@ -9,13 +9,17 @@
 //!         .keys(&[KeySpec::one(1, Access::Read)]),
 //! ];
 //! ```
+//!
+//! What arguments they take is a column of its own, in `syntax`.
 
 mod flags;
 mod keys;
 mod recent;
+mod syntax;
 mod table;
 
 pub(crate) use flags::{Category, Flags, Group};
 pub(crate) use keys::{Access, KeySpec, Place};
 pub(crate) use recent::Recent;
+pub(crate) use syntax::{Argument, arguments};
 pub(crate) use table::{Action, Command, CommandId, Found, Handler, registry};

@@ -198,11 +198,11 @@ fn sorting_reads_and_stores_only_what_is_allowed() {
     client.check("RPUSH mine 1", ":1");
     client.check(
         "SORT mine GET secret:*",
-        "-ERR GET option of SORT denied due to insufficient ACL permissions",
+        "-ERR GET option of SORT denied due to insufficient ACL permissions.",
     );
     client.check(
         "SORT_RO mine BY secret:*",
-        "-ERR BY option of SORT denied due to insufficient ACL permissions",
+        "-ERR BY option of SORT denied due to insufficient ACL permissions.",
     );
     client.check("SORT mine BY nosort GET #", "[1]");
     client.check(

@@ -44,6 +44,11 @@ fn commands_tell_of_themselves() {
     client.run("HELLO 3");
     let docs = show(&client.run("COMMAND DOCS get"));
     assert!(docs.contains("since=1.0.0 group=string"), "{docs}");
+    assert!(docs.contains("name=key type=key key_spec_index=:0"), "{docs}");
+    let docs = show(&client.run("COMMAND DOCS set"));
+    assert!(docs.contains("name=seconds type=integer token=EX"), "{docs}");
+    let docs = show(&client.run("COMMAND DOCS client|list"));
+    assert!(docs.contains("name=client-id type=integer token=ID"), "{docs}");
 }
 
 #[test]

@@ -288,3 +288,95 @@ fn a_public_address_needs_a_password_and_encryption() {
         }
     }
 }
+
+/// The certificate that a server shows.
+fn certificate_at(address: SocketAddr) -> Vec<u8> {
+    let mut stream = connect(address, false);
+    let Encrypted { conn, sock } = &mut stream;
+    while conn.is_handshaking() {
+        conn.complete_io(sock).expect("they agree");
+    }
+    conn.peer_certificates().expect("it shows one")[0].to_vec()
+}
+
+fn certificate_in(name: &str) -> Vec<u8> {
+    CertificateDer::from_pem_file(file(name))
+        .expect("a certificate")
+        .to_vec()
+}
+
+/// Waits until a server shows a certificate, as it reads them when it comes to it.
+fn comes_to_show(address: SocketAddr, name: &str) {
+    let begin = Instant::now();
+    while certificate_at(address) != certificate_in(name) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{name}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn certificates_are_read_again_and_nobody_is_disconnected() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| dir.path().join(name).to_str().expect("letters").to_owned();
+    let (cert, key) = (place("cert"), place("key"));
+    let put = |from: &str| {
+        std::fs::copy(file(&format!("{from}.pem")), &cert).expect("it is copied");
+        std::fs::copy(file(&format!("{from}.key")), &key).expect("it is copied");
+    };
+    put("server");
+    let settings = [
+        ("tls-auth-clients", "no"),
+        ("tls-cert-file", cert.as_str()),
+        ("tls-key-file", key.as_str()),
+        ("http", "yes"),
+        ("http-port", "0"),
+        ("http-bind", "127.0.0.1"),
+        ("http-tls", "yes"),
+    ];
+    let (served, address) = served(&settings);
+    let http = served.http.expect("it serves HTTP");
+    let (mut early, mut input) = (connect(address, false), Vec::new());
+    let mut ping = || {
+        early.write_all(b"PING\r\n").expect("it is taken");
+        next(&mut early, &mut input).as_ref().map(show)
+    };
+    assert_eq!(ping().as_deref(), Some("+PONG"));
+    put("client");
+    assert_eq!(
+        certificate_at(address),
+        certificate_in("server.pem"),
+        "nobody has said that there is another"
+    );
+    served.handle.renew_certificates();
+    comes_to_show(address, "client.pem");
+    assert_eq!(certificate_at(http), certificate_in("client.pem"));
+    assert_eq!(ping().as_deref(), Some("+PONG"));
+    // One that can't be used changes nothing.
+    std::fs::write(&cert, "no certificate").expect("it is written");
+    served.handle.renew_certificates();
+    assert_eq!(ping().as_deref(), Some("+PONG"));
+    assert_eq!(certificate_at(address), certificate_in("client.pem"));
+    put("server");
+    served.handle.renew_certificates();
+    comes_to_show(address, "server.pem");
+    assert_eq!(ping().as_deref(), Some("+PONG"));
+    // CONFIG SET reads them too, and refuses those that can't be used.
+    let set = |name: &str, path: &str| {
+        let answer = served.handle.run(&["CONFIG", "SET", name, path]);
+        show(&answer.expect("it answers"))
+    };
+    let refused = set("tls-cert-file", "/nowhere");
+    assert!(
+        refused.starts_with("-ERR CONFIG SET failed (possibly related to argument 'tls-cert-file')"),
+        "{refused}"
+    );
+    assert!(
+        set("tls-cert-file", &file("client.pem")).starts_with("-ERR"),
+        "the key is another's"
+    );
+    assert_eq!(certificate_at(address), certificate_in("server.pem"));
+    put("client");
+    assert_eq!(set("tls-cert-file", &cert), "+OK");
+    assert_eq!(certificate_at(address), certificate_in("client.pem"));
+    assert_eq!(ping().as_deref(), Some("+PONG"));
+}
