@@ -125,8 +125,10 @@ pub struct Config {
     pub probe_interval_ms: u64,
     /// How long a probe waits for its answer, and then again for the indirect ones.
     pub probe_timeout_ms: u64,
-    /// How often partitions are compared.
+    /// How often a partition is compared while there is no reason to think that any differs. Where there is, only the bytes count.
     pub repair_interval_ms: u64,
+    /// Bytes that a node reads or fetches in a second to compare partitions and to take over others, at most; a quarter of that while clients ask a lot.
+    pub repair_bytes_per_second: u64,
     /// How old a deletion must be before it may be settled, and so how late a write may arrive.
     pub settle_after_ms: u64,
     /// How often hints are looked at.
@@ -164,6 +166,7 @@ impl Config {
             probe_interval_ms: 1_000,
             probe_timeout_ms: 300,
             repair_interval_ms: 1_000,
+            repair_bytes_per_second: 32 << 20,
             settle_after_ms: 60_000,
             hint_interval_ms: 1_000,
             hint_bytes_max: 64 << 20,

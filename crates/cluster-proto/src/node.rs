@@ -84,8 +84,8 @@ wire_struct!(NodeRecord {
 pub(crate) enum Pending {
     /// The node's record with this ceiling.
     NodeStored(u64),
-    /// Says something that had to be stored first.
-    ThenSend(To, Body),
+    /// Says something that had to be stored first. Boxed, as most of what is pending is much smaller.
+    ThenSend(To, Box<Body>),
     RenewCleared,
     RenewStored,
     LayoutCleared(u64),
@@ -301,6 +301,7 @@ impl Node {
         self.tick_standing();
         self.tick_join();
         if self.standing.stored {
+            self.tick_pace();
             self.tick_probes();
             self.tick_layout();
             self.tick_coordinator();
@@ -426,7 +427,7 @@ impl Node {
             }
             Pending::ThenSend(to, body) => {
                 if done {
-                    self.send_to(to, body);
+                    self.send_to(to, *body);
                 }
             }
             Pending::RenewCleared => self.renew_cleared(done),

@@ -150,6 +150,16 @@ pub struct Decision {
 }
 
 impl Change {
+    /// About how many bytes it brings.
+    pub(crate) fn size(&self) -> usize {
+        let value = |record: &Record| record.value.as_ref().map_or(0, |value| value.len());
+        80 + match self {
+            Change::Put(record) | Change::Accept(_, record, _) => value(record),
+            Change::Merge(entry) => value(&entry.record),
+            Change::Promise(_) => 0,
+        }
+    }
+
     /// Decides under the key's lock, given what the key holds.
     pub fn decide(&self, current: Option<&Entry>) -> Decision {
         let before = current.map_or(Rank::ABSENT, Entry::rank);

@@ -58,6 +58,7 @@ pub fn tune(config: &mut Config) {
     config.probe_interval_ms = 300;
     config.probe_timeout_ms = 80;
     config.repair_interval_ms = 150;
+    config.repair_bytes_per_second = 20_000;
     config.settle_after_ms = 3_000;
     config.hint_interval_ms = 200;
     config.hint_bytes_max = 4 << 10;

@@ -1,12 +1,11 @@
-//! What changed lately: a bounded ring that writers push to and any number of readers follow, without a lock.
+//! What changed lately: a bounded ring that writers push to and any number of readers follow. Each place has a lock of its own, which two want at once only when they are a whole round apart: that is cheaper than doing
+//! without, and the memory of a place is used again.
 //!
 //! A change has a number, counted up from 1. Its place in the ring is that number modulo the size, so a reader knows from the number it finds
 //! there whether it came in time, too early (somebody took that number and has not written yet) or too late.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwapOption;
+use std::sync::{Mutex, MutexGuard};
 
 use crate::item::Version;
 
@@ -19,6 +18,18 @@ pub struct Change {
     pub key: Vec<u8>,
     /// What it changed to.
     pub version: Version,
+}
+
+/// Longer keys give their memory back when they are overwritten.
+const KEPT_LEN_MAX: usize = 256;
+
+impl Change {
+    /// None has been in that place.
+    const NONE: Change = Change {
+        number: 0,
+        key: Vec::new(),
+        version: Version::new(0, 0),
+    };
 }
 
 /// What a reader gets.
@@ -36,7 +47,7 @@ pub enum Changes {
 /// The last changes of a store. For those who write a backend.
 #[derive(Debug)]
 pub struct ChangeRing {
-    slots: Box<[ArcSwapOption<Change>]>,
+    slots: Box<[Mutex<Change>]>,
     /// The newest number taken.
     newest: AtomicU64,
     /// The newest number that is not remembered because [`forget`](ChangeRing::forget) said so.
@@ -47,7 +58,7 @@ impl ChangeRing {
     /// A ring for so many changes, at least one.
     pub fn new(capacity: usize) -> ChangeRing {
         ChangeRing {
-            slots: (0..capacity.max(1)).map(|_| ArcSwapOption::empty()).collect(),
+            slots: (0..capacity.max(1)).map(|_| Mutex::new(Change::NONE)).collect(),
             newest: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
         }
@@ -57,17 +68,17 @@ impl ChangeRing {
     pub fn push(&self, key: &[u8], version: Version) {
         // Release: whoever sees the number sees what the store did before; pairs with the Acquire in `since` and `count`.
         let number = self.newest.fetch_add(1, Ordering::AcqRel) + 1;
-        let change = Arc::new(Change {
-            number,
-            key: key.to_vec(),
-            version,
-        });
-        let slot = self.slot(number);
+        let mut slot = self.slot(number);
         // Another writer a whole round ahead may have been here already: the newer one stays.
-        slot.rcu(|old| match old {
-            Some(old) if old.number > number => Some(Arc::clone(old)),
-            _ => Some(Arc::clone(&change)),
-        });
+        if slot.number < number {
+            (slot.number, slot.version) = (number, version);
+            if slot.key.capacity() > KEPT_LEN_MAX || key.len() > KEPT_LEN_MAX {
+                slot.key = key.to_vec();
+            } else {
+                slot.key.clear();
+                slot.key.extend_from_slice(key);
+            }
+        }
     }
 
     /// Remembers all changes of a batch.
@@ -98,9 +109,10 @@ impl ChangeRing {
         }
         let mut changes = Vec::new();
         for wanted in number + 1..=newest {
-            match self.slot(wanted).load_full() {
-                Some(change) if change.number == wanted => changes.push(Change::clone(&change)),
-                Some(change) if change.number > wanted => return forgotten,
+            let change = self.slot(wanted);
+            match change.number {
+                number if number == wanted => changes.push(change.clone()),
+                number if number > wanted => return forgotten,
                 // Its writer is not done: the rest comes another time, so that none is passed over.
                 _ => break,
             }
@@ -108,8 +120,9 @@ impl ChangeRing {
         Changes::Since(changes)
     }
 
-    fn slot(&self, number: u64) -> &ArcSwapOption<Change> {
-        &self.slots[(number % self.slots.len() as u64) as usize]
+    fn slot(&self, number: u64) -> MutexGuard<'_, Change> {
+        let slot = &self.slots[(number % self.slots.len() as u64) as usize];
+        slot.lock().expect("nothing panics while it is held")
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::item::{Item, OVERHEAD_MAX, Version};
 use crate::reads::Reads;
 use crate::registry::Options;
-use crate::sessions::{SESSIONS_MAX, Sessions};
+use crate::sessions::{Lent, SESSIONS_MAX, Sessions};
 use crate::storage::{Decide, Durability, Limits, Range, Stats, Storage};
 
 const NAME: &str = "memory";
@@ -59,12 +59,13 @@ impl Memory {
 
     fn update_one(
         &self,
+        session: &Lent<'_>,
         key: &[u8],
         mut decide: impl FnMut(Option<Item>) -> Result<Option<Item>>,
     ) -> Result<()> {
         let limits = self.limits();
         let mut outcome = Ok(None);
-        self.with(|session| {
+        let mut work = |session: &Session| {
             session.update(key, |old| {
                 outcome = old
                     .map(|old| Item::decode(key, old))
@@ -79,7 +80,8 @@ impl Memory {
                     _ => Change::Keep,
                 }
             })
-        })?;
+        };
+        session.with(&mut work).map_err(failed)?;
         if let Some(item) = outcome? {
             self.ring.push(key, item.version);
         }
@@ -116,9 +118,13 @@ impl Storage for Memory {
     fn update(&self, keys: &[&[u8]], _: Durability, decide: &mut Decide<'_>) -> Result<()> {
         let limits = self.limits();
         keys.iter().try_for_each(|key| limits.check_key(key))?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let session = self.sessions.lend().map_err(failed)?;
         keys.iter()
             .enumerate()
-            .try_for_each(|(place, key)| self.update_one(key, |old| decide(place, old)))
+            .try_for_each(|(place, key)| self.update_one(&session, key, |old| decide(place, old)))
     }
 
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {

@@ -19,6 +19,8 @@ pub(crate) struct Sessions {
 struct Idle {
     sessions: Vec<Session>,
     joined: u32,
+    /// Operations that wait for a session.
+    waiting: u32,
 }
 
 impl Sessions {
@@ -40,15 +42,15 @@ impl Sessions {
         &self,
         mut work: impl FnMut(&Session) -> weald_hot::Result<T>,
     ) -> weald_hot::Result<T> {
-        let session = self.take()?;
-        let result = loop {
-            match work(&session) {
-                Err(error) if error.is_retryable() => std::thread::yield_now(),
-                result => break result,
-            }
-        };
-        self.put_back(session);
-        result
+        self.lend()?.with(&mut work)
+    }
+
+    /// A session for several operations, one after the other.
+    pub(crate) fn lend(&self) -> weald_hot::Result<Lent<'_>> {
+        Ok(Lent {
+            session: Some(self.take()?),
+            sessions: self,
+        })
     }
 
     fn take(&self) -> weald_hot::Result<Session> {
@@ -62,16 +64,51 @@ impl Sessions {
                 idle.joined += 1;
                 return Ok(session);
             }
+            idle.waiting += 1;
             idle = self.back.wait(idle).expect("nothing panics while it is held");
+            idle.waiting -= 1;
         }
     }
 
     fn put_back(&self, session: Session) {
-        self.idle
-            .lock()
-            .expect("nothing panics while it is held")
-            .sessions
-            .push(session);
-        self.back.notify_one();
+        let mut idle = self.idle.lock().expect("nothing panics while it is held");
+        idle.sessions.push(session);
+        // To wake somebody costs a system call, whether anybody waits or not.
+        let waiting = idle.waiting > 0;
+        drop(idle);
+        if waiting {
+            self.back.notify_one();
+        }
+    }
+}
+
+/// A session that goes back when it is not used any more.
+pub(crate) struct Lent<'s> {
+    /// There until it is dropped.
+    session: Option<Session>,
+    sessions: &'s Sessions,
+}
+
+impl Lent<'_> {
+    /// Works with the session, again as long as others are in the way.
+    pub(crate) fn with<T>(
+        &self,
+        work: &mut dyn FnMut(&Session) -> weald_hot::Result<T>,
+    ) -> weald_hot::Result<T> {
+        let session = self.session.as_ref().expect("it is there until it is dropped");
+        loop {
+            match work(session) {
+                Err(error) if error.is_retryable() => std::thread::yield_now(),
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.sessions.put_back(session);
+        }
     }
 }

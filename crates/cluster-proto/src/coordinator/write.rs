@@ -37,7 +37,10 @@ struct Item {
     key: Bytes,
     entry: Entry,
     sides: Vec<Side>,
-    answers: BTreeMap<Owner, Written>,
+    /// All of them, each once.
+    owners: Vec<Owner>,
+    /// In the order in which they came; one for each owner.
+    answers: Vec<(Owner, Written)>,
     /// Another operation goes on with it.
     handed_on: bool,
     result: Option<Result<Version, Error>>,
@@ -51,28 +54,47 @@ impl Item {
             key,
             entry,
             sides: Vec::new(),
-            answers: BTreeMap::new(),
+            owners: Vec::new(),
+            answers: Vec::new(),
             handed_on: false,
             result: None,
         }
     }
 
+    /// There are at most twice as many as replicas.
+    fn answer(&self, owner: &Owner) -> Option<Written> {
+        let mut answers = self.answers.iter();
+        answers
+            .find(|(from, _)| from == owner)
+            .map(|(_, written)| *written)
+    }
+
+    fn take_answer(&mut self, owner: Owner, written: Written) {
+        match self.answers.iter_mut().find(|(from, _)| *from == owner) {
+            Some((_, before)) => *before = written,
+            None => self.answers.push((owner, written)),
+        }
+    }
+
     fn holds(&self, owner: &Owner) -> bool {
         matches!(
-            self.answers.get(owner),
+            self.answer(owner),
             Some(Written::Applied | Written::Superseded { .. })
         )
     }
 
     fn refuses(&self, owner: &Owner) -> bool {
-        self.answers.contains_key(owner) && !self.holds(owner)
+        self.answer(owner).is_some() && !self.holds(owner)
     }
 
-    fn owners(&self) -> BTreeSet<Owner> {
-        self.sides
-            .iter()
-            .flat_map(|side| side.owners.iter().copied())
-            .collect()
+    fn ask(&mut self, sides: Vec<Side>) {
+        self.owners.clear();
+        for owner in sides.iter().flat_map(|side| &side.owners) {
+            if !self.owners.contains(owner) {
+                self.owners.push(*owner);
+            }
+        }
+        self.sides = sides;
     }
 
     /// What the answers amount to, once they do.
@@ -191,11 +213,11 @@ impl Node {
         op.request = request;
         op.refusals.clear();
         for item in &mut op.items {
-            item.sides = self.sides(layout.partition_of(&item.key), op.needed);
-            let owners = item.owners();
+            item.ask(self.sides(layout.partition_of(&item.key), op.needed));
+            let owners = &item.owners;
             // What readers have seen at owners that still are some goes on to count; other answers were given under another layout.
             item.answers
-                .retain(|owner, _| op.origin == Origin::Reader && owners.contains(owner));
+                .retain(|(owner, _)| op.origin == Origin::Reader && owners.contains(owner));
         }
         self.coordinator.ops.insert(id, Op::Write(op));
         self.send_write(id);
@@ -212,8 +234,8 @@ impl Node {
         let mut messages: BTreeMap<NodeId, Vec<WriteItem>> = BTreeMap::new();
         for (index, item) in op.items.iter().enumerate() {
             let over = item.handed_on || matches!(item.result, Some(Err(_)));
-            for owner in item.owners() {
-                if !over && !item.answers.contains_key(&owner) {
+            for owner in &item.owners {
+                if !over && item.answer(owner).is_none() {
                     messages.entry(owner.node).or_default().push(WriteItem {
                         index: index as u16,
                         key: item.key.clone(),
@@ -248,8 +270,8 @@ impl Node {
             let Some(item) = op.items.get_mut(usize::from(index)) else {
                 continue;
             };
-            if item.sides.iter().any(|side| side.owners.contains(&from)) {
-                item.answers.insert(from, written);
+            if item.owners.contains(&from) {
+                item.take_answer(from, written);
             }
         }
         self.judge_write(id);
@@ -268,13 +290,17 @@ impl Node {
             if item.result.is_some() || item.handed_on {
                 continue;
             }
-            if item.answers.values().any(|answer| *answer == Written::IsRegister) {
+            if item
+                .answers
+                .iter()
+                .any(|(_, answer)| *answer == Written::IsRegister)
+            {
                 item.handed_on = true;
                 met_register |= reader;
                 to_register.push((index as u16, item.key.clone(), item.entry.record.clone()));
                 continue;
             }
-            if reader && item.answers.values().any(|answer| *answer == Written::TooOld) {
+            if reader && item.answers.iter().any(|(_, answer)| *answer == Written::TooOld) {
                 // Settled meanwhile: what was read may have been deleted and forgotten.
                 item.handed_on = true;
                 met_register = true;
@@ -284,7 +310,7 @@ impl Node {
                 None => {}
                 Some(Err(error)) => item.result = Some(Err(error)),
                 Some(Ok(())) => {
-                    let greatest = item.answers.values().filter_map(|answer| match answer {
+                    let greatest = item.answers.iter().filter_map(|(_, answer)| match answer {
                         Written::Superseded { by } => Some(by.version),
                         _ => None,
                     });
@@ -383,7 +409,7 @@ impl Node {
         let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
             return;
         };
-        let answered = |item: &Item| item.owners().iter().all(|owner| item.answers.contains_key(owner));
+        let answered = |item: &Item| item.owners.iter().all(|owner| item.answer(owner).is_some());
         let over = |item: &Item| item.handed_on || matches!(item.result, Some(Err(_))) || answered(item);
         if op.items.iter().all(over) || op.origin == Origin::Reader {
             self.finish_write(id, None);
@@ -418,10 +444,10 @@ impl Node {
             .iter_mut()
             .filter(|item| !item.handed_on && matches!(item.result, Some(Ok(_))))
         {
-            for owner in item.owners() {
+            for owner in item.owners.clone() {
                 let absent = all || !self.members.is_reachable(owner.node);
-                if absent && owner.node != self.owner.node && !item.answers.contains_key(&owner) {
-                    item.answers.insert(owner, Written::Failed);
+                if absent && owner.node != self.owner.node && item.answer(&owner).is_none() {
+                    item.answers.push((owner, Written::Failed));
                     hints.push((owner.node, item.key.clone(), item.entry.record.clone()));
                 }
             }

@@ -177,7 +177,10 @@ impl Node {
 
     fn store_vote(&mut self, to: NodeId, answer: Body) {
         let changes = vec![(meta::VOTE.to_vec(), Some(self.vote.to_bytes()))];
-        self.store(StoreOp::Meta { changes }, Pending::ThenSend(To::Node(to), answer));
+        self.store(
+            StoreOp::Meta { changes },
+            Pending::ThenSend(To::Node(to), Box::new(answer)),
+        );
     }
 
     pub(crate) fn on_layout_prepare(&mut self, from: NodeId, version: u64, ballot: Ballot) {

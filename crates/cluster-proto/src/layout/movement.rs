@@ -1,7 +1,7 @@
 //! Moving partitions: new owners fetch what they gained from enough of the old ones, and all say how far they are, until somebody proposes the next step.
 //!
 //! A partition is fetched page by page, from so many old owners that every acknowledged write is on one of them. They all have this layout by then, so
-//! writers of the layout before come to nothing, and writers of this one reach the new owner as well. A few partitions move at a time.
+//! writers of the layout before come to nothing, and writers of this one reach the new owner as well. A few partitions move at a time, at the pace of [repair](crate::repair).
 //!
 //! Before all that, a new owner asks how far deletions are settled. Those have been forgotten by then, so without the mark it would take an old write that all others refuse; until it knows, it
 //! takes none. One old owner's word will do: nothing was forgotten before all of them had settled it, and with this layout no round of the one before goes on.
@@ -52,6 +52,8 @@ struct Source {
     after: Option<Bytes>,
     /// The page at hand is being applied; whether it is the last one.
     applying: Option<bool>,
+    /// The next page is asked for when the pace of repair allows it.
+    held_back: bool,
     done: bool,
 }
 
@@ -215,14 +217,15 @@ impl Node {
         let now = self.now.steady_ms;
         let mut pulls: Vec<(Owner, Partition)> = Vec::new();
         for (&partition, fetch) in &mut self.movement.fetching {
-            if now < fetch.resend_at {
-                continue;
+            let due = now >= fetch.resend_at;
+            if due {
+                fetch.resend_at = now + self.config.resend_ms;
             }
-            fetch.resend_at = now + self.config.resend_ms;
-            let open = fetch
-                .sources
-                .iter()
-                .filter(|(_, source)| !source.done && source.applying.is_none());
+            let open = |(_, source): &(&Owner, &Source)| {
+                let waits = !source.done && source.applying.is_none();
+                waits && (due || source.held_back)
+            };
+            let open = fetch.sources.iter().filter(open);
             pulls.extend(open.map(|(&owner, _)| (owner, partition)));
         }
         for (owner, partition) in pulls {
@@ -232,12 +235,17 @@ impl Node {
 
     fn pull(&mut self, owner: Owner, partition: Partition) {
         let request = self.next_request();
+        let allowed = self.repair.pace.allows();
         let source = self
             .movement
             .fetching
             .get_mut(&partition)
             .and_then(|fetch| fetch.sources.get_mut(&owner));
         if let Some(source) = source {
+            source.held_back = !allowed;
+            if !allowed {
+                return;
+            }
             source.request = Some(request);
             let after = source.after.clone();
             self.send(
@@ -276,6 +284,8 @@ impl Node {
                 source.after = Some(last.clone());
             }
             self.stats.transferred += entries.len() as u64;
+            let size: usize = entries.iter().map(|(key, entry)| key.len() + entry.size()).sum();
+            self.repair.pace.spend(size);
             let changes = entries
                 .into_iter()
                 .map(|(key, entry)| (key, Change::Merge(entry)))

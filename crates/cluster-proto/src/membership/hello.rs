@@ -63,6 +63,7 @@ impl Node {
         if self.is_ready() && !self.standing.told {
             self.standing.told = true;
             self.event(Event::Ready);
+            self.hurry_repair();
         }
     }
 
@@ -144,7 +145,7 @@ impl Node {
         let changes = vec![(meta::KNOWN.to_vec(), Some(self.members.known.to_bytes()))];
         self.store(
             StoreOp::Meta { changes },
-            Pending::ThenSend(To::Node(from), answer),
+            Pending::ThenSend(To::Node(from), Box::new(answer)),
         );
     }
 

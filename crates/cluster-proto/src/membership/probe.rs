@@ -303,6 +303,7 @@ impl Node {
             Change::Alive => {
                 self.event(Event::Alive(node));
                 self.hints.wake(node);
+                self.hurry_repair();
             }
             Change::Suspected => self.event(Event::Suspected(node)),
             Change::Dead => self.event(Event::Dead(node)),

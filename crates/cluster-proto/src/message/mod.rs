@@ -38,7 +38,9 @@ const MAGIC: [u8; 4] = *b"Wdm\x01";
 impl Message {
     /// The bytes to send.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
+        // Most messages are short: one allocation, and no copies while it grows.
+        let mut out = Vec::with_capacity(256);
+        out.extend(MAGIC);
         self.cluster.put(&mut out);
         self.from.put(&mut out);
         self.copy.put(&mut out);

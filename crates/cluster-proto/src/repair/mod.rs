@@ -1,8 +1,11 @@
 //! Bringing replicas together again: [hints](hint) for nodes that were away, [sessions](session) that compare a partition with another owner's, [rounds](settle) after which deletions may be forgotten.
 //!
+//! All of them keep to a [`pace`].
+//!
 //! What was not acknowledged may be anywhere or nowhere; all three only ever spread what some replica holds, and the greatest stays. So they can fail at any step, and begin again.
 
 mod hint;
+mod pace;
 mod position;
 mod session;
 mod settle;
@@ -19,6 +22,8 @@ use crate::node::{Node, Pending};
 use crate::store::{Completion, StoreOp};
 
 pub(crate) use hint::Hints;
+use pace::COMPARISON_BYTES;
+pub(crate) use pace::Pace;
 use position::Position;
 use session::Session;
 use settle::Round;
@@ -34,7 +39,11 @@ pub(crate) struct Repair {
     compared: Option<Partition>,
     settled: Option<Partition>,
     positions: BTreeMap<NodeId, Position>,
+    pub(crate) pace: Pace,
 }
+
+/// Comparisons that go on at the same time.
+const SESSIONS_MAX: usize = 4;
 
 /// What repair asked the storage for.
 #[derive(Debug)]
@@ -70,11 +79,22 @@ impl Node {
         let now = self.now.steady_ms;
         self.tick_hints();
         self.expire_sessions();
+        self.resume_sessions();
         self.tick_round();
+        while self.repair.pace.is_hurried(now)
+            && self.repair.pace.allows()
+            && self.repair.sessions.len() < SESSIONS_MAX
+            && self.compare_next()
+        {
+            self.repair.pace.spend(COMPARISON_BYTES);
+            self.repair.pace.began();
+        }
         if now >= self.repair.next_at {
             let interval = self.config.repair_interval_ms;
             self.repair.next_at = now + interval - self.random.below(interval / 4 + 1);
-            self.compare_next();
+            if self.repair.sessions.len() < 2 {
+                self.compare_next();
+            }
             if self.has_bug(Bug::TimedTombstones) {
                 self.drop_by_time();
             }
@@ -86,19 +106,32 @@ impl Node {
         }
     }
 
-    /// Compares the next partition with one of its other owners that is there.
-    fn compare_next(&mut self) {
-        let Some(layout) = self.layout.clone() else { return };
-        if self.repair.sessions.len() >= 2 {
-            return;
-        }
+    /// There may be much that differs: a node was away, or a difference was found. All partitions are looked at soon.
+    pub(crate) fn hurry_repair(&mut self) {
+        let (now, interval) = (self.now.steady_ms, self.config.repair_interval_ms);
+        let partitions = self.replica.parts.len();
+        self.repair.pace.hurry(partitions, now, interval);
+    }
+
+    /// Time has gone by for what repair and transfers may cost.
+    pub(crate) fn tick_pace(&mut self) {
+        let requests = self.coordinator.in_flight() + self.replica.load();
+        let (now, rate) = (self.now.steady_ms, self.config.repair_bytes_per_second);
+        self.repair.pace.refill(now, rate, requests);
+    }
+
+    /// Compares the next partition with one of its other owners that is there. Whether that has begun.
+    fn compare_next(&mut self) -> bool {
+        let Some(layout) = self.layout.clone() else {
+            return false;
+        };
         let after = self.repair.compared;
         let marked = |partition: &&Partition| !self.movement.is_unmarked(**partition);
         let parts = || self.replica.parts.keys().filter(marked);
         let next = parts()
             .find(|&&partition| after.is_none_or(|after| partition > after))
             .or_else(|| parts().next());
-        let Some(&partition) = next else { return };
+        let Some(&partition) = next else { return false };
         self.repair.compared = Some(partition);
         let others: Vec<Owner> = layout
             .owners(partition)
@@ -109,8 +142,9 @@ impl Node {
             .into_iter()
             .filter(|owner| self.members.is_reachable(owner.node))
             .collect();
-        if let Some(&peer) = self.random.pick(&there) {
-            self.begin_session(partition, peer, false);
+        match self.random.pick(&there) {
+            Some(&peer) => self.begin_session(partition, peer, false),
+            None => false,
         }
     }
 

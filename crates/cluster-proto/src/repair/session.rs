@@ -1,7 +1,7 @@
 //! A session: one partition is compared with one other owner's, and both get what the other has that is newer.
 //!
 //! Sums tell whether anything differs, and in which leaves. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
-//! read the whole partition once, however little differs; what travels is little.
+//! read the whole partition once, however little differs; what travels is little. Pages are asked for as the [`pace`](super::pace) allows.
 
 use super::RepairPending;
 use crate::clock::Version;
@@ -30,6 +30,9 @@ pub(crate) struct Session {
     /// Something could not be applied here or there.
     imperfect: bool,
     ring: u64,
+    /// The next page is asked for when the pace allows it.
+    held_back: bool,
+    /// Without progress until then it is given up.
     ends_at: u64,
 }
 
@@ -54,6 +57,7 @@ impl Node {
             open: 0,
             imperfect: false,
             ring: 0,
+            held_back: false,
             ends_at: self.now.steady_ms + self.config.request_timeout_ms,
         };
         let id = self.repair.next_session;
@@ -83,7 +87,7 @@ impl Node {
             .repair
             .sessions
             .iter()
-            .filter(|(_, session)| now >= session.ends_at)
+            .filter(|(_, session)| Self::is_over(session, now))
             .map(|(&id, _)| id);
         for id in over.collect::<Vec<u64>>() {
             self.end_session(id, false);
@@ -101,6 +105,9 @@ impl Node {
             return;
         };
         let equal = done && !session.imperfect;
+        if !equal && !session.round {
+            self.repair.pace.failed(self.now.steady_ms);
+        }
         if equal {
             self.confirm_equal(session.peer.node, session.partition, session.ring);
         }
@@ -124,6 +131,7 @@ impl Node {
             return self.end_session(id, true);
         }
         self.stats.differences += 1;
+        self.hurry_repair();
         if let Some(since) = place.filter(|_| !round) {
             // The next comparison tells whether that was all.
             self.ask_for_changes(node, since);
@@ -139,10 +147,28 @@ impl Node {
         }
     }
 
+    /// Goes on with those that waited for their turn.
+    pub(super) fn resume_sessions(&mut self) {
+        let held_back = |(&id, session): (&u64, &Session)| session.held_back.then_some(id);
+        let ids: Vec<u64> = self.repair.sessions.iter().filter_map(held_back).collect();
+        for id in ids {
+            if self.repair.pace.allows() {
+                self.read_page(id);
+            }
+        }
+    }
+
     fn read_page(&mut self, id: u64) {
-        let Some(session) = self.repair.sessions.get(&id) else {
+        let allowed = self.repair.pace.allows();
+        let ends_at = self.now.steady_ms + self.config.request_timeout_ms;
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
+        session.ends_at = ends_at;
+        session.held_back = !allowed;
+        if !allowed {
+            return;
+        }
         let op = StoreOp::ScanPartition {
             partition: session.partition,
             after: session.after.clone(),
@@ -157,6 +183,8 @@ impl Node {
         let Completion::Scanned { entries, done } = completion else {
             return self.end_session(id, false);
         };
+        let size: usize = entries.iter().map(|(key, entry)| key.len() + entry.size()).sum();
+        self.repair.pace.spend(size);
         let request = self.next_request();
         let settled = self.settled_of(id);
         let Some(session) = self.repair.sessions.get_mut(&id) else {
@@ -184,6 +212,11 @@ impl Node {
                 summaries,
             },
         );
+    }
+
+    /// A session waits for its turn no longer than for an answer: the pace is what holds it back then, not the peer.
+    fn is_over(session: &Session, now_ms: u64) -> bool {
+        now_ms >= session.ends_at && !session.held_back
     }
 
     fn settled_of(&self, id: u64) -> Version {
@@ -221,6 +254,11 @@ impl Node {
         let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
+        let size: usize = changes
+            .iter()
+            .map(|(key, change)| key.len() + change.size())
+            .sum();
+        self.repair.pace.spend(size);
         session.covered = Some(covered);
         session.open = usize::from(!changes.is_empty()) + usize::from(!wanted.is_empty());
         self.stats.repaired += changes.len() as u64;

@@ -112,7 +112,7 @@ impl Node {
         let answer = Body::MarkDone { request };
         self.store(
             StoreOp::Meta { changes },
-            Pending::ThenSend(crate::effect::To::Node(to), answer),
+            Pending::ThenSend(crate::effect::To::Node(to), Box::new(answer)),
         );
     }
 

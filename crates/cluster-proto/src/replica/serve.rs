@@ -12,9 +12,6 @@ use crate::message::{Body, Origin, Refusal, Summary, WriteItem, Written};
 use crate::node::Node;
 use crate::store::{Change, StoreOp};
 
-/// The items of a write that belong to one partition: their numbers, and what to do.
-type Part = (Vec<u16>, Vec<(Bytes, Change)>);
-
 impl Node {
     fn owns(&self, partition: Partition) -> bool {
         self.replica.parts.contains_key(&partition)
@@ -51,7 +48,7 @@ impl Node {
         if items.len() > KEYS_MAX || items.iter().any(|item| item.key.len() > KEY_MAX) {
             return self.refuse(from, request, Refusal::Failed);
         }
-        let mut parts: BTreeMap<Partition, Part> = BTreeMap::new();
+        let mut wanted: Vec<(Partition, u16, Bytes, Change)> = Vec::with_capacity(items.len());
         let mut answered = Vec::new();
         for item in items {
             let partition = self.partition_of(&item.key);
@@ -71,20 +68,24 @@ impl Node {
                 }
                 _ => Change::Merge(item.entry),
             };
-            let part = parts.entry(partition).or_default();
-            part.0.push(item.index);
-            part.1.push((item.key, change));
+            wanted.push((partition, item.index, item.key, change));
         }
         if self.has_bug(Bug::AcknowledgeBeforeApply) {
-            let early = parts
-                .values()
-                .flat_map(|(indices, _)| indices)
-                .map(|&index| (index, Written::Applied));
+            let early = wanted.iter().map(|&(_, index, ..)| (index, Written::Applied));
             let items = answered.iter().copied().chain(early).collect();
             self.send(from, Body::WriteDone { request, items });
         }
-        let id = self.gather(from, request, parts.len(), Answer::Write(answered));
-        for (partition, (indices, changes)) in parts {
+        // One operation for each partition, in the order of the items.
+        wanted.sort_by_key(|(partition, ..)| *partition);
+        let parts = wanted.chunk_by(|(one, ..), (other, ..)| one == other).count();
+        let id = self.gather(from, request, parts, Answer::Write(answered));
+        let mut wanted = wanted.into_iter().peekable();
+        while let Some((partition, index, key, change)) = wanted.next() {
+            let (mut indices, mut changes) = (vec![index], vec![(key, change)]);
+            while let Some((_, index, key, change)) = wanted.next_if(|(next, ..)| *next == partition) {
+                indices.push(index);
+                changes.push((key, change));
+            }
             self.replica_change(partition, changes, durable, Then::Written(id, indices));
         }
     }

@@ -94,9 +94,9 @@ impl Node {
         self.check(request)?;
         let until = Instant::now() + self.request_timeout;
         loop {
-            let (sender, reply) = mpsc::channel();
+            let (sender, reply) = mpsc::sync_channel(1);
             // Nobody waits any more if there is nobody to send to.
-            let answer = Answer::new(move |result| drop(sender.send(result)));
+            let answer = Answer::new(move |result| drop(sender.try_send(result)));
             self.inbox.ask(Ask::Request(request.clone(), answer))?;
             let reply = reply.recv().map_err(|_| ClientError::Stopped)??;
             if !is_not_ready(&reply) || Instant::now() >= until {

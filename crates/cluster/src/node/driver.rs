@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use weald_cluster_proto::{ClientToken, Effect, Lane, Message, Node as Protocol, Now, To};
+use weald_cluster_proto::{ClientToken, Effect, Lane, Node as Protocol, Now, To};
 
 use super::events::Events;
 use super::inbox::{Ask, Inbox};
@@ -60,7 +60,7 @@ impl Driver {
         config.address = options.transport.address();
         let request_timeout_ms = config.request_timeout_ms;
         let for_store = inbox.clone();
-        let done = move |token, completion| for_store.complete(token, completion);
+        let done = move |completed| for_store.complete(completed);
         let (store, meta) = Store::open(options.storage, options.store_workers, done)?;
         let started = Instant::now();
         let keys = Box::new(options.keys);
@@ -93,6 +93,7 @@ impl Driver {
         loop {
             let mail = self.inbox.take(self.started + Duration::from_millis(tick_at));
             for (token, completion) in mail.completions {
+                self.store.completed(token);
                 self.protocol.complete(token, completion, now(self.started));
             }
             for (from, message) in mail.messages {
@@ -151,30 +152,45 @@ impl Driver {
         }
     }
 
+    /// Carries out what the protocol wants, and what follows from what could be done at once. All that goes to one node goes together in the end.
     fn carry_out(&mut self) {
-        let effects: Vec<Effect> = self.protocol.effects().collect();
-        for effect in effects {
-            match effect {
-                Effect::Send { to, lane, message } => self.send(&to, lane, &message),
-                Effect::Store { token, op } => self.store.submit(token, op),
-                Effect::Reply { to, reply } => {
-                    if let Some(answer) = self.clients.remove(&to) {
-                        answer.give(Ok(reply));
+        let mut letters: BTreeMap<To, Vec<(Lane, Vec<u8>)>> = BTreeMap::new();
+        loop {
+            let effects: Vec<Effect> = self.protocol.effects().collect();
+            let mut jobs = Vec::new();
+            for effect in effects {
+                match effect {
+                    Effect::Send { to, lane, message } => {
+                        letters.entry(to).or_default().push((lane, message.encode()));
                     }
+                    Effect::Store { token, op } => jobs.push((token, op)),
+                    Effect::Reply { to, reply } => {
+                        if let Some(answer) = self.clients.remove(&to) {
+                            answer.give(Ok(reply));
+                        }
+                    }
+                    Effect::Event(event) => self.events.add(now(self.started).wall_ms, event),
                 }
-                Effect::Event(event) => self.events.add(now(self.started).wall_ms, event),
             }
+            if jobs.is_empty() {
+                break;
+            }
+            for (token, completion) in self.store.submit(jobs) {
+                self.protocol.complete(token, completion, now(self.started));
+            }
+        }
+        for (to, messages) in letters {
+            self.send(&to, messages);
         }
     }
 
-    fn send(&mut self, to: &To, lane: Lane, message: &Message) {
+    fn send(&mut self, to: &To, messages: Vec<(Lane, Vec<u8>)>) {
         let (node, address) = match to {
             To::Node(node) => (Some(*node), self.protocol.address_of(*node)),
             To::Address(address) => (None, Some(&**address)),
         };
-        let sent = address.is_some_and(|address| self.transport.send(node, address, lane, message.encode()));
-        if !sent {
-            self.unsent += 1;
-        }
+        let count = messages.len();
+        let unsent = address.map_or(count, |address| self.transport.send_all(node, address, messages));
+        self.unsent += unsent as u64;
     }
 }

@@ -1,5 +1,5 @@
 //! What waits for the node's thread. Completions are as many as the node asked for; requests and messages are bounded, the first by refusing, the
-//! second by letting the peer wait.
+//! second by letting the peer wait. Waking a thread costs a system call whether anybody sleeps or not, so it is done only where somebody does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -29,6 +29,10 @@ struct State {
     bytes: usize,
     stopping: bool,
     closed: bool,
+    /// The node's thread sleeps, and has not been woken.
+    asleep: bool,
+    /// Peers' threads that wait for room.
+    crowd: usize,
 }
 
 /// All that waits at one moment.
@@ -83,7 +87,7 @@ impl Inbox {
                 ClientError::Failed(Error::Overloaded)
             } else {
                 state.mail.asks.push(ask);
-                self.mail.notify_one();
+                self.wake(state);
                 return Ok(());
             }
         };
@@ -93,17 +97,27 @@ impl Inbox {
         Err(error)
     }
 
-    pub(super) fn complete(&self, token: Token, completion: Completion) {
-        let mut state = self.lock();
-        if !state.closed {
-            state.mail.completions.push((token, completion));
+    /// Wakes the node's thread, if it sleeps.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
             self.mail.notify_one();
         }
     }
 
+    pub(super) fn complete(&self, completed: Vec<(Token, Completion)>) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.mail.completions.extend(completed);
+            self.wake(state);
+        }
+    }
+
     pub(super) fn stop(&self) {
-        self.lock().stopping = true;
-        self.mail.notify_one();
+        let mut state = self.lock();
+        state.stopping = true;
+        self.wake(state);
     }
 
     /// Takes no more; whoever waits is sent away.
@@ -125,29 +139,69 @@ impl Inbox {
             if left.is_zero() {
                 break;
             }
-            state = self
-                .mail
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.sleep(state, left);
         }
         if state.stopping && state.mail.is_empty() {
             // It is told again and again, but not in a tight loop.
             let pause = until
                 .saturating_duration_since(Instant::now())
                 .min(Duration::from_millis(1));
-            state = self
-                .mail
-                .wait_timeout(state, pause)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.sleep(state, pause);
         }
         state.bytes = 0;
         let mut mail = std::mem::take(&mut state.mail);
         mail.stopping = state.stopping;
+        let crowd = state.crowd;
         drop(state);
-        self.room.notify_all();
+        if crowd > 0 {
+            self.room.notify_all();
+        }
         mail
+    }
+
+    fn sleep<'s>(&self, mut state: MutexGuard<'s, State>, limit: Duration) -> MutexGuard<'s, State> {
+        state.asleep = true;
+        let (mut state, _) = self
+            .mail
+            .wait_timeout(state, limit)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.asleep = false;
+        state
+    }
+
+    /// Reads a message.
+    fn decode(&self, bytes: &[u8]) -> Result<Message, Refused> {
+        Message::decode(bytes).map_err(|_| {
+            self.malformed.fetch_add(1, Ordering::Relaxed);
+            Refused
+        })
+    }
+
+    /// Puts a message with what waits, when there is room; the thread is yet to be woken.
+    fn put<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        from: NodeId,
+        message: Message,
+        len: usize,
+    ) -> Result<MutexGuard<'s, State>, Refused> {
+        // Short messages take memory too.
+        let size = len + 256;
+        while !state.closed && state.bytes > 0 && state.bytes + size > self.bytes_max {
+            // What is there already must not wait for this one.
+            if std::mem::take(&mut state.asleep) {
+                self.mail.notify_one();
+            }
+            state.crowd += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.crowd -= 1;
+        }
+        if state.closed {
+            return Err(Refused);
+        }
+        state.bytes += size;
+        state.mail.messages.push((from, message));
+        Ok(state)
     }
 
     pub(super) fn malformed(&self) -> u64 {
@@ -161,22 +215,27 @@ impl Inbox {
 
 impl Receive for Inbox {
     fn receive(&self, from: NodeId, bytes: &[u8]) -> Result<(), Refused> {
-        let message = Message::decode(bytes).map_err(|_| {
-            self.malformed.fetch_add(1, Ordering::Relaxed);
-            Refused
-        })?;
-        // Short messages take memory too.
-        let size = bytes.len() + 256;
+        let message = self.decode(bytes)?;
+        let state = self.put(self.lock(), from, message, bytes.len())?;
+        self.wake(state);
+        Ok(())
+    }
+
+    fn receive_all(&self, from: NodeId, messages: &[Vec<u8>]) -> Result<(), Refused> {
+        // Not under the lock. What comes before one that is no message counts.
+        let decoded = messages.iter().map(|bytes| (self.decode(bytes), bytes.len()));
+        let decoded: Vec<(Result<Message, Refused>, usize)> = decoded.collect();
         let mut state = self.lock();
-        while !state.closed && state.bytes > 0 && state.bytes + size > self.bytes_max {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        for (message, len) in decoded {
+            match message {
+                Ok(message) => state = self.put(state, from, message, len)?,
+                Err(refused) => {
+                    self.wake(state);
+                    return Err(refused);
+                }
+            }
         }
-        if state.closed {
-            return Err(Refused);
-        }
-        state.bytes += size;
-        state.mail.messages.push((from, message));
-        self.mail.notify_one();
+        self.wake(state);
         Ok(())
     }
 }

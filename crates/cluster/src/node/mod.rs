@@ -135,6 +135,7 @@ pub struct Node {
     key_len_max: usize,
     value_len_max: usize,
     id: NodeId,
+    share: (u32, u32),
     request_timeout: Duration,
     thread: Mutex<Option<JoinHandle<Result<(), weald_storage::Error>>>>,
 }
@@ -157,6 +158,7 @@ impl Node {
         let transport = options.transport.clone();
         let storage = options.storage.clone();
         let id = options.keys.node();
+        let share = (options.config.weight, options.config.zone);
         let request_timeout = Duration::from_millis(options.config.request_timeout_ms);
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)?;
@@ -185,6 +187,7 @@ impl Node {
             key_len_max: limits.key_len_max.saturating_sub(2),
             value_len_max: limits.value_len_max.saturating_sub(ROOM),
             id,
+            share,
             request_timeout,
             thread: Mutex::new(Some(thread)),
         })
@@ -193,6 +196,11 @@ impl Node {
     /// The node's number.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// The weight and the zone that it asks to be taken in with. The layout has what it was given.
+    pub fn share(&self) -> (u32, u32) {
+        self.share
     }
 
     /// Where its peers reach it.

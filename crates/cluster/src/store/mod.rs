@@ -4,6 +4,9 @@
 //! makes one update of the changes among it, as durable as the strictest asks: they share a flush. What the node knows about itself ([`meta`]) has a worker
 //! of its own, and so have scans across partitions, which are ordered in nothing. [`place`] says where things lie.
 //!
+//! A storage that is in this process's memory and promises nothing beyond it is changed and read at once, on the node's own thread: handing a job over costs ten times what it takes to do. What walks a partition
+//! goes to the workers there too, and what follows it in that partition with it.
+//!
 //! The price: operations that walk a whole partition, to clear it or to drop what is spent, hold up the other partitions of that worker, and drop keys
 //! one at a time.
 
@@ -11,6 +14,7 @@ mod execute;
 mod meta;
 mod place;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -25,26 +29,32 @@ pub(crate) use place::{ROOM, data_key, to_entry};
 const BATCH_MAX: usize = 1024;
 
 type Job = (Token, StoreOp);
-type Done = Arc<dyn Fn(Token, Completion) + Send + Sync>;
+type Finished = (Token, Completion);
+type Done = Arc<dyn Fn(Vec<Finished>) + Send + Sync>;
 
 /// A storage with its workers.
 pub(crate) struct Store {
-    storage: Arc<dyn Storage>,
-    data: Vec<Sender<Job>>,
-    meta: Sender<Job>,
-    scans: Sender<Job>,
+    disk: Arc<Disk>,
+    data: Vec<Sender<Vec<Job>>>,
+    meta: Sender<Vec<Job>>,
+    scans: Sender<Vec<Job>>,
     threads: Vec<JoinHandle<()>>,
+    /// What is quick is done at once.
+    at_once: bool,
+    /// Jobs that workers have, and in which partition. Only kept where others are done at once.
+    handed_over: HashMap<Token, Partition>,
 }
 
 impl Store {
-    /// Starts the workers, and says what the storage has about the node. Completions go to `done`.
+    /// Starts the workers, and says what the storage has about the node. Completions go to `done`, and from there back to [`completed`](Store::completed).
     pub(crate) fn open(
         storage: Arc<dyn Storage>,
         workers: usize,
-        done: impl Fn(Token, Completion) + Send + Sync + 'static,
+        done: impl Fn(Vec<Finished>) + Send + Sync + 'static,
     ) -> Result<(Store, Meta)> {
         let meta = meta::load(&*storage)?;
-        let disk = Arc::new(Disk::new(storage.clone()));
+        let limits = storage.limits();
+        let disk = Arc::new(Disk::new(storage));
         let done: Done = Arc::new(done);
         let mut threads = Vec::new();
         let mut start = || {
@@ -58,22 +68,59 @@ impl Store {
             meta: start(),
             scans: start(),
             data,
-            storage,
+            disk,
             threads,
+            at_once: !limits.durable && !limits.shared,
+            handed_over: HashMap::new(),
         };
         Ok((store, meta))
     }
 
-    /// Hands an operation to its worker.
-    pub(crate) fn submit(&self, token: Token, op: StoreOp) {
-        let worker = match op.space() {
-            Some(Space::Data(partition)) => &self.data[usize::from(partition.0) % self.data.len()],
-            Some(Space::Meta) => &self.meta,
-            None => &self.scans,
-        };
-        worker
-            .send((token, op))
-            .expect("workers run as long as the store is open");
+    /// Takes operations that were asked for together: hands them to their workers, or does them. Those that were done are returned.
+    pub(crate) fn submit(&mut self, jobs: Vec<Job>) -> Vec<Finished> {
+        let mut now = Vec::new();
+        let mut data: Vec<Vec<Job>> = self.data.iter().map(|_| Vec::new()).collect();
+        let (mut meta, mut scans) = (Vec::new(), Vec::new());
+        for (token, op) in jobs {
+            match op.space() {
+                Some(Space::Data(partition)) => {
+                    if self.is_for_now(partition, &op) {
+                        now.push((token, op));
+                        continue;
+                    }
+                    if self.at_once {
+                        self.handed_over.insert(token, partition);
+                    }
+                    data[usize::from(partition.0) % self.data.len()].push((token, op));
+                }
+                Some(Space::Meta) => meta.push((token, op)),
+                None => scans.push((token, op)),
+            }
+        }
+        // First, as what a worker gets may have to follow it.
+        let done = carry_out(&self.disk, &now);
+        let workers = self.data.iter().chain([&self.meta, &self.scans]);
+        for (worker, jobs) in workers.zip(data.into_iter().chain([meta, scans])) {
+            if !jobs.is_empty() {
+                worker
+                    .send(jobs)
+                    .expect("workers run as long as the store is open");
+            }
+        }
+        done
+    }
+
+    /// Whether an operation is quick, and nothing is under way that it has to follow.
+    fn is_for_now(&self, partition: Partition, op: &StoreOp) -> bool {
+        let quick = matches!(op, StoreOp::Change { .. } | StoreOp::Read { .. });
+        self.at_once && quick && !self.handed_over.values().any(|&there| there == partition)
+    }
+
+    /// A completion that a worker sent has been taken in.
+    pub(crate) fn completed(&mut self, token: Token) {
+        if self.at_once {
+            self.handed_over.remove(&token);
+        }
     }
 
     /// Finishes what was handed over, and closes the storage.
@@ -82,20 +129,24 @@ impl Store {
         for thread in self.threads {
             thread.join().expect("workers don't panic");
         }
-        self.storage.close()
+        self.disk.storage.close()
     }
 }
 
-fn work(disk: &Disk, jobs: &Receiver<Job>, done: &Done) {
-    while let Ok(first) = jobs.recv() {
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(BATCH_MAX - 1));
-        carry_out(disk, &batch, done);
+fn work(disk: &Disk, jobs: &Receiver<Vec<Job>>, done: &Done) {
+    while let Ok(mut batch) = jobs.recv() {
+        while batch.len() < BATCH_MAX
+            && let Ok(more) = jobs.try_recv()
+        {
+            batch.extend(more);
+        }
+        done(carry_out(disk, &batch));
     }
 }
 
 /// Carries out operations so that those of one space keep their order.
-fn carry_out(disk: &Disk, jobs: &[Job], done: &Done) {
+fn carry_out(disk: &Disk, jobs: &[Job]) -> Vec<Finished> {
+    let mut done = Vec::with_capacity(jobs.len());
     let mut changes: Vec<(Token, Batch<'_>)> = Vec::new();
     let mut names: Vec<&Job> = Vec::new();
     for job in jobs {
@@ -118,17 +169,18 @@ fn carry_out(disk: &Disk, jobs: &[Job], done: &Done) {
                 let waits =
                     |partition: Partition| changes.iter().any(|(_, batch)| batch.partition == partition);
                 if matches!(other.space(), Some(Space::Data(partition)) if waits(partition)) {
-                    change(disk, &mut changes, done);
+                    change(disk, &mut changes, &mut done);
                 }
-                done(*token, disk.execute(other));
+                done.push((*token, disk.execute(other)));
             }
         }
     }
-    change(disk, &mut changes, done);
-    change_names(disk, &names, done);
+    change(disk, &mut changes, &mut done);
+    change_names(disk, &names, &mut done);
+    done
 }
 
-fn change(disk: &Disk, changes: &mut Vec<(Token, Batch<'_>)>, done: &Done) {
+fn change(disk: &Disk, changes: &mut Vec<(Token, Batch<'_>)>, done: &mut Vec<Finished>) {
     let mut run: Vec<(Token, Batch<'_>)> = Vec::new();
     for (token, batch) in changes.drain(..) {
         if disk.takes(&batch) {
@@ -136,34 +188,31 @@ fn change(disk: &Disk, changes: &mut Vec<(Token, Batch<'_>)>, done: &Done) {
         } else {
             // In its turn: what came before completes before it.
             change_all(disk, &mut run, done);
-            done(token, Completion::Failed);
+            done.push((token, Completion::Failed));
         }
     }
     change_all(disk, &mut run, done);
 }
 
-fn change_all(disk: &Disk, run: &mut Vec<(Token, Batch<'_>)>, done: &Done) {
+fn change_all(disk: &Disk, run: &mut Vec<(Token, Batch<'_>)>, done: &mut Vec<Finished>) {
     if run.is_empty() {
         return;
     }
     let (tokens, batches): (Vec<Token>, Vec<Batch<'_>>) = run.drain(..).unzip();
-    for (token, completion) in tokens.into_iter().zip(disk.change(&batches)) {
-        done(token, completion);
-    }
+    done.extend(tokens.into_iter().zip(disk.change(&batches)));
 }
 
-fn change_names(disk: &Disk, jobs: &[&Job], done: &Done) {
+fn change_names(disk: &Disk, jobs: &[&Job], done: &mut Vec<Finished>) {
     let mut changes = Vec::new();
     for (_, op) in jobs {
         if let StoreOp::Meta { changes: wanted } = op {
             changes.extend_from_slice(wanted);
         }
     }
-    if changes.is_empty() {
-        jobs.iter().for_each(|(token, _)| done(*token, Completion::Done));
-        return;
-    }
-    let result = meta::apply(&*disk.storage, &changes);
+    let result = match changes.is_empty() {
+        true => Ok(()),
+        false => meta::apply(&*disk.storage, &changes),
+    };
     if let Err(error) = &result {
         log::error!("the node's own state could not be stored: {error}");
     }
@@ -173,7 +222,7 @@ fn change_names(disk: &Disk, jobs: &[&Job], done: &Done) {
         } else {
             Completion::Failed
         };
-        done(*token, completion);
+        done.push((*token, completion));
     }
 }
 

@@ -14,12 +14,19 @@ use super::*;
 fn open(storage: Arc<dyn Storage>, workers: usize) -> (Store, Meta, Receiver<(Token, Completion)>) {
     let (sender, completions) = channel();
     let sender = Mutex::new(sender);
-    let done = move |token, completion| {
+    let done = move |completed: Vec<Finished>| {
         let sender = sender.lock().expect("no panics");
-        sender.send((token, completion)).expect("the test listens");
+        for finished in completed {
+            sender.send(finished).expect("the test listens");
+        }
     };
     let (store, meta) = Store::open(storage, workers, done).expect("opened");
     (store, meta, completions)
+}
+
+/// Hands one operation to a worker.
+fn submit(store: &mut Store, token: u64, op: StoreOp) {
+    assert_eq!(store.submit(vec![(Token(token), op)]), []);
 }
 
 fn record(random: &mut Random) -> Record {
@@ -117,7 +124,7 @@ fn like_the_model(seed: u64, mut reopen: impl FnMut() -> Arc<dyn Storage>, resta
     let mut random = Random::new(seed);
     let mut model = Model::default();
     for _ in 0..restarts {
-        let (store, meta, completions) = open(reopen(), 2);
+        let (mut store, meta, completions) = open(reopen(), 2);
         assert_eq!(meta, model.meta);
         let mut tokens = 0;
         for _ in 0..60 {
@@ -128,19 +135,30 @@ fn like_the_model(seed: u64, mut reopen: impl FnMut() -> Arc<dyn Storage>, resta
             if ops.iter().any(|op| op.space().is_none()) {
                 ops.truncate(1);
             }
-            let mut want = Vec::new();
+            let (mut want, mut got) = (Vec::new(), Vec::new());
+            let mut jobs = Vec::new();
             for op in ops {
                 tokens += 1;
                 want.push((Token(tokens), bare(model.execute(&op))));
-                store.submit(Token(tokens), op);
+                jobs.push((Token(tokens), op));
+                // Some are asked for together, and some completions are taken in between.
+                if random.chance(500) {
+                    got.extend(store.submit(std::mem::take(&mut jobs)));
+                    let waiting = usize::from(random.chance(500));
+                    for (token, completion) in completions.try_iter().take(waiting) {
+                        store.completed(token);
+                        got.push((token, completion));
+                    }
+                }
             }
-            let mut got: Vec<(Token, Completion)> = (0..want.len())
-                .map(|_| {
-                    completions
-                        .recv_timeout(Duration::from_secs(20))
-                        .expect("completed")
-                })
-                .collect();
+            got.extend(store.submit(jobs));
+            while got.len() < want.len() {
+                let (token, completion) = completions
+                    .recv_timeout(Duration::from_secs(20))
+                    .expect("completed");
+                store.completed(token);
+                got.push((token, completion));
+            }
             got.sort_by_key(|(token, _)| *token);
             assert_eq!(got, want);
         }
@@ -176,7 +194,7 @@ fn what_the_storage_does_not_take_fails_alone() {
     let storage = Registry::compiled()
         .open("file", &Options::in_dir(dir.path()))
         .expect("a store");
-    let (store, _, completions) = open(storage, 1);
+    let (mut store, _, completions) = open(storage, 1);
     let put = |key: Vec<u8>, partition| StoreOp::Change {
         partition: Partition(partition),
         changes: vec![(key.into(), Change::Put(record(&mut Random::new(5))))],
@@ -189,7 +207,7 @@ fn what_the_storage_does_not_take_fails_alone() {
         put(b"a".to_vec(), 0xffff),
     ];
     for (op, token) in ops.into_iter().zip(1..) {
-        store.submit(Token(token), op);
+        submit(&mut store, token, op);
     }
     let done: Vec<bool> = (0..4)
         .map(|_| {
@@ -237,7 +255,10 @@ impl Storage for Noting {
         "noting"
     }
     fn limits(&self) -> weald_storage::Limits {
-        self.inner.limits()
+        weald_storage::Limits {
+            durable: true,
+            ..self.inner.limits()
+        }
     }
     fn get(&self, key: &[u8]) -> Result<Option<Item>> {
         self.inner.get(key)
@@ -294,14 +315,14 @@ fn put(key: &str, stamp: u64, durable: bool) -> StoreOp {
 #[test]
 fn what_waits_shares_an_update_as_durable_as_the_strictest() {
     let storage = Noting::new();
-    let (store, _, completions) = open(storage.clone(), 1);
+    let (mut store, _, completions) = open(storage.clone(), 1);
     let gate = storage.gate.lock().expect("no panics");
-    store.submit(Token(1), put("a", 1, false));
+    submit(&mut store, 1, put("a", 1, false));
     while storage.notes.lock().expect("no panics").is_empty() {
         std::thread::yield_now();
     }
     for (token, durable) in [(2, false), (3, true), (4, false)] {
-        store.submit(Token(token), put("b", token, durable));
+        submit(&mut store, token, put("b", token, durable));
     }
     drop(gate);
     for token in 1..=4 {
@@ -318,9 +339,9 @@ fn what_waits_shares_an_update_as_durable_as_the_strictest() {
 #[test]
 fn what_is_kept_is_durable_before_it_is_said_to_be() {
     let storage = Noting::new();
-    let (store, _, completions) = open(storage.clone(), 1);
-    let run = |op| {
-        store.submit(Token(1), op);
+    let (mut store, _, completions) = open(storage.clone(), 1);
+    let mut run = |op| {
+        submit(&mut store, 1, op);
         let (_, completion) = completions
             .recv_timeout(Duration::from_secs(20))
             .expect("completed");
@@ -349,5 +370,44 @@ fn what_is_kept_is_durable_before_it_is_said_to_be() {
     assert_eq!(run(put("b", 6, true)), (false, notes(&["1 Immediate"])));
     storage.fails.store(false, Ordering::SeqCst);
     assert_eq!(run(put("b", 6, true)), (true, notes(&["1 Immediate", "flush"])));
+    store.close().expect("closed");
+}
+
+#[test]
+fn in_memory_what_is_quick_is_done_at_once_unless_it_must_follow_something() {
+    let storage = Registry::compiled()
+        .open("memory", &Options::new())
+        .expect("a store");
+    let (mut store, _, completions) = open(storage, 1);
+    let read = |partition| StoreOp::Read {
+        partition: Partition(partition),
+        keys: vec![Bytes::from(&b"a"[..])],
+    };
+    let done = store.submit(vec![(Token(1), put("a", 1, true)), (Token(2), read(3))]);
+    let tokens = |done: &[Finished]| done.iter().map(|(token, _)| token.0).collect::<Vec<u64>>();
+    assert_eq!(tokens(&done), [1, 2]);
+    assert!(matches!(&done[1].1, Completion::Read(found) if found[0].is_some()));
+    let clear = StoreOp::Clear {
+        partition: Partition(3),
+    };
+    let jobs = vec![(Token(3), clear), (Token(4), read(3)), (Token(5), read(4))];
+    assert_eq!(tokens(&store.submit(jobs)), [5]);
+    for number in [3, 4] {
+        // Until the node has taken it in, what follows goes the same way.
+        assert_eq!(store.submit(vec![(Token(number + 10), read(3))]), []);
+        let (token, _) = completions
+            .recv_timeout(Duration::from_secs(20))
+            .expect("completed");
+        assert_eq!(token, Token(number));
+        store.completed(token);
+    }
+    for number in [13, 14] {
+        let (token, completion) = completions
+            .recv_timeout(Duration::from_secs(20))
+            .expect("completed");
+        assert_eq!((token, completion), (Token(number), Completion::Read(vec![None])));
+        store.completed(token);
+    }
+    assert_eq!(tokens(&store.submit(vec![(Token(20), read(3))])), [20]);
     store.close().expect("closed");
 }

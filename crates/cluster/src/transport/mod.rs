@@ -33,6 +33,13 @@ pub use uring::Uring;
 pub trait Receive: Send + Sync {
     /// Takes a message of that node, waiting while there is no room. An error says that it is no message, or that the node has stopped: the sender is cut off.
     fn receive(&self, from: NodeId, message: &[u8]) -> Result<(), Refused>;
+
+    /// Takes messages that came together, in their order: the same as one by one, but the node is woken once.
+    fn receive_all(&self, from: NodeId, messages: &[Vec<u8>]) -> Result<(), Refused> {
+        messages
+            .iter()
+            .try_for_each(|message| self.receive(from, message))
+    }
 }
 
 /// A message was not taken.
@@ -50,6 +57,12 @@ pub trait Transport: Send + Sync {
     /// Queues a message for the node at that address, or, without a node, for whoever is there. `false`: there was no room, or no use; it is dropped.
     /// Never waits.
     fn send(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool;
+
+    /// Queues messages that are ready at the same time, and says how many of them were dropped: the same as one by one, but whoever sends them is woken once.
+    fn send_all(&self, to: Option<NodeId>, address: &[u8], messages: Vec<(Lane, Vec<u8>)>) -> usize {
+        let sent = |(lane, message)| self.send(to, address, lane, message);
+        messages.into_iter().map(sent).filter(|sent| !sent).count()
+    }
 
     /// What was counted.
     fn stats(&self) -> TransportStats;

@@ -29,6 +29,8 @@ struct State {
     down_until: Option<Instant>,
     /// What was taken from the lanes is being written.
     writing: bool,
+    /// The link's thread sleeps, and has not been woken.
+    asleep: bool,
     messages: u64,
 }
 
@@ -41,20 +43,28 @@ impl Link {
         }
     }
 
+    /// Queues messages, and says how many there was room for.
     pub(super) fn push(
         &self,
         to: Option<NodeId>,
-        lane: Lane,
-        message: Vec<u8>,
+        messages: Vec<(Lane, Vec<u8>)>,
         lane_bytes_max: usize,
-    ) -> bool {
+    ) -> usize {
         let mut state = self.lock();
         if state.down_until.is_some_and(|until| Instant::now() < until) {
-            return false;
+            return 0;
         }
-        let queued = state.lanes.push(to, lane, message, lane_bytes_max);
-        state.messages += u64::from(queued);
-        self.wake.notify_one();
+        let mut queued = 0;
+        for (lane, message) in messages {
+            queued += usize::from(state.lanes.push(to, lane, message, lane_bytes_max));
+        }
+        state.messages += queued as u64;
+        // A thread that is awake looks again before it sleeps.
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
+            self.wake.notify_one();
+        }
         queued
     }
 
@@ -81,11 +91,13 @@ impl Link {
             if !state.lanes.is_empty() || left.is_zero() || shared.is_stopped() {
                 return state;
             }
+            state.asleep = true;
             state = self
                 .wake
                 .wait_timeout(state, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            state.asleep = false;
         }
     }
 

@@ -84,7 +84,7 @@ fn read(
     stream.set_write_timeout(Some(silence_max))?;
     let mut input = BufReader::with_capacity(128 << 10, stream);
     let mut assembly = Assembly::default();
-    let mut record = Vec::new();
+    let (mut record, mut messages) = (Vec::new(), Vec::new());
     while !shared.is_stopped() {
         session.read(&mut input, &mut record)?;
         add(&shared.counts.received_bytes, record.len() as u64);
@@ -92,10 +92,8 @@ fn read(
         let peer = session.peer;
         assembly.take(&record, &mut |arrived| match arrived {
             Arrived::Message(message) => {
-                add(&shared.counts.received, 1);
-                receiver
-                    .receive(peer, &message)
-                    .map_err(|_| SessionError::Malformed)
+                messages.push(message);
+                Ok(())
             }
             Arrived::Ping => {
                 pinged = true;
@@ -103,6 +101,13 @@ fn read(
             }
             Arrived::Pong => Err(SessionError::Malformed),
         })?;
+        if !messages.is_empty() {
+            add(&shared.counts.received, messages.len() as u64);
+            receiver
+                .receive_all(peer, &messages)
+                .map_err(|_| SessionError::Malformed)?;
+            messages.clear();
+        }
         if pinged {
             let mut out = Vec::new();
             session.seal(&[PONG, 0, 0], &mut out)?;

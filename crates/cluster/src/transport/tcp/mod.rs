@@ -253,20 +253,21 @@ impl Tcp {
         self.local
     }
 
-    fn queue(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool {
+    /// Says how many were queued.
+    fn queue(&self, to: Option<NodeId>, address: &[u8], messages: Vec<(Lane, Vec<u8>)>) -> usize {
         let shared = &self.shared;
         if shared.is_stopped() || address == self.address {
-            return false;
+            return 0;
         }
         let mut links = shared.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(address) {
-            return link.push(to, lane, message, shared.options.lane_bytes_max);
+            return link.push(to, messages, shared.options.lane_bytes_max);
         }
         if links.len() >= shared.options.links_max {
-            return false;
+            return 0;
         }
         let link = Arc::new(Link::new(address));
-        let queued = link.push(to, lane, message, shared.options.lane_bytes_max);
+        let queued = link.push(to, messages, shared.options.lane_bytes_max);
         links.insert(address.to_vec(), link.clone());
         let for_thread = shared.clone();
         shared.spawn(move || link::run(&for_thread, &link));
@@ -293,11 +294,13 @@ impl Transport for Tcp {
     }
 
     fn send(&self, to: Option<NodeId>, address: &[u8], lane: Lane, message: Vec<u8>) -> bool {
-        let queued = self.queue(to, address, lane, message);
-        if !queued {
-            add(&self.shared.counts.dropped, 1);
-        }
-        queued
+        self.send_all(to, address, vec![(lane, message)]) == 0
+    }
+
+    fn send_all(&self, to: Option<NodeId>, address: &[u8], messages: Vec<(Lane, Vec<u8>)>) -> usize {
+        let dropped = messages.len() - self.queue(to, address, messages);
+        add(&self.shared.counts.dropped, dropped as u64);
+        dropped
     }
 
     fn stats(&self) -> TransportStats {
