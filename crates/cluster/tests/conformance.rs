@@ -262,8 +262,23 @@ fn what_happens_on_the_way_changes_no_message_and_repeats_none() {
             let (here, there) = (End::new(kind, 1), End::new(kind, 2));
             let relay = Relay::before(&there.transport.address());
             here.reach_by(&relay.address, &there, b"before");
-            let end = Instant::now() + Duration::from_millis(1000);
             let mut number = 0u64;
+            let mut send = || {
+                let message = [&b"number"[..], &number.to_le_bytes(), &[number as u8; 50]].concat();
+                here.transport
+                    .send(Some(there.node()), &relay.address, Lane::Request, message);
+                number += 1;
+                number
+            };
+            // However slow the machine is, something arrives before anything goes wrong.
+            until("a first number", || {
+                send();
+                thread::sleep(Duration::from_millis(5));
+                let messages = there.arrivals.all();
+                messages.iter().any(|(_, message)| message.starts_with(b"number"))
+            });
+            let mut number = send();
+            let end = Instant::now() + Duration::from_millis(1000);
             while Instant::now() < end {
                 // The second half of the time nothing goes wrong.
                 let strikes =
@@ -273,10 +288,7 @@ fn what_happens_on_the_way_changes_no_message_and_repeats_none() {
                 } else {
                     Fault::None
                 });
-                let message = [&b"number"[..], &number.to_le_bytes(), &[number as u8; 50]].concat();
-                here.transport
-                    .send(Some(there.node()), &relay.address, Lane::Request, message);
-                number += 1;
+                number = send();
                 thread::sleep(Duration::from_millis(3));
             }
             if fault == Fault::Swallow {
