@@ -5,6 +5,7 @@
 //!  tidy     what the compiler doesn't check: layout, dependency edges, links
 //!  fuzz     the fuzz targets, each for a while
 //!  sim      simulated clusters, seed after seed
+//!  kills    processes that share memory, killed over and over
 //!  licences what dependencies are licensed under
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod ci;
 mod fuzz;
+mod kills;
 mod licences;
 mod manifest;
 mod sim;
@@ -31,6 +33,7 @@ Usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]    run one fuzz target, or each; 60 seconds unless told
   sim [--seeds N] [--from S] [--seconds T] [--trace]
                                  simulated clusters, one for each seed; 100 unless told
+  kills [N]                      processes that share memory, killed two at a time in N rounds; 1000 unless told
 ";
 
 /// What a command comes to: a line that says what is wrong.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["licences"] => licences::run(root()),
         ["fuzz", rest @ ..] => fuzz::run(root(), rest),
         ["sim", rest @ ..] => sim::run(root(), rest),
+        ["kills", rest @ ..] => kills::run(root(), rest),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
