@@ -70,6 +70,113 @@ fn it_serves_and_ends_with_0_at_each_signal() {
 }
 
 #[test]
+fn with_certificates_a_hangup_reads_them_again() {
+    let place = Place::new();
+    let file = |name: &str| format!("{}/../server/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(file("server.pem"), place.path("cert.pem")).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let key = file("server.key");
+    let serving = Serving::in_place(
+        &place,
+        &[
+            "--tls-port",
+            &port,
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            "cert.pem",
+            "--tls-key-file",
+            &key,
+            "--logfile",
+            "log",
+        ],
+    );
+    let log_has = |text: &str| {
+        let begin = Instant::now();
+        while !std::fs::read_to_string(place.path("log")).unwrap().contains(text) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    signal(&serving.child, "HUP");
+    log_has("certificates were read again");
+    std::fs::write(place.path("cert.pem"), "").unwrap();
+    signal(&serving.child, "HUP");
+    log_has("certificates could not be read again, those before are used: cert.pem");
+    assert_eq!(serving.end("TERM"), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let place = Place::new();
+    let mut serving = Serving::in_place(&place, &[]);
+    assert_eq!(serving.ask("SET a 1\r\n", 1), ["+OK"]);
+    // It can't end in order while a command runs.
+    let (mut busy, mut other) = (serving.connect(), serving.connect());
+    busy.write_all(b"DEBUG SLEEP 60\r\n").unwrap();
+    other.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let begin = Instant::now();
+    let mut pong = [0; 7];
+    while other
+        .write_all(b"PING\r\n")
+        .and_then(|()| other.read_exact(&mut pong))
+        .is_ok()
+    {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "the command does not begin"
+        );
+    }
+    signal(&serving.child, "TERM");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(
+        serving.child.try_wait().unwrap().is_none(),
+        "it waits for the command"
+    );
+    // Two that come at once are one to a process.
+    let status = loop {
+        signal(&serving.child, "TERM");
+        std::thread::sleep(Duration::from_millis(200));
+        if let Some(status) = serving.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(50),
+            "it waits for the command"
+        );
+    };
+    assert_eq!((status.code(), status.signal()), (None, Some(15)));
+    let serving = Serving::in_place(&place, &[]);
+    assert_eq!(serving.ask("GET a\r\n", 2), ["$1", "1"]);
+}
+
+#[test]
+fn no_secret_is_in_the_log() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--port", "0", "--bind", "127.0.0.1", "--logfile", "log"]);
+    command.args(["--loglevel", "debug", "--slowlog-log-slower-than", "0"]);
+    command.env("WEALD_REQUIREPASS", "secret-of-the-environment");
+    let serving = Serving::start(command);
+    let said = serving.ask(
+        "AUTH secret-that-is-wrong\r\nAUTH secret-of-the-environment\r\nCONFIG SET requirepass secret-of-a-command\r\n\
+         ACL SETUSER ada on >secret-of-a-user ~* +@all\r\nAUTH ada secret-of-a-user\r\nACL SETUSER ada no-such-secret-rule\r\nSLOWLOG GET 20\r\nQUIT\r\n",
+        1000,
+    );
+    let kinds: Vec<&str> = said[..6].iter().map(|line| &line[..1]).collect();
+    assert_eq!(kinds, ["-", "+", "+", "+", "+", "-"], "{said:?}");
+    assert!(
+        said.iter().skip(6).all(|line| !line.contains("secret-")),
+        "{said:?}"
+    );
+    assert_eq!(serving.end("TERM"), Some(0));
+    let log = std::fs::read_to_string(place.path("log")).unwrap();
+    assert!(log.contains("ending") && !log.contains("secret-"), "{log}");
+}
+
+#[test]
 fn shutdown_ends_it_with_0() {
     let place = Place::new();
     let mut serving = Serving::in_place(&place, &[]);
@@ -89,6 +196,30 @@ fn refusals_are_one_line_and_a_code() {
     );
     let public = place.refused(2, &["serve", "--port", "0", "--bind", "0.0.0.0"]);
     assert!(public.contains("insist with --insecure yes"), "{public}");
+    // A check finds what a start would refuse, and touches nothing.
+    let checked = place.refused(2, &["serve", "--check-config", "--bind", "0.0.0.0"]);
+    assert_eq!(checked, public);
+    let checked = place.refused(
+        2,
+        &[
+            "serve",
+            "--check-config",
+            "--tls-port",
+            "1",
+            "--tls-cert-file",
+            "nowhere",
+        ],
+    );
+    assert!(checked.contains("tls-key-file"), "{checked}");
+    std::fs::write(place.path("users"), "user ada on +@nothing\n").unwrap();
+    let checked = place.refused(2, &["serve", "--check-config", "--aclfile", "users"]);
+    assert!(checked.contains("users"), "{checked}");
+    let checked = place.refused(2, &["serve", "--check-config", "--http-bind", "0.0.0.0"]);
+    assert!(
+        checked.contains("let http-bind be a loopback address"),
+        "{checked}"
+    );
+    assert!(!place.path("weald-data").exists());
     let serving = Serving::in_place(&place, &[]);
     let locked = place.refused(3, &["serve", "--port", "0"]);
     assert!(locked.contains("in use by process"), "{locked}");
@@ -184,8 +315,11 @@ fn systemd_is_told_when_it_is_ready() {
 fn a_kill_under_load_loses_nothing_that_was_answered() {
     let place = Place::new();
     let mut answered = 0u64;
-    for round in 0..3 {
-        let serving = Serving::in_place(&place, &["--durability", "immediate"]);
+    for (round, durability) in ["immediate", "batched", "immediate", "batched"]
+        .into_iter()
+        .enumerate()
+    {
+        let serving = Serving::in_place(&place, &["--durability", durability]);
         let begin = Instant::now();
         let there = serving.ask("GET last\r\nPING\r\n", 2);
         assert!(begin.elapsed() < Duration::from_secs(10), "it recovers soon");

@@ -124,6 +124,7 @@ impl Serve {
             return print(&config.to_toml());
         }
         if self.check_config {
+            Server::check(&config).map_err(failed)?;
             return print("the configuration can be used\n");
         }
         journal::start(
@@ -135,7 +136,8 @@ impl Serve {
             .map_err(|e| Failure::Io("catch signals".to_owned(), e))?;
         let dir = config.get("dir").unwrap_or_default().to_owned();
         let server = Server::bind(config).map_err(failed)?;
-        end_on_signal(signals, server.handle())?;
+        let renews = server.uses_tls();
+        obey_signals(signals, server.handle(), renews)?;
         announce(&server, &dir);
         readiness::tell("READY=1");
         let ended = server.run();
@@ -183,13 +185,17 @@ fn failed(e: StartError) -> Failure {
     }
 }
 
-/// The first signal ends the server, which finishes what it is doing; a second one ends the process.
-fn end_on_signal(mut signals: Signals, handle: Handle) -> Result<()> {
+/// The first signal ends the server, which finishes what it is doing; a second one ends the process. Where it has certificates, SIGHUP says that there may be new ones.
+fn obey_signals(mut signals: Signals, handle: Handle, renews: bool) -> Result<()> {
     let thread = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             let mut asked = false;
             for signal in signals.forever() {
+                if renews && signal == SIGHUP {
+                    handle.renew_certificates();
+                    continue;
+                }
                 if asked {
                     let _ = emulate_default_handler(signal);
                 }
