@@ -17,7 +17,9 @@ use crate::clients::Client;
 use crate::config::Durability;
 use crate::dispatch::{Executor, tell_monitors};
 use crate::error::CommandError;
+use crate::registry::Flags;
 use crate::session::{ReplyMode, Session};
+use crate::slowlog::redacted;
 
 /// Updates of one key that are run together, and stand or fall together.
 const RIDERS_MAX: usize = 64;
@@ -304,6 +306,7 @@ impl Executor<'_> {
     /// Hands a client its reply, and begins what waited for that.
     fn end(&mut self, operation: &Operation, reply: Vec<u8>) {
         self.count_operation(operation, reply.starts_with(b"-"));
+        self.note_if_slow(operation);
         let Some(client) = self.state.clients.get_mut(operation.client) else {
             return;
         };
@@ -504,6 +507,8 @@ impl Executor<'_> {
         copies: &[Copy],
     ) -> Option<(Vec<u8>, Option<super::copies::Outcome>)> {
         let mut client = self.state.clients.take(operation.client)?;
+        // The request as a whole is slow or not, and judged when it ends.
+        let slower_us = std::mem::replace(&mut self.state.settings.slowlog_slower_us, -1);
         let ran = self.run_on_copies(
             &mut client,
             operation.protocol,
@@ -511,6 +516,7 @@ impl Executor<'_> {
             operation.found,
             copies,
         );
+        self.state.settings.slowlog_slower_us = slower_us;
         self.state.clients.put_back(client);
         Some((ran.reply, ran.changed))
     }
@@ -532,6 +538,26 @@ impl Executor<'_> {
         stats.failed += u64::from(failed);
         self.state.stats.commands.add(1);
         self.state.stats.took(us);
+    }
+
+    /// Puts a request into the slow log that took long from its arrival to its reply, the waiting for others included.
+    fn note_if_slow(&mut self, operation: &Operation) {
+        let us = operation.began.elapsed().as_micros() as u64;
+        let settings = &self.state.settings;
+        let slow = u64::try_from(settings.slowlog_slower_us).is_ok_and(|slower| us >= slower);
+        if !slow || operation.found.command.flags.has(Flags::SKIP_SLOWLOG) {
+            return;
+        }
+        let max = settings.slowlog_len;
+        let lent: Vec<&[u8]> = operation.args.iter().map(Vec::as_slice).collect();
+        let client = self.state.clients.get_mut(operation.client);
+        let (peer, name) = client
+            .map(|client| (client.session.peer.to_string(), client.session.name.clone()))
+            .unwrap_or_default();
+        let at_s = self.now_ms / 1000;
+        self.state
+            .slowlog
+            .add(&redacted(&lent), us, at_s, &peer, &name, max);
     }
 
     fn count_hits(&mut self, held: &[Held]) {

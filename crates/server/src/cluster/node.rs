@@ -74,6 +74,7 @@ pub(crate) fn start(config: &Config, dir: &Path) -> Result<Node, StartError> {
         probe_interval_ms: probe_ms,
         probe_timeout_ms: (probe_ms / 3).clamp(50, 300),
         repair_interval_ms: probe_ms,
+        repair_bytes_per_second: config.number("cluster-repair-rate") as u64,
         hint_interval_ms: probe_ms,
         ..Protocol::new(keys.node(), 0)
     };

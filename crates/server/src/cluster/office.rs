@@ -154,12 +154,21 @@ impl Desk {
             b"partitions" => self.partitions(reply),
             b"layout" => self.layout(reply),
             b"events" => self.events(args.get(2).copied(), reply),
-            b"join" => self.change(&[node_of(args.get(2).copied(), self.node.id())?], &[], reply),
-            b"leave" => self.change(&[], &[node_of(args.get(2).copied(), self.node.id())?], reply),
+            b"join" => {
+                let named = args.get(2).copied().filter(|arg| !Share::is_word(arg));
+                let share = Share::parse(&args[2 + usize::from(named.is_some())..])?;
+                let node = node_of(named, self.node.id())?;
+                self.change(Some((node, share)), None, reply)
+            }
+            b"leave" => {
+                let node = node_of(args.get(2).copied(), self.node.id())?;
+                self.change(None, Some(node), reply)
+            }
             b"replace" => {
                 let old = node_of(args.get(2).copied(), self.node.id())?;
                 let new = node_of(args.get(3).copied(), self.node.id())?;
-                self.change(&[new], &[old], reply)
+                let share = Share::parse(args.get(4..).unwrap_or_default())?;
+                self.change(Some((new, share)), Some(old), reply)
             }
             b"abort" => self.begun(LayoutChange::Abort, reply),
             b"repair" => self.repair(reply),
@@ -418,39 +427,55 @@ impl Desk {
         Ok(())
     }
 
-    /// Takes nodes in and lets others go. A node is known by what it said of itself; one that nobody has heard of can't be taken in.
-    fn change(&self, join: &[NodeId], leave: &[NodeId], reply: &mut Reply) -> Answer {
+    /// Takes a node in, lets another go, or both in one move. A node is known by what it said of itself; one that nobody has heard of can't be taken in.
+    fn change(&self, join: Option<(NodeId, Share)>, leave: Option<NodeId>, reply: &mut Reply) -> Answer {
         let view = self.view()?;
         let mut joining = BTreeMap::new();
-        for node in join {
-            let member = match peer(&view, *node) {
-                Some(peer) => Member {
-                    copy: peer.copy,
-                    weight: 1,
-                    zone: 0,
-                    address: peer.address.clone(),
-                },
+        if let Some((node, share)) = join {
+            if leave == Some(node) {
+                return Err(CommandError::new(
+                    "ERR a node can't take its own place: a node that lost its disk is taken in again by itself",
+                ));
+            }
+            let (copy, address) = match peer(&view, node) {
+                Some(peer) => (peer.copy, peer.address.clone()),
                 // The node itself fills in which copy it has.
-                None if *node == self.node.id() => Member {
-                    copy: CopyId(0),
-                    weight: 1,
-                    zone: 0,
-                    address: self.node.address().into(),
-                },
+                None if node == self.node.id() => (CopyId(0), self.node.address().into()),
                 None => {
                     return Err(CommandError::new(format!(
                         "ERR this node has not heard of node {}: start it with --join first",
-                        short_id(*node)
+                        short_id(node)
                     )));
                 }
             };
-            joining.insert(*node, member);
+            let (weight, zone) = share.or(self.usual_share(&view, node, leave));
+            let member = Member {
+                copy,
+                weight,
+                zone,
+                address,
+            };
+            joining.insert(node, member);
         }
         let change = LayoutChange::Members {
             join: joining,
-            leave: leave.to_vec(),
+            leave: leave.into_iter().collect(),
         };
         self.begun(change, reply)
+    }
+
+    /// The weight and zone of a node for which nothing else is said: those that the layout has, or of the node whose place it takes, or its own settings.
+    fn usual_share(&self, view: &View, node: NodeId, replaced: Option<NodeId>) -> (u32, u32) {
+        let layout = view.layout.as_ref();
+        let named = |node: NodeId| {
+            let member = layout?.current.members.get(&node)?;
+            Some((member.weight, member.zone))
+        };
+        let own = || (node == self.node.id()).then(|| self.node.share());
+        named(node)
+            .or_else(|| named(replaced?))
+            .or_else(own)
+            .unwrap_or((1, 0))
     }
 
     fn begun(&self, change: LayoutChange, reply: &mut Reply) -> Answer {
@@ -552,6 +577,47 @@ impl Row {
     }
 }
 
+/// What an operator says about the share of a node: `WEIGHT number ZONE number`, each or neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    weight: Option<u32>,
+    zone: Option<u32>,
+}
+
+impl Share {
+    fn is_word(arg: &[u8]) -> bool {
+        arg.eq_ignore_ascii_case(b"weight") || arg.eq_ignore_ascii_case(b"zone")
+    }
+
+    fn parse(args: &[&[u8]]) -> Result<Share, CommandError> {
+        let mut share = Share::default();
+        for pair in args.chunks(2) {
+            let &[word, number] = pair else {
+                return Err(CommandError::syntax());
+            };
+            let number = parse_i64(number)
+                .and_then(|number| u32::try_from(number).ok())
+                .ok_or_else(CommandError::not_an_integer)?;
+            let part = match word {
+                _ if word.eq_ignore_ascii_case(b"weight") && number > 0 => &mut share.weight,
+                _ if word.eq_ignore_ascii_case(b"weight") => {
+                    return Err(CommandError::new("ERR the weight must be 1 or more"));
+                }
+                _ if word.eq_ignore_ascii_case(b"zone") => &mut share.zone,
+                _ => return Err(CommandError::syntax()),
+            };
+            if part.replace(number).is_some() {
+                return Err(CommandError::syntax());
+            }
+        }
+        Ok(share)
+    }
+
+    fn or(self, (weight, zone): (u32, u32)) -> (u32, u32) {
+        (self.weight.unwrap_or(weight), self.zone.unwrap_or(zone))
+    }
+}
+
 fn peer(view: &View, node: NodeId) -> Option<&PeerStatus> {
     view.peers.iter().find(|peer| peer.node == node)
 }
@@ -648,6 +714,28 @@ fn node_of(arg: Option<&[u8]>, own: NodeId) -> Result<NodeId, CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_said_in_words_or_left_as_it_is() {
+        let parse = |line: &str| {
+            let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+            Share::parse(&words).ok().map(|share| share.or((7, 8)))
+        };
+        assert_eq!(parse(""), Some((7, 8)));
+        assert_eq!(parse("zone 2"), Some((7, 2)));
+        assert_eq!(parse("ZONE 0 Weight 3"), Some((3, 0)));
+        for line in [
+            "weight",
+            "weight 0",
+            "weight -1",
+            "zone x",
+            "zone 1 zone 2",
+            "share 1",
+            "zone 4294967296",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn numbers_of_nodes_are_read_as_they_are_written() {

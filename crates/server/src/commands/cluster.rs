@@ -73,7 +73,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             change("cluster|leave", -2, "Lets this node go, or another member."),
             change(
                 "cluster|replace",
-                4,
+                -4,
                 "Lets a member go and takes another node in, in one move.",
             ),
             change(

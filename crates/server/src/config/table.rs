@@ -595,6 +595,12 @@ const SETTINGS: &[Setting] = &[
         "1000",
         "How often other nodes are probed, and partitions compared",
     ),
+    fixed(
+        "cluster-repair-rate",
+        bytes(1024, u64::MAX),
+        "33554432",
+        "Bytes that the node reads or fetches in a second to make replicas equal and to take over partitions; a quarter of it while clients ask a lot",
+    ),
     inert("cluster-enabled", Kind::OneOf(&["no"]), "no"),
     inert("auto-aof-rewrite-percentage", int(0, MAX), "100"),
     inert("auto-aof-rewrite-min-size", bytes(0, u64::MAX), "67108864"),

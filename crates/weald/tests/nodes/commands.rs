@@ -36,6 +36,7 @@ fn every_node_answers_for_every_key() {
     collections(&mut a, &mut c);
     refusals(&mut b);
     levels(&mut c);
+    slow_log(&mut a);
     town.told("commands of every kind");
 
     pipelines(&mut a);
@@ -239,6 +240,35 @@ fn levels(client: &mut Client) {
     );
     let wrong = client.text("WEALD.CONSISTENCY weak");
     assert!(wrong.starts_with("-ERR the consistency is"), "{wrong}");
+}
+
+/// What took long in the cluster is there once, however often it asked.
+fn slow_log(client: &mut Client) {
+    check(
+        client,
+        &[
+            ("CONFIG SET slowlog-log-slower-than 0", "OK"),
+            ("SLOWLOG RESET", "OK"),
+            ("SET slow 1", "OK"),
+            ("GET slow", "1"),
+            ("INCR slow", "2"),
+            ("HSET slow-hash f v", "1"),
+            ("DEL slow slow-hash", "2"),
+        ],
+    );
+    let id = client.text("CLUSTER MYID");
+    check(client, &[("CONFIG SET slowlog-log-slower-than 1000000", "OK")]);
+    let log = client.text("SLOWLOG GET 100");
+    for command in [
+        "[SET slow 1]",
+        "[GET slow]",
+        "[INCR slow]",
+        "[HSET slow-hash f v]",
+        "[DEL slow slow-hash]",
+        "[CLUSTER MYID]",
+    ] {
+        assert_eq!(log.matches(command).count(), 1, "{command} of {id}: {log}");
+    }
 }
 
 /// Replies come in order, whatever takes longer, and a client sees its own writes.

@@ -2,8 +2,27 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::Value;
+
 use super::failures::{Load, check_all};
 use super::host::{Town, until, weald};
+
+/// The status of the cluster, as a node's command line has it.
+fn status(node: &str) -> Value {
+    let out = weald()
+        .args(["cluster", "status", "--json", "--node", node])
+        .output()
+        .expect("the program runs");
+    assert!(out.status.success(), "{out:?}");
+    serde_json::from_slice(&out.stdout).expect("JSON")
+}
+
+/// The row of a node.
+fn row(status: &Value, number: &str) -> Value {
+    let rows = status["members"].as_array().expect("rows");
+    let mut rows = rows.iter().filter(|row| row["node"] == number);
+    rows.next().expect("it is listed").clone()
+}
 
 #[test]
 fn nodes_join_and_leave_while_keys_are_read() {
@@ -66,4 +85,86 @@ fn nodes_join_and_leave_while_keys_are_read() {
     town.wait_for_members(4);
     check_all(&mut town.client(0), &keys);
     town.told("it came back");
+}
+
+#[test]
+fn a_dead_node_is_replaced_by_one_that_takes_its_place_in_one_move() {
+    let mut town = Town::of(3);
+    let run = |town: &Town, args: &[&str]| {
+        let node = format!("127.0.0.1:{}", town.hosts[0].port);
+        let args = ["cluster"].iter().chain(args);
+        let out = weald().args(args).args(["--node", &node]).output();
+        let out = out.expect("the program runs");
+        let text = [out.stdout, out.stderr].concat();
+        (out.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let node = format!("127.0.0.1:{}", town.hosts[0].port);
+    let numbers: Vec<String> = (0..3)
+        .map(|at| town.client(at).text("CLUSTER MYID")[24..].to_owned())
+        .collect();
+
+    // A spare node: it was let go, and runs on.
+    town.add();
+    town.wait_for_members(4);
+    let spare = town.client(3).text("CLUSTER MYID")[24..].to_owned();
+    let (code, text) = run(&town, &["leave", &spare]);
+    assert_eq!(code, Some(0), "{text}");
+    town.wait_for_members(3);
+    // Weight and zone are those that are said; a place keeps what isn't.
+    let (code, text) = run(&town, &["join", &numbers[2], "--zone", "7"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = run(&town, &["join", &numbers[2], "--weight", "3"]);
+    assert_eq!(code, Some(0), "{text}");
+    let third = row(&status(&node), &numbers[2]);
+    assert_eq!(
+        (&third["weight"], &third["zone"]),
+        (&3.into(), &7.into()),
+        "{third}"
+    );
+    town.told("a spare node, and a place of its own weight and zone");
+
+    let load = Load::on(&town, &[0, 1], "replace");
+    load.wait_for(300);
+    town.hosts[2].signal("KILL");
+    let before = status(&node)["layout"].as_u64().expect("a version");
+    let (code, text) = run(&town, &["replace", &numbers[2], &spare]);
+    assert_eq!(code, Some(0), "{text}");
+    load.wait_for(100);
+    let keys = load.end();
+    let after = status(&node);
+    assert_eq!(after["layout"].as_u64(), Some(before + 3), "one move: {after}");
+    let place = row(&after, &spare);
+    assert_eq!(
+        (&place["weight"], &place["zone"]),
+        (&3.into(), &7.into()),
+        "{place}"
+    );
+    assert_eq!(place["member"], "yes");
+    town.wait_for_members(3);
+    for at in [0, 1, 3] {
+        check_all(&mut town.client(at), &keys);
+    }
+    town.wait_for_equal_copies(&[0, 1, 3], &keys);
+    town.told(&format!("replaced while {} keys were written", keys.len()));
+
+    // What makes no sense is refused, and changes nothing.
+    for args in [
+        &["replace", &spare, &spare][..],
+        &["replace", "12", "34"],
+        &["replace", &numbers[0], "34"],
+        &["join", &spare],
+    ] {
+        let (code, text) = run(&town, args);
+        assert_eq!(code, Some(1), "{args:?}: {text}");
+    }
+    for line in [
+        "CLUSTER JOIN WEIGHT 0",
+        "CLUSTER JOIN ZONE",
+        "CLUSTER REPLACE 1 2 3",
+    ] {
+        let text = town.client(0).text(line);
+        assert!(text.starts_with("-ERR"), "{line}: {text}");
+    }
+    let (code, _) = run(&town, &["join", "--weight", "0"]);
+    assert_eq!(code, Some(2), "the command line is wrong");
 }

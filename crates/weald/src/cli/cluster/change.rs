@@ -32,6 +32,27 @@ struct Told {
     json: bool,
 }
 
+/// How much of the data a node takes, and where it stands.
+#[derive(Args, Debug)]
+struct Share {
+    /// How much it takes, in proportion to the others; without, as before, or as much as the node whose place it takes
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    weight: Option<u32>,
+
+    /// Number of its rack or data centre; without, as before, or that of the node whose place it takes
+    #[arg(long, value_name = "NUMBER")]
+    zone: Option<u32>,
+}
+
+impl Share {
+    /// The words of the command.
+    fn words(&self) -> Vec<String> {
+        let parts = [("WEIGHT", self.weight), ("ZONE", self.zone)];
+        let said = |(word, number): (&str, Option<u32>)| Some([word.to_owned(), number?.to_string()]);
+        parts.into_iter().filter_map(said).flatten().collect()
+    }
+}
+
 /// Take a node in
 ///
 /// A node that is started with --join is taken in by itself. This is for one that has left, or that was let go, and runs.
@@ -39,6 +60,9 @@ struct Told {
 pub(crate) struct Join {
     /// The node's number, as 'status' shows it; without, the node that is talked to
     number: Option<String>,
+
+    #[command(flatten)]
+    share: Share,
 
     #[command(flatten)]
     told: Told,
@@ -67,6 +91,9 @@ pub(crate) struct Replace {
     new: String,
 
     #[command(flatten)]
+    share: Share,
+
+    #[command(flatten)]
     told: Told,
 }
 
@@ -81,8 +108,10 @@ pub(crate) struct Repair {
 
 impl Join {
     pub(super) fn run(&self) -> Result<Outcome> {
+        let share = self.share.words();
         let mut command = vec!["CLUSTER", "JOIN"];
         command.extend(self.number.as_deref());
+        command.extend(share.iter().map(String::as_str));
         self.told.change(&command)
     }
 }
@@ -97,7 +126,10 @@ impl Leave {
 
 impl Replace {
     pub(super) fn run(&self) -> Result<Outcome> {
-        self.told.change(&["CLUSTER", "REPLACE", &self.old, &self.new])
+        let share = self.share.words();
+        let mut command = vec!["CLUSTER", "REPLACE", &self.old, &self.new];
+        command.extend(share.iter().map(String::as_str));
+        self.told.change(&command)
     }
 }
 
