@@ -44,6 +44,7 @@ weald-bench cluster [options]  three nodes beside Redis with two replicas and et
   --depths A,B    keys that a task writes at a time (1,16)
   --seconds N     how long each writes (4)
   --keys A,B      sizes for which repair and a join are timed (1000,10000,100000), or none
+  --store-workers N  threads of each of Weald's nodes that write and read data (2)
   --transport T   between Weald's nodes: tcp, udp, and with the feature transports tls, quic (tcp)
   --dir, --markdown as above
 ";

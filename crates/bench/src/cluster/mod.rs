@@ -64,6 +64,7 @@ pub(crate) struct Asked {
     seconds: u64,
     keys: Vec<u64>,
     transport: TransportKind,
+    store_workers: usize,
     dir: PathBuf,
     markdown: Option<PathBuf>,
 }
@@ -77,6 +78,7 @@ impl Asked {
             seconds: 4,
             keys: vec![1_000, 10_000, 100_000],
             transport: TransportKind::Tcp,
+            store_workers: 2,
             dir: std::env::temp_dir(),
             markdown: None,
         };
@@ -91,6 +93,7 @@ impl Asked {
                 "--keys" if value == "none" => asked.keys = Vec::new(),
                 "--keys" => asked.keys = numbers()?,
                 "--transport" => asked.transport = value.parse()?,
+                "--store-workers" => asked.store_workers = number(&value)? as usize,
                 "--dir" => asked.dir = value.into(),
                 "--markdown" => asked.markdown = Some(value.into()),
                 _ => return Err(format!("no option {name:?}; try --help").into()),
@@ -139,17 +142,22 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     if !asked.keys.is_empty() {
         writeln!(
             tables,
-            "\n| keys | repair of one that missed all, by hints, s | join of a fourth, s |"
+            "\n| keys | repair of one that missed all, by hints, s | the same by comparing, s | join of a fourth, s | writes/s before it | and meanwhile | the longest write meanwhile, ms |"
         )?;
-        writeln!(tables, "| ---: | ---: | ---: |")?;
+        writeln!(tables, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
     }
     for &keys in &asked.keys {
-        let repair = weald::repair(asked, keys)?;
+        let hints = weald::repair(asked, keys, true)?;
+        let comparing = weald::repair(asked, keys, false)?;
         let join = weald::join(asked, keys)?;
         let line = format!(
-            "| {keys} | {:.2} | {:.2} |",
-            repair.as_secs_f64(),
-            join.as_secs_f64()
+            "| {keys} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} |",
+            hints.as_secs_f64(),
+            comparing.as_secs_f64(),
+            join.took.as_secs_f64(),
+            join.before,
+            join.meanwhile,
+            join.longest.as_secs_f64() * 1e3,
         );
         eprintln!("{line}");
         writeln!(tables, "{line}")?;
@@ -228,7 +236,10 @@ mod tests {
                 assert!(load.writes > 0, "{name}");
             }
         }
-        assert!(weald::repair(&asked, 200).unwrap() > Duration::ZERO);
-        assert!(weald::join(&asked, 200).unwrap() > Duration::ZERO);
+        for hints in [true, false] {
+            assert!(weald::repair(&asked, 200, hints).unwrap() > Duration::ZERO);
+        }
+        let join = weald::join(&asked, 200).unwrap();
+        assert!(join.took > Duration::ZERO && join.before > 0.0 && join.meanwhile > 0.0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -11,6 +12,7 @@ use weald_storage::Registry;
 
 use super::{Asked, Client, Cluster, VALUE, key};
 use crate::engine::Result;
+use crate::workload::mix;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// 256 partitions.
@@ -21,6 +23,8 @@ pub(super) struct Nodes {
     nodes: Vec<Node>,
     dir: PathBuf,
     backend: &'static str,
+    store_workers: usize,
+    hints: bool,
     start: Start,
     addresses: Vec<String>,
 }
@@ -32,6 +36,11 @@ fn keys(number: usize) -> Keys {
 
 impl Nodes {
     pub(super) fn start(asked: &Asked, backend: &'static str, count: usize) -> Result<Nodes> {
+        Nodes::start_with(asked, backend, count, true)
+    }
+
+    /// Starts nodes, which keep hints for one another or don't.
+    fn start_with(asked: &Asked, backend: &'static str, count: usize, hints: bool) -> Result<Nodes> {
         let dir = asked
             .dir
             .join(format!("weald-bench-cluster-{}-{backend}", std::process::id()));
@@ -52,6 +61,8 @@ impl Nodes {
             nodes: Vec::new(),
             dir,
             backend,
+            store_workers: asked.store_workers,
+            hints,
         };
         for (number, transport) in transports.into_iter().enumerate() {
             let node = nodes.node(number, transport, nodes.start.clone())?;
@@ -69,12 +80,15 @@ impl Nodes {
         std::fs::create_dir_all(&dir)?;
         let options = weald_storage::Options::in_dir(&dir);
         let storage = Registry::compiled().open(self.backend, &options)?;
+        let usual = Config::new(keys.node(), 0);
         let config = Config {
             request_timeout_ms: 20_000,
-            ..Config::new(keys.node(), 0)
+            hint_bytes_max: if self.hints { usual.hint_bytes_max } else { 0 },
+            ..usual
         };
         Ok(Node::start(Options {
             config,
+            store_workers: self.store_workers,
             ..Options::new(keys, transport, storage, start)
         })?)
     }
@@ -143,9 +157,9 @@ fn held(node: &Node, first: u64, count: u64) -> Result<u64> {
     Ok(found.iter().take_while(|found| there(found)).count() as u64)
 }
 
-/// How long it takes, once it serves again, until a node that was away while so many keys were written has all of them, by the hints that were kept for it.
-pub(super) fn repair(asked: &Asked, count: u64) -> Result<Duration> {
-    let mut nodes = Nodes::start(asked, "file", 3)?;
+/// How long it takes, once it serves again, until a node that was away while so many keys were written has all of them: by the hints that were kept for it, or without any by comparing.
+pub(super) fn repair(asked: &Asked, count: u64, hints: bool) -> Result<Duration> {
+    let mut nodes = Nodes::start_with(asked, "file", 3, hints)?;
     let away = nodes.nodes.pop().ok_or("there are three")?;
     away.stop()?;
     drop(away);
@@ -168,19 +182,76 @@ pub(super) fn repair(asked: &Asked, count: u64) -> Result<Duration> {
     Ok(took)
 }
 
-/// How long it takes until a fourth node owns its share of so many keys.
-pub(super) fn join(asked: &Asked, count: u64) -> Result<Duration> {
-    let mut nodes = Nodes::start(asked, "file", 3)?;
+/// What a join came to, and what writers beside it noticed.
+pub(super) struct Join {
+    /// Until the fourth node owned its share.
+    pub(super) took: Duration,
+    /// Writes a second before and meanwhile.
+    pub(super) before: f64,
+    pub(super) meanwhile: f64,
+    /// The longest that one of them took meanwhile.
+    pub(super) longest: Duration,
+}
+
+/// Writers beside a join.
+const WRITERS: usize = 8;
+/// How long they are watched before.
+const WATCHED: Duration = Duration::from_secs(2);
+
+/// A fourth node joins three that have so many keys, while writers change these.
+pub(super) fn join(asked: &Asked, count: u64) -> Result<Join> {
+    let nodes = Nodes::start(asked, "file", 3)?;
     nodes.fill(count)?;
+    let (over, writes, longest_us) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|task| {
+                let (nodes, over, writes, longest_us) = (&nodes, &over, &writes, &longest_us);
+                scope.spawn(move || -> Result<()> {
+                    let mut client = nodes.client(task)?;
+                    let mut number = (task as u64) << 32;
+                    while !over.load(Ordering::SeqCst) {
+                        number += 1;
+                        let began = Instant::now();
+                        client.write(&[mix(number) % count])?;
+                        longest_us.fetch_max(began.elapsed().as_micros() as u64, Ordering::SeqCst);
+                        writes.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let joined = join_beside(asked, &nodes, &writes, &longest_us);
+        over.store(true, Ordering::SeqCst);
+        for writer in writers {
+            writer.join().expect("no panics")?;
+        }
+        joined
+    })
+}
+
+fn join_beside(asked: &Asked, nodes: &Nodes, writes: &AtomicU64, longest_us: &AtomicU64) -> Result<Join> {
+    std::thread::sleep(WATCHED);
+    let (counted, first) = (Instant::now(), writes.load(Ordering::SeqCst));
+    std::thread::sleep(WATCHED);
+    let before = (writes.load(Ordering::SeqCst) - first) as f64 / counted.elapsed().as_secs_f64();
+    longest_us.store(0, Ordering::SeqCst);
+    let first = writes.load(Ordering::SeqCst);
+    let began = Instant::now();
     let seeds = vec![nodes.addresses[0].as_bytes().into()];
     let transport = open(asked, 3, "127.0.0.1:0")?;
     let fourth = nodes.node(3, transport, Start::Join(seeds))?;
-    let took = until("the join", || {
+    until("the join", || {
         let layout = nodes.nodes[0].layout()?;
         Ok(layout.is_some_and(|layout| {
             layout.phase == Phase::Stable && layout.current.members.contains_key(&fourth.id())
         }))
     })?;
-    nodes.nodes.push(fourth);
-    Ok(took)
+    let took = began.elapsed();
+    Ok(Join {
+        took,
+        before,
+        meanwhile: (writes.load(Ordering::SeqCst) - first) as f64 / took.as_secs_f64(),
+        longest: Duration::from_micros(longest_us.load(Ordering::SeqCst)),
+    })
 }
