@@ -79,6 +79,42 @@ wire_struct!(NodeRecord {
     ceiling
 });
 
+impl NodeRecord {
+    /// What is to be stored of a node that starts: the same copy as before, or one that begins.
+    fn of_this_start(
+        stored: Option<NodeRecord>,
+        node: NodeId,
+        start: &Start,
+        fresh_copy: CopyId,
+    ) -> Result<NodeRecord, StartError> {
+        let copy = match (stored, start) {
+            (Some(record), _) if record.node != node => return Err(StartError::OtherNode(record.node)),
+            (Some(record), _) => {
+                return Ok(NodeRecord {
+                    boot: record.boot.saturating_add(1),
+                    ..record
+                });
+            }
+            (None, Start::Found(first)) => {
+                let founder = first.current.members.get(&node);
+                founder.ok_or(StartError::NotFounder)?.copy
+            }
+            (None, Start::Join(_)) => fresh_copy,
+        };
+        Ok(NodeRecord {
+            node,
+            copy,
+            boot: 1,
+            ceiling: 0,
+        })
+    }
+
+    /// Whether the copy has never been started before.
+    fn is_first(&self) -> bool {
+        self.boot == 1
+    }
+}
+
 /// What happens when a storage operation completes.
 #[derive(Debug)]
 pub(crate) enum Pending {
@@ -161,49 +197,18 @@ impl Node {
     ) -> Result<Node, StartError> {
         let mut random = Random::new(seed);
         let record: Option<NodeRecord> = read(stored, meta::NODE, "record")?;
-        if let Some(record) = record.filter(|record| record.node != config.node) {
-            return Err(StartError::OtherNode(record.node));
-        }
         let mut layout: Option<Layout> = read(stored, meta::LAYOUT, "layout")?;
         let fresh_copy = CopyId(random.number());
+        let record = NodeRecord::of_this_start(record, config.node, &start, fresh_copy)?;
         let mut joining = Joining::default();
-        let record = match (record, start) {
-            (Some(record), start) => {
-                if let Start::Join(seeds) = start {
-                    joining.seeds = seeds;
-                    joining.wanted = true;
-                }
-                NodeRecord {
-                    boot: record.boot.saturating_add(1),
-                    ..record
-                }
-            }
-            (None, Start::Found(first)) => {
-                let copy = first
-                    .current
-                    .members
-                    .get(&config.node)
-                    .ok_or(StartError::NotFounder)?
-                    .copy;
-                layout = Some(first);
-                NodeRecord {
-                    node: config.node,
-                    copy,
-                    boot: 1,
-                    ceiling: 0,
-                }
-            }
-            (None, Start::Join(seeds)) => {
+        match start {
+            Start::Join(seeds) => {
                 joining.seeds = seeds;
                 joining.wanted = true;
-                NodeRecord {
-                    node: config.node,
-                    copy: fresh_copy,
-                    boot: 1,
-                    ceiling: 0,
-                }
             }
-        };
+            Start::Found(first) if record.is_first() => layout = Some(first),
+            Start::Found(_) => {}
+        }
         let owner = Owner {
             node: config.node,
             copy: record.copy,

@@ -147,22 +147,26 @@ pub(super) fn whole(frame: &Frame) -> Answer {
 /// What is told before commands are answered.
 const RECOVERING: &str = "the data are being opened";
 
-/// Whether it answers commands, and writes can be committed.
+/// Whether it answers commands, and writes can be committed; of a node, whether it serves.
 fn readiness(shared: &Shared) -> Response {
     if !shared.handle.is_serving() {
         return Response::text(503, &format!("{RECOVERING}\n"));
     }
-    match shared.handle.run(&["INFO", "persistence"]) {
-        Ok(frame) => {
-            let text = String::from_utf8_lossy(frame.as_bytes().unwrap_or_default()).into_owned();
-            if text.contains("aof_last_write_status:ok") {
-                Response::text(200, "ready\n")
-            } else {
-                Response::text(503, "writes fail\n")
-            }
-        }
-        Err(e) => Response::text(503, &format!("{e}\n")),
-    }
+    let says = |command: &[&str], line: &str| {
+        let frame = shared.handle.run(command)?;
+        let text = frame.as_bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        Ok::<bool, HandleError>(text.contains(line))
+    };
+    let looked = || {
+        Ok::<_, HandleError>(if !says(&["INFO", "persistence"], "aof_last_write_status:ok")? {
+            Response::text(503, "writes fail\n")
+        } else if says(&["CLUSTER", "INFO"], "cluster_state:fail")? {
+            Response::text(503, "the node does not serve: too few of its peers know it\n")
+        } else {
+            Response::text(200, "ready\n")
+        })
+    };
+    looked().unwrap_or_else(|e| Response::text(503, &format!("{e}\n")))
 }
 
 fn clients(asker: &Asker<'_>) -> Answer {

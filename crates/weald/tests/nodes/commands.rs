@@ -1,7 +1,5 @@
 //! What clients see, whichever node they ask.
 
-use std::io::{Read, Write};
-
 use super::client::{Client, shown};
 use super::host::{Town, until, weald};
 
@@ -102,16 +100,7 @@ fn nodes_talk_as_they_are_told_and_keep_what_they_have_where_they_are_told() {
 }
 
 fn over_http(town: &Town) {
-    let get = |path: &str| {
-        let mut stream =
-            std::net::TcpStream::connect(("127.0.0.1", town.hosts[2].http_port)).expect("connected");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-        body.to_owned()
-    };
+    let get = |path: &str| town.hosts[2].http(path);
     let metrics = get("/metrics");
     assert!(metrics.contains("\nweald_cluster_peers_alive 2\n"), "{metrics}");
     assert!(metrics.contains("\nweald_cluster_requests_total "), "{metrics}");

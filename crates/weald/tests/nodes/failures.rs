@@ -155,4 +155,16 @@ fn no_acknowledged_write_is_lost_whoever_is_killed() {
     );
     assert_eq!(client.text("PING"), "PONG");
     town.told("two of three dead: typed errors");
+
+    // Alone since its start it doesn't know what the others agreed on meanwhile, and says so to whoever sends it clients.
+    assert_eq!(town.hosts[0].http("/readyz"), "ready\n");
+    town.hosts[0].signal("KILL");
+    town.restart(0);
+    town.client(0);
+    until("it says that it doesn't serve", || {
+        town.hosts[0].http("/readyz").contains("does not serve")
+    });
+    town.restart(1);
+    until("it serves", || town.hosts[0].http("/readyz") == "ready\n");
+    town.told("started alone, it serves when a second one is there");
 }

@@ -1,6 +1,7 @@
 //! Processes of the program that are nodes.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -117,6 +118,19 @@ impl Host {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+impl Host {
+    /// The body of what HTTP answers, once the node listens.
+    pub(crate) fn http(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).expect("connected");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        body.to_owned()
     }
 }
 
