@@ -516,3 +516,17 @@ fn keys_agree(tx: &impl Readable) {
     backward.reverse();
     assert_eq!(backward, pairs);
 }
+
+#[test]
+fn a_transaction_says_how_much_it_has_staged() {
+    let dir = dir();
+    let db = Database::open(dir.path().join("db")).unwrap();
+    let mut tx = db.write().unwrap();
+    assert_eq!(tx.staged_bytes(), 0);
+    tx.put(b"small", &[1; 100]).unwrap();
+    let small = tx.staged_bytes();
+    assert!((100..64 << 10).contains(&small), "{small}");
+    // A value that is too long for a leaf, and short enough for the log.
+    tx.put(b"large", &[1; 100_000]).unwrap();
+    assert!(tx.staged_bytes() >= small + 100_000);
+}

@@ -18,7 +18,7 @@ use crate::error::CommandError;
 /// How long a transaction that writes is left open for ticks to come.
 const OPEN_FOR: Duration = Duration::from_millis(10);
 /// How much it may have staged then. More than a few megabytes would not go through the log.
-const OPEN_BYTES: usize = 1 << 20;
+const OPEN_BYTES: u64 = 1 << 20;
 
 /// The transaction of a tick.
 pub(crate) struct Tick<'db> {

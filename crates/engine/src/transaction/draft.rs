@@ -311,6 +311,11 @@ impl<'db> Draft<'db> {
         Some(self.now_ms.get_or_init(now_ms).saturating_add(ms))
     }
 
+    /// Bytes of large values that go to the log.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// Whether a large value of so many bytes goes to the log.
     fn is_logged(&self, len: u64) -> bool {
         self.core.wal.is_some() && len <= LOGGED_MAX && self.held_bytes + len <= self.core.options.bulk_bytes

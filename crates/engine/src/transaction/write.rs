@@ -73,9 +73,9 @@ impl<'db> WriteTx<'db> {
         Ok(committed)
     }
 
-    /// How much memory what it has written fills, large values not counted.
-    pub fn staged_bytes(&self) -> usize {
-        self.draft.stage.bytes()
+    /// How much memory what it has written fills, with the large values that go to the log.
+    pub fn staged_bytes(&self) -> u64 {
+        self.draft.stage.bytes() as u64 + self.draft.held_bytes()
     }
 
     /// Deletes an expired key, and what the index of expiry times has of it.
