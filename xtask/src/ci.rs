@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::manifest::{entries, strings};
-use crate::{Outcome, licences, tidy};
+use crate::{Outcome, cargo, licences, tidy};
 
 /// Features under which other code runs, so that the tests are run with them too.
 const TESTED: [(&str, &str); 4] = [
@@ -147,19 +147,7 @@ impl<'r> Steps<'r> {
     }
 
     fn with(&mut self, name: &str, args: &[&str], env: &[(&str, &str)]) {
-        self.run(name, |root| {
-            let status = Command::new(env!("CARGO"))
-                .args(args)
-                .envs(env.iter().copied())
-                .current_dir(root)
-                .status()
-                .map_err(|e| format!("cargo: {e}"))?;
-            if status.success() {
-                Ok(())
-            } else {
-                Err(format!("cargo {}: {status}", args.join(" ")))
-            }
-        });
+        self.run(name, |root| cargo(root, args, env));
     }
 
     fn finish(self) -> Outcome {

@@ -3,9 +3,8 @@
 //! The test command does some hundred rounds; this does as many as asked for, in a release build. Each kind of region gets that many.
 
 use std::path::Path;
-use std::process::Command;
 
-use crate::Outcome;
+use crate::{Outcome, cargo};
 
 const ROUNDS: u64 = 1000;
 
@@ -21,19 +20,21 @@ fn rounds(args: &[&str]) -> Result<u64, String> {
 }
 
 pub(crate) fn run(root: &Path, args: &[&str]) -> Outcome {
-    let rounds = rounds(args)?;
-    let status = Command::new(env!("CARGO"))
-        .args(["test", "--release", "-p", "weald-hot", "--test", "hot", "--"])
-        .args(["crash", "--nocapture"])
-        .env("WEALD_KILLS", rounds.to_string())
-        .current_dir(root)
-        .status()
-        .map_err(|e| format!("cargo: {e}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("a survivor was harmed: WEALD_HOT_SEED with the seed that was printed repeats it, as far as the machine does".to_owned())
-    }
+    let rounds = rounds(args)?.to_string();
+    let kill = [
+        "test",
+        "--release",
+        "-p",
+        "weald-hot",
+        "--test",
+        "hot",
+        "--",
+        "crash",
+        "--nocapture",
+    ];
+    cargo(root, &kill, &[("WEALD_KILLS", &rounds)]).map_err(|why| {
+        format!("{why}\nWEALD_HOT_SEED with the seed that was printed repeats it, as far as the machine does")
+    })
 }
 
 #[cfg(test)]

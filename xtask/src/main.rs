@@ -64,6 +64,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs cargo at the root of the repository.
+fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Outcome {
+    let status = std::process::Command::new(env!("CARGO"))
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(root)
+        .status()
+        .map_err(|e| format!("cargo: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("cargo {}: {status}", args.join(" ")))
+    }
+}
+
 /// The root of the repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

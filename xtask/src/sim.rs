@@ -3,9 +3,8 @@
 //! It only passes on what was asked for; `weald-sim` judges, and ends with an error where a seed fails.
 
 use std::path::Path;
-use std::process::Command;
 
-use crate::Outcome;
+use crate::{Outcome, cargo};
 
 const NUMBERS: [&str; 3] = ["--seeds", "--from", "--seconds"];
 
@@ -30,18 +29,9 @@ fn passed_on<'a>(args: &[&'a str]) -> Result<Vec<&'a str>, String> {
 }
 
 pub(crate) fn run(root: &Path, args: &[&str]) -> Outcome {
-    let passed = passed_on(args)?;
-    let status = Command::new(env!("CARGO"))
-        .args(["run", "--release", "--quiet", "-p", "weald-sim", "--"])
-        .args(passed)
-        .current_dir(root)
-        .status()
-        .map_err(|e| format!("cargo: {e}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("a simulated cluster failed: run its seed again with --trace to see how".to_owned())
-    }
+    let simulate = ["run", "--release", "--quiet", "-p", "weald-sim", "--"];
+    cargo(root, &[&simulate, &passed_on(args)?[..]].concat(), &[])
+        .map_err(|why| format!("{why}\na seed that failed shows with --trace what it did"))
 }
 
 #[cfg(test)]
