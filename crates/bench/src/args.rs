@@ -85,7 +85,12 @@ pub(crate) struct Task {
     pub(crate) dir: PathBuf,
 }
 
-pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
+pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
+    let args: Vec<String> = args.collect();
+    if args.iter().any(|arg| matches!(arg.as_str(), "--help" | "-h")) {
+        return Ok(Command::Help);
+    }
+    let mut args = args.into_iter();
     match args.next().as_deref() {
         Some("engine") => Ok(Command::Engine(asked(args, engine_defaults())?)),
         Some("growth") => Ok(Command::Engine(asked(args, growth_defaults())?)),
@@ -94,7 +99,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command> {
         Some("charts") => charts(args),
         Some("cluster") => Ok(Command::Cluster(cluster::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
-        None | Some("help" | "--help" | "-h") => Ok(Command::Help),
+        None | Some("help") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),
     }
 }
@@ -241,6 +246,13 @@ mod tests {
                 panic!("not understood")
             };
             assert_eq!((json, svg), (PathBuf::from("x"), PathBuf::from("y")));
+        }
+    }
+
+    #[test]
+    fn help_is_given_wherever_it_is_asked_for() {
+        for line in ["", "help", "--help", "cluster --help", "engine --keys 5 -h"] {
+            assert!(matches!(parse(words(line)), Ok(Command::Help)), "{line}");
         }
     }
 
