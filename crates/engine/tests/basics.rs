@@ -129,6 +129,29 @@ fn a_transaction_larger_than_its_memory_spills() {
 }
 
 #[test]
+fn a_transaction_that_spills_often_uses_its_own_pages_again() {
+    let dir = dir();
+    let options = DatabaseOptions::low_memory().transaction_bytes_max(1 << 20);
+    let db = Database::open_with_options(dir.path().join("db"), options.bulk_bytes(1 << 20)).unwrap();
+    // Each of them touches most pages of the ones before.
+    for commit in [false, true] {
+        let mut tx = db.write().unwrap();
+        for n in 0..100_000u64 {
+            tx.put(&key(n.wrapping_mul(0x9E37_79B9) % 100_000), &[1; 100])
+                .unwrap();
+        }
+        if commit {
+            tx.commit().unwrap();
+        }
+    }
+    let stats = db.stats();
+    assert!(stats.spills > 15, "{}", stats.spills);
+    assert!(db.check().unwrap().is_sound());
+    let bytes = std::fs::metadata(dir.path().join("db")).unwrap().len();
+    assert!(bytes < 3 * 100_000 * 110, "{bytes}");
+}
+
+#[test]
 fn snapshots_see_what_was_committed_when_they_began() {
     let db = Database::in_memory().unwrap();
     db.put(b"k", b"1").unwrap();
