@@ -379,11 +379,15 @@ impl Core {
     }
 
     fn tend_filter(&self, tree: TreeId, stop: &dyn Fn() -> bool) -> Result<()> {
-        let len = {
+        let (len, seen) = {
             let (pin, roots) = self.pin();
-            record(&self.store.snapshot(&pin), &roots, tree)?.len
+            (record(&self.store.snapshot(&pin), &roots, tree)?.len, roots.txid)
         };
         if len < KEYS_MIN {
+            // The commit that noted the length may still wait for its flush, and no other may come that would note it again.
+            if self.state().head.txid != seen {
+                self.filters.wanted().insert(tree);
+            }
             return Ok(());
         }
         let Some(capacity) = self.filters.capacity(len) else {
@@ -465,5 +469,34 @@ impl Core {
             bytes: bytes.len() as u64,
             checksum: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Database, DatabaseOptions, Writable};
+
+    #[test]
+    fn a_tree_that_grew_by_a_commit_nobody_sees_yet_stays_wanted() {
+        let options = DatabaseOptions::new().background(false);
+        let db =
+            Database::open_with_options("db", options.vfs(std::sync::Arc::new(weald_vfs::Memory::new())))
+                .unwrap();
+        let mut tx = db.write().unwrap();
+        (0..KEYS_MIN).for_each(|n| tx.put(&n.to_be_bytes(), b"v").unwrap());
+        tx.delete(&0u64.to_be_bytes()).unwrap();
+        tx.commit().unwrap();
+        let core = db.core();
+        let is_wanted = || core.filters.wanted().contains(&TreeId::ROOT);
+
+        core.filters.note_len(TreeId::ROOT, KEYS_MIN);
+        core.state().head.txid.0 += 1;
+        core.tend_filters(&|| false).unwrap();
+        assert!(is_wanted(), "its commit is still to be published");
+
+        core.state().head.txid.0 -= 1;
+        core.tend_filters(&|| false).unwrap();
+        assert!(!is_wanted(), "it is short after all");
     }
 }
