@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -28,6 +28,10 @@ const KEYS_MIN: u64 = 16 << 10;
 const BYTES_MAX: u64 = 1 << 30;
 /// Keys looked at between two looks whether the database is being closed.
 const SLICE: usize = 4096;
+/// Nobody who closes the database waits longer than this for the next look.
+const SLICE_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// A slice that takes longer comes from the disk, which others want to read too.
+const SLICE_CACHED: Duration = Duration::from_millis(2);
 
 /// The filters of a database.
 pub(crate) struct Filters {
@@ -431,6 +435,7 @@ impl Core {
         let mut from = Vec::new();
         // A snapshot for each slice, since one that stays holds all pages that were read where the file is not mapped.
         loop {
+            let began = Instant::now();
             let (pin, roots) = self.pin();
             let pages = self.store.snapshot(&pin);
             let mut cursor = Cursor::new(pages, record(&pages, &roots, tree)?.root);
@@ -449,8 +454,13 @@ impl Core {
                 Some((key, _)) => key.clone_into(&mut from),
                 None => from.push(0),
             }
+            drop(pin);
             if stop() {
                 return Ok(false);
+            }
+            let took = began.elapsed();
+            if took > SLICE_CACHED {
+                std::thread::sleep((took * 3).min(SLICE_PAUSE_MAX));
             }
         }
     }

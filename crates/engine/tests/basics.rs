@@ -104,6 +104,28 @@ fn blocks_of_what_a_large_commit_replaced_are_given_back_when_it_closes() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn closing_gives_back_the_blocks_of_every_hole() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = dir();
+    let path = dir.path().join("db");
+    let db = Database::open(&path).unwrap();
+    let mut tx = db.write().unwrap();
+    (0..200_000).for_each(|n| tx.put(&key(n), &[7; 150]).unwrap());
+    tx.commit().unwrap();
+    let blocks = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let before = blocks();
+    let mut tx = db.write().unwrap();
+    // Every second of a hundred runs, each of some 350 KB.
+    for start in (0..200_000).step_by(4_000) {
+        tx.delete_range(key(start)..key(start + 2_000)).unwrap();
+    }
+    tx.commit().unwrap();
+    db.close().unwrap();
+    assert!(blocks() < before / 5 * 3, "{before}, then {}", blocks());
+}
+
 #[test]
 fn a_transaction_larger_than_its_memory_spills() {
     let dir = dir();
