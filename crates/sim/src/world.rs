@@ -416,7 +416,7 @@ impl World {
         self.schedule(0, Happening::Deliver(from, to, bytes));
     }
 
-    /// A replica that says it has applied something durably must have it on its disk.
+    /// A replica that says it has applied something durably must have it on its disk; or something later, if it says that.
     fn check_acknowledgement(&mut self, from: NodeId, to: NodeId, message: &Message) {
         match &message.body {
             Body::Write {
@@ -441,7 +441,8 @@ impl World {
                 let machine = &self.machines[&from];
                 let owner = machine.node.as_ref().map(weald_cluster_proto::Node::owner);
                 let layout = self.newest_layout();
-                for (index, _) in items.iter().filter(|(_, written)| *written == Written::Applied) {
+                let holds = |written: &Written| matches!(written, Written::Applied | Written::Superseded { .. });
+                for (index, _) in items.iter().filter(|(_, written)| holds(written)) {
                     let Some((_, partition, item)) = asked.iter().find(|(asked, ..)| asked == index) else {
                         continue;
                     };

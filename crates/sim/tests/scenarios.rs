@@ -527,6 +527,67 @@ fn a_scan_finds_every_key_in_order_through_any_node() {
 }
 
 #[test]
+fn what_many_write_at_once_is_all_acknowledged_and_written_again_once_at_most() {
+    let mut town = Town::new(5, &[]);
+    (town.world.network.delay_us, town.world.network.jitter_us) = (1_000, 30_000);
+    let writes = 120;
+    let mut waiting = BTreeSet::new();
+    for number in 0..writes {
+        town.tokens += 1;
+        let request = Request::Put {
+            items: vec![(bytes("k"), Some(bytes(&format!("v{number}"))))],
+            ttl_ms: None,
+            write: Level::Cluster,
+            durable: true,
+        };
+        assert!(
+            town.world
+                .request(NodeId(1 + number % 5), ClientToken(town.tokens), request)
+        );
+        waiting.insert(ClientToken(town.tokens));
+        town.wait(500);
+    }
+    let mut greatest = Version::ZERO;
+    town.wait(2 * SECOND);
+    for (_, token, reply) in std::mem::take(&mut town.world.replies) {
+        let Reply::Written(results) = reply else {
+            panic!("{reply:?}")
+        };
+        assert!(waiting.remove(&token));
+        greatest = greatest.max(results[0].expect("it is acknowledged, whoever else writes"));
+    }
+    assert!(waiting.is_empty(), "{waiting:?}");
+    let nodes = || {
+        town.world
+            .machines
+            .values()
+            .filter_map(|machine| machine.node.as_ref())
+    };
+    let overtaken: u64 = nodes().map(|node| node.stats().overtaken).sum();
+    assert!((1..=writes).contains(&overtaken), "{overtaken}");
+    for node in 1..=5 {
+        assert_eq!(town.get(node, "k").unwrap().version, Some(greatest));
+    }
+}
+
+#[test]
+fn a_write_by_a_slow_clock_is_later_than_what_was_acknowledged_before() {
+    for (bugs, stays) in [(&[][..], true), (&[Bug::OvertakenIsDone][..], false)] {
+        let mut town = Town::new(3, bugs);
+        town.world.machines.get_mut(&NodeId(1)).unwrap().skew_ms = 140;
+        // Node 2 hears of the first write by nobody but node 3, which must not tell in passing either.
+        town.cut(&[2], &[1, 3]);
+        let first = town.put(1, "k", Some("first")).unwrap();
+        town.join_up();
+        town.cut(&[1], &[2]);
+        let second = town.put(2, "k", Some("second")).unwrap();
+        assert_eq!(second > first, stays);
+        let expected = if stays { "second" } else { "first" };
+        assert_eq!(town.value(3, "k"), Ok(Some(bytes(expected))));
+    }
+}
+
+#[test]
 fn a_quorum_greater_than_the_replicas_is_refused() {
     let mut town = Town::new(3, &[]);
     let keys = vec![bytes("k")];
