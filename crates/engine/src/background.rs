@@ -1,12 +1,13 @@
 //! The threads that work while commits go on: one for the log, which must not wait for the other, one for all that takes longer.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::TxId;
+use crate::ids::{Lsn, TxId};
 use crate::options::SyncPolicy;
 
 /// How often the threads look around when nobody calls them.
@@ -120,7 +121,7 @@ impl Drop for Background {
     }
 }
 
-/// Flushes the log as often as the policy asks, and has its next blocks written before they are needed.
+/// Flushes the log as often as the policy asks, if commits came that ask for it, and has its next blocks written before they are needed.
 fn tend_log(core: &Core) {
     let Some(wal) = &core.wal else { return };
     let flush_every = match core.options.sync {
@@ -128,21 +129,26 @@ fn tend_log(core: &Core) {
         _ => None,
     };
     let mut flushed = Instant::now();
+    // What is left until the next flush: whoever calls meanwhile does not put it off.
+    let left = |flushed: Instant| flush_every.map_or(TICK, |every| every.saturating_sub(flushed.elapsed()));
     while core
         .wake
-        .wait(flush_every.unwrap_or(TICK), |asked| {
-            std::mem::take(&mut asked.log)
-        })
+        .wait(left(flushed), |asked| std::mem::take(&mut asked.log))
         .is_some()
     {
+        let is_due = flush_every.is_some_and(|every| flushed.elapsed() >= every);
+        if is_due {
+            flushed = Instant::now();
+        }
         if core.poison.check().is_err() {
             continue;
         }
         // What fails here is tried again, and reported, by the append that needs it.
         let _: Result<bool> = wal.prepare();
-        if flush_every.is_some_and(|interval| flushed.elapsed() >= interval) {
-            flushed = Instant::now();
-            if let Err(e) = wal.flush(wal.end()) {
+        if is_due {
+            // Commits of another policy pay for their own flush, or asked for none.
+            let upto = Lsn(core.batched.load(Ordering::Acquire));
+            if let Err(e) = wal.flush(upto) {
                 core.poison.set(e);
             }
         }

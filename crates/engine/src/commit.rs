@@ -101,6 +101,10 @@ impl Core {
         roots.txid = txid;
         roots.lsn = lsn;
         pages.finish(&mut state.dirty, &mut Vec::new())?;
+        if matches!(policy, SyncPolicy::Batched(_)) {
+            // Commits append one after the other, so this only ever grows.
+            self.batched.store(lsn.0, Ordering::Release);
+        }
         self.own(stage, &[]);
         self.settle_superseded(stage);
         state.head = roots;

@@ -52,6 +52,8 @@ pub(crate) struct Core {
     pub(crate) arenas: Arc<ArenaPool>,
     /// The id of the next tree that is created; those of transactions that rolled back are skipped.
     next_tree: AtomicU64,
+    /// Where the log ends after the last commit that a thread is to flush soon.
+    pub(crate) batched: AtomicU64,
     /// Whether the file says that there is a log.
     pub(crate) log_noted: AtomicBool,
     pub(crate) poison: Poison,
@@ -149,6 +151,7 @@ impl Core {
             unpublished: Mutex::new(VecDeque::new()),
             checkpoints: Mutex::new(parts.checkpoints),
             arenas,
+            batched: AtomicU64::new(0),
             log_noted: AtomicBool::new(logged),
             poison: Poison::default(),
             counters: Counters::default(),

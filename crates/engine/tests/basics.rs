@@ -316,6 +316,40 @@ fn concurrent_commits_share_flushes() {
 }
 
 #[test]
+fn the_log_is_flushed_in_batches_for_commits_that_ask_for_it() {
+    let dir = dir();
+    let interval = Duration::from_millis(5);
+    let options = DatabaseOptions::new().sync(SyncPolicy::Batched(interval));
+    let db = Database::open_with_options(dir.path().join("db"), options).unwrap();
+    let log = || db.stats().log.expect("there is a log");
+    let put = |n: u64, policy| {
+        let mut tx = db.write().unwrap();
+        tx.put(&key(n), b"v").unwrap();
+        tx.commit_with(policy).unwrap().lsn
+    };
+    // The first commit of an opening has the log noted in the file, which takes a flush whatever its policy.
+    put(0, SyncPolicy::None);
+    let before = log();
+    for n in 1..20 {
+        put(n, SyncPolicy::None);
+        std::thread::sleep(interval);
+    }
+    assert_eq!(
+        (log().flushes, log().durable),
+        (before.flushes, before.durable),
+        "nobody asked for a flush"
+    );
+
+    let asked = put(20, SyncPolicy::Batched(interval));
+    put(21, SyncPolicy::None);
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while log().durable < asked {
+        assert!(std::time::Instant::now() < until, "nobody flushed");
+        std::thread::sleep(interval);
+    }
+}
+
+#[test]
 fn look_ups_of_absent_keys_end_at_a_filter_that_survives_reopening() {
     let dir = dir();
     let path = dir.path().join("db");

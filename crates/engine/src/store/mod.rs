@@ -25,6 +25,7 @@ mod pool;
 mod raw;
 mod readers;
 mod space;
+mod steps;
 mod table;
 
 use std::sync::atomic::{AtomicU64, Ordering};

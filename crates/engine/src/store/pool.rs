@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::ids::TxId;
 use crate::store::raw::Slab;
+use crate::store::steps::Steps;
 
 /// What a slot is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +18,14 @@ pub(super) enum Use {
     Clean = 2,
 }
 
-/// The first chunks double in size, so that a small database has a small pool; later ones have this many times the first one's.
-const DOUBLINGS: u32 = 3;
+/// The first chunk has 2 MiB at most, the largest 64.
+const DOUBLINGS: u32 = 5;
 /// 64 GiB of chunks of the greatest size.
-const CHUNKS: usize = 4096;
+const CHUNKS: usize = 1024;
 
 pub(super) struct Pool {
     page_size: usize,
-    /// The first chunk has `1 << first` slots.
-    first: u32,
+    steps: Steps,
     chunks: Box<[OnceLock<Box<Chunk>>]>,
     free: Mutex<FreeSlots>,
 }
@@ -55,7 +55,10 @@ impl Pool {
         let slots = (bytes / 4 / page_size as u64).clamp(16, (2 << 20) / page_size as u64);
         Pool {
             page_size,
-            first: slots.ilog2(),
+            steps: Steps {
+                first: slots.ilog2(),
+                doublings: DOUBLINGS,
+            },
             chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
             free: Mutex::new(FreeSlots {
                 slots: Vec::new(),
@@ -155,17 +158,9 @@ impl Pool {
 
     #[inline]
     fn place(&self, slot: u32) -> (&Chunk, usize) {
-        let place = (slot >> self.first) + 1;
-        let doubling = place.ilog2().min(DOUBLINGS);
-        // Slots from the beginning of the chunks of this size, and how many each has.
-        let (within, slots) = (
-            slot - (((1 << doubling) - 1) << self.first),
-            1u32 << (self.first + doubling),
-        );
-        let chunk = doubling + (within >> (self.first + doubling));
-        let index = (within & (slots - 1)) as usize;
-        let chunk = self.chunks[chunk as usize].get_or_init(|| {
-            let slots = slots as usize;
+        let (chunk, index) = self.steps.place(slot.into());
+        let memory = self.chunks[chunk].get_or_init(|| {
+            let slots = self.steps.len(chunk);
             Box::new(Chunk {
                 slab: Slab::new(slots * self.page_size),
                 states: (0..slots)
@@ -176,6 +171,6 @@ impl Pool {
                     .collect(),
             })
         });
-        (chunk, index)
+        (memory, index)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::ids::PageId;
 use crate::store::held::HeldRuns;
 use crate::store::raw;
+use crate::store::steps::Steps;
 
 /// What the table says of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,22 +46,26 @@ impl Place {
     }
 }
 
-/// Words per chunk: the places of 1 GiB of the smallest pages.
-const CHUNK: usize = 1 << 18;
-const CHUNKS: usize = 1 << 12;
+/// The first chunk has the places of 1 GiB of the smallest pages, the largest those of 64.
+const STEPS: Steps = Steps {
+    first: 18,
+    doublings: 6,
+};
+/// What all places take. More of them would have to be filled whenever a database is opened.
+const CHUNKS: usize = 70;
 
 /// One word per page id, in chunks that appear when they are needed and never move.
 pub(crate) struct PageTable {
-    chunks: Box<[OnceLock<Box<[AtomicU32]>>]>,
+    chunks: [OnceLock<Box<[AtomicU32]>>; CHUNKS],
 }
 
 impl PageTable {
     /// Page ids from here on have no place in the table: 4 TiB of the smallest pages.
-    pub(crate) const PAGES_MAX: u64 = (CHUNK * CHUNKS) as u64;
+    pub(crate) const PAGES_MAX: u64 = 1 << 30;
 
     pub(crate) fn new() -> PageTable {
         PageTable {
-            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            chunks: [const { OnceLock::new() }; CHUNKS],
         }
     }
 
@@ -86,14 +91,34 @@ impl PageTable {
 
     #[inline]
     fn word(&self, id: PageId) -> Option<&AtomicU32> {
-        let chunk = self.chunks.get(id.0 as usize / CHUNK)?.get()?;
-        Some(&chunk[id.0 as usize % CHUNK])
+        let (chunk, index) = STEPS.place(id.0);
+        Some(&self.chunks.get(chunk)?.get()?[index])
     }
 
     fn word_or_init(&self, id: PageId) -> &AtomicU32 {
-        let chunk = self.chunks[id.0 as usize / CHUNK].get_or_init(|| raw::zeroed_words(CHUNK));
-        &chunk[id.0 as usize % CHUNK]
+        let (chunk, index) = STEPS.place(id.0);
+        &self.chunks[chunk].get_or_init(|| raw::zeroed_words(STEPS.len(chunk)))[index]
     }
 }
 
 const _: () = assert!(HeldRuns::PLACES_MAX < Place::HELD);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_page_has_a_place_and_a_forged_one_has_none() {
+        let table = PageTable::new();
+        let (chunk, _) = STEPS.place(PageTable::PAGES_MAX - 1);
+        assert!(chunk < CHUNKS);
+        for id in [0, PageTable::PAGES_MAX - 1, PageTable::PAGES_MAX * 2, u64::MAX] {
+            assert_eq!(table.load(PageId(id)), Place::FILE);
+        }
+        for id in [0, 1, (1 << 18) - 1, 1 << 18] {
+            table.store(PageId(id), Place::slot(id as u32));
+        }
+        assert_eq!(table.load(PageId(1 << 18)).as_slot(), Some(1 << 18));
+        assert_eq!(table.load(PageId(0)).as_slot(), Some(0));
+    }
+}
