@@ -171,4 +171,17 @@ mod tests {
         nodes.trim();
         assert!(nodes == before && nodes.memory_bytes() == bytes);
     }
+
+    #[test]
+    fn a_page_of_plain_items_takes_little_more_than_its_keys_and_hashes() {
+        let bytes_of = |value: &[u8]| {
+            let leaves = (0..16u8).map(|n| ([n; 32], value));
+            let page = crate::Page::from_leaves(leaves).expect("they are in order");
+            page.memory_bytes()
+        };
+        let least = 16 * 32 + 31 * 32;
+        let (plain, sums) = (bytes_of(&[0, b'x']), bytes_of(&[1, 9]));
+        assert!((least..least + 400).contains(&plain), "{plain}");
+        assert_eq!(sums, plain + 31 * 16);
+    }
 }
