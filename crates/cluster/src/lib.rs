@@ -29,7 +29,7 @@
 //!
 //! # Trade-offs
 //!
-//! Two threads for each peer, and a few for the store: simple to follow, and meant for clusters of tens of nodes; with `io_uring`, two for all peers. One thread runs the protocol, so that a
+//! Two threads for each peer, and a few for the store: simple to follow, and meant for clusters of tens of nodes; with `io_uring`, two for all peers. One thread at a time runs the protocol, whichever has something for it, so that a
 //! node's decisions are those of the simulator; it bounds what a node does to what one core encodes and decodes.
 
 #![forbid(unsafe_code)]

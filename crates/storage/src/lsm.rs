@@ -170,11 +170,16 @@ impl Storage for Lsm {
         }
     }
 
+    /// Keys are not counted for it: that reads all of them.
+    fn bytes(&self) -> Result<u64> {
+        self.store()?.db.disk_space().map_err(failed)
+    }
+
     fn stats(&self) -> Result<Stats> {
-        let Open { db, items } = self.store()?;
+        let items = self.store()?.items;
         Ok(Stats {
             keys: items.len().map_err(failed)? as u64,
-            bytes: db.disk_space().map_err(failed)?,
+            bytes: self.bytes()?,
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),

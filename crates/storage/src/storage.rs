@@ -230,4 +230,9 @@ pub trait Storage: Send + Sync {
 
     /// Counts and sizes.
     fn stats(&self) -> Result<Stats>;
+
+    /// Bytes that it takes, on the disk or in memory: of the [`stats`](Storage::stats) what is to be asked often.
+    fn bytes(&self) -> Result<u64> {
+        self.stats().map(|stats| stats.bytes)
+    }
 }

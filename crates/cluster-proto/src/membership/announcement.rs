@@ -4,7 +4,7 @@ use crate::codec::{Bytes, Wire, wire_enum, wire_struct};
 use crate::id::{CopyId, NodeId, Owner};
 
 /// Signs for this node and checks what others signed. The host has the keys.
-pub trait Identity {
+pub trait Identity: Send {
     /// Signs bytes as this node.
     fn sign(&self, bytes: &[u8]) -> Vec<u8>;
     /// Whether that node signed them, and is admitted to the cluster at all.

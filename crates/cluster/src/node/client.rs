@@ -97,7 +97,7 @@ impl Node {
             let (sender, reply) = mpsc::sync_channel(1);
             // Nobody waits any more if there is nobody to send to.
             let answer = Answer::new(move |result| drop(sender.try_send(result)));
-            self.inbox.ask(Ask::Request(request.clone(), answer))?;
+            self.turns.ask(Ask::Request(request.clone(), answer))?;
             let reply = reply.recv().map_err(|_| ClientError::Stopped)??;
             if !is_not_ready(&reply) || Instant::now() >= until {
                 return Ok(reply);
@@ -106,8 +106,8 @@ impl Node {
         }
     }
 
-    /// Hands over a request as it is. `answer` is called once, on a thread of the node, or on this one where the request is refused at once: it must not wait for
-    /// anything, and not for this node's answers above all. Nothing is tried again: [`Error::NotReady`] and [`Error::Contended`] are for the caller to retry.
+    /// Hands over a request as it is. `answer` is called once, on a thread of the node, or on one that asks it something, this one before the call returns
+    /// included: it must not wait for anything, and not for this node's answers above all. Nothing is tried again: [`Error::NotReady`] and [`Error::Contended`] are for the caller to retry.
     ///
     /// ```
     /// # use weald_cluster::{Identity, Keys, Node, Options, Tcp, TcpOptions, Transport, found};
@@ -134,7 +134,7 @@ impl Node {
         let answer = Answer::new(answer);
         match self.check(&request) {
             // What is not taken is answered.
-            Ok(()) => drop(self.inbox.ask(Ask::Request(request, answer))),
+            Ok(()) => drop(self.turns.ask(Ask::Request(request, answer))),
             Err(error) => answer.give(Err(error)),
         }
     }

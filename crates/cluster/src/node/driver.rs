@@ -1,42 +1,33 @@
-//! The thread that owns the protocol's state: takes what waits, hands it over, and carries out what the protocol wants.
+//! The protocol's state, and what it wants carried out: one step takes what waits, hands it over, and does what follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weald_cluster_proto::{ClientToken, Effect, Lane, Node as Protocol, Now, To};
 
 use super::events::Events;
-use super::inbox::{Ask, Inbox};
+use super::inbox::{Ask, Inbox, Mail};
+use super::turns::Turns;
 use super::{Answer, Metrics, Options, StartFailed};
 use crate::store::Store;
 use crate::transport::Transport;
 
-/// Closes the inbox however the thread ends: nobody waits for a node that is gone.
-struct Closes(Arc<Inbox>);
-
-impl Drop for Closes {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
 /// How often the protocol looks at the time while a client waits: what gives way to others is to come back soon.
 const BUSY_TICK_MS: u64 = 3;
-/// How long requests that were taken before a stop may still run, beside their own time.
-const STOP_MARGIN_MS: u64 = 500;
 
 pub(super) struct Driver {
     protocol: Protocol,
     store: Store,
     transport: Arc<dyn Transport>,
-    inbox: Arc<Inbox>,
     events: Arc<Events>,
-    clients: BTreeMap<ClientToken, Answer>,
+    clients: HashMap<ClientToken, Answer>,
     next_client: u64,
     started: Instant,
+    tick_at: u64,
+    /// What is to be sent: all that goes to one node goes together.
+    letters: BTreeMap<To, Vec<(Lane, Vec<u8>)>>,
     unsent: u64,
-    request_timeout_ms: u64,
 }
 
 fn now(started: Instant) -> Now {
@@ -51,15 +42,14 @@ impl Driver {
     pub(super) fn new(
         options: Options,
         seed: u64,
-        inbox: Arc<Inbox>,
+        turns: &Arc<Turns>,
         events: Arc<Events>,
     ) -> Result<Driver, StartFailed> {
         let mut config = options.config;
         config.node = options.keys.node();
         config.cluster = options.keys.cluster;
         config.address = options.transport.address();
-        let request_timeout_ms = config.request_timeout_ms;
-        let for_store = inbox.clone();
+        let for_store = turns.clone();
         let done = move |completed| for_store.complete(completed);
         let (store, meta) = Store::open(options.storage, options.store_workers, done)?;
         let started = Instant::now();
@@ -72,63 +62,65 @@ impl Driver {
             }
         };
         Ok(Driver {
+            tick_at: protocol.next_tick(),
             protocol,
             store,
             transport: options.transport,
-            inbox,
             events,
-            clients: BTreeMap::new(),
+            clients: HashMap::new(),
             next_client: 0,
             started,
+            letters: BTreeMap::new(),
             unsent: 0,
-            request_timeout_ms,
         })
     }
 
-    pub(super) fn run(mut self) -> Result<(), weald_storage::Error> {
-        let _closes = Closes(self.inbox.clone());
-        let mut stop_at = None;
-        self.carry_out();
-        let mut tick_at = self.protocol.next_tick();
-        loop {
-            let mail = self.inbox.take(self.started + Duration::from_millis(tick_at));
-            for (token, completion) in mail.completions {
-                self.store.completed(token);
-                self.protocol.complete(token, completion, now(self.started));
-            }
-            for (from, message) in mail.messages {
-                self.protocol.receive(from, message, now(self.started));
-            }
-            for ask in mail.asks {
-                self.answer(ask);
-            }
-            let now = now(self.started);
-            if now.steady_ms >= tick_at {
-                self.protocol.tick(now);
-                tick_at = self.protocol.next_tick();
-            }
-            self.carry_out();
-            if !self.clients.is_empty() {
-                tick_at = tick_at.min(now.steady_ms + BUSY_TICK_MS);
-            }
-            if mail.stopping {
-                let stop_at =
-                    *stop_at.get_or_insert(now.steady_ms + self.request_timeout_ms + STOP_MARGIN_MS);
-                if self.clients.is_empty() || now.steady_ms >= stop_at {
-                    break;
-                }
-            }
+    /// Takes in what waited, and what time it is.
+    pub(super) fn step(&mut self, mail: Mail, inbox: &Inbox) {
+        for (token, completion) in mail.completions {
+            self.store.completed(token);
+            self.protocol.complete(token, completion, now(self.started));
         }
+        for (from, message) in mail.messages {
+            self.protocol.receive(from, message, now(self.started));
+        }
+        for ask in mail.asks {
+            self.answer(ask, inbox);
+        }
+        let now = now(self.started);
+        if now.steady_ms >= self.tick_at {
+            self.protocol.tick(now);
+            self.tick_at = self.protocol.next_tick();
+        }
+        self.carry_out();
+        if !self.clients.is_empty() {
+            self.tick_at = self.tick_at.min(now.steady_ms + BUSY_TICK_MS);
+        }
+    }
+
+    /// When it wants to be told the time.
+    pub(super) fn next_tick(&self) -> Instant {
+        self.started + Duration::from_millis(self.tick_at)
+    }
+
+    /// How many clients wait.
+    pub(super) fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Leaves the cluster's sight, answers whoever still waits, and closes the storage. Nothing arrives any more.
+    pub(super) fn stop(mut self, inbox: &Inbox) -> Result<(), weald_storage::Error> {
         self.protocol.stop(now(self.started));
         self.carry_out();
-        self.inbox.close();
+        self.send_letters();
+        inbox.close();
         self.transport.stop();
         self.clients.clear();
         self.store.close()
     }
 
     /// The protocol is told the time at each input, and ticks by itself.
-    fn answer(&mut self, ask: Ask) {
+    fn answer(&mut self, ask: Ask, inbox: &Inbox) {
         // Whoever asked may have gone.
         match ask {
             Ask::Request(request, answer) => {
@@ -145,23 +137,23 @@ impl Driver {
                 node: self.protocol.stats(),
                 status: self.protocol.status(),
                 transport: self.transport.stats(),
-                malformed: self.inbox.malformed(),
+                malformed: inbox.malformed(),
                 unsent: self.unsent,
-                inbox_bytes: self.inbox.bytes(),
+                inbox_bytes: inbox.bytes(),
+                store_failures: self.store.failures(),
             })),
         }
     }
 
-    /// Carries out what the protocol wants, and what follows from what could be done at once. All that goes to one node goes together in the end.
-    fn carry_out(&mut self) {
-        let mut letters: BTreeMap<To, Vec<(Lane, Vec<u8>)>> = BTreeMap::new();
+    /// Carries out what the protocol wants, and what follows from what could be done at once, but for what is to be sent.
+    pub(super) fn carry_out(&mut self) {
         loop {
             let effects: Vec<Effect> = self.protocol.effects().collect();
             let mut jobs = Vec::new();
             for effect in effects {
                 match effect {
                     Effect::Send { to, lane, message } => {
-                        letters.entry(to).or_default().push((lane, message.encode()));
+                        self.letters.entry(to).or_default().push((lane, message.encode()));
                     }
                     Effect::Store { token, op } => jobs.push((token, op)),
                     Effect::Reply { to, reply } => {
@@ -179,7 +171,15 @@ impl Driver {
                 self.protocol.complete(token, completion, now(self.started));
             }
         }
-        for (to, messages) in letters {
+    }
+
+    pub(super) fn has_letters(&self) -> bool {
+        !self.letters.is_empty()
+    }
+
+    /// Sends what has come together.
+    pub(super) fn send_letters(&mut self) {
+        for (to, messages) in std::mem::take(&mut self.letters) {
             self.send(&to, messages);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use weald_cluster_proto::Event;
+use weald_cluster_proto::{Event, NodeId};
 
 /// An event, its number, and when it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,30 @@ pub struct Logged {
     pub wall_ms: u64,
     /// What happened.
     pub event: Event,
+}
+
+impl Logged {
+    /// What happened, in one line: a word, and what it is about. Nodes are named as everywhere that an operator sees them.
+    pub fn text(&self) -> String {
+        text(&self.event)
+    }
+}
+
+fn text(event: &Event) -> String {
+    let of = |what: &str, node: &NodeId| format!("{what} node={:016x}", node.0);
+    match event {
+        Event::Alive(node) => of("Alive", node),
+        Event::Suspected(node) => of("Suspected", node),
+        Event::Dead(node) => of("Dead", node),
+        Event::Left(node) => of("Left", node),
+        Event::Refused(node) => of("Refused", node),
+        Event::CopyRefused { copy } => format!("CopyRefused copy={:016x}", copy.0),
+        Event::Layout { version } => format!("Layout version={version}"),
+        Event::CaughtUp { version } => format!("CaughtUp version={version}"),
+        Event::Ready => "Ready".to_owned(),
+        Event::ClockJumped => "ClockJumped".to_owned(),
+        Event::ClockRefused => "ClockRefused".to_owned(),
+    }
 }
 
 pub(super) struct Events {
@@ -30,7 +54,7 @@ impl Events {
     }
 
     pub(super) fn add(&self, wall_ms: u64, event: Event) {
-        log::info!("{event:?}");
+        log::info!("{}", text(&event));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (number, events) = &mut *kept;
         *number += 1;
@@ -54,6 +78,13 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_named_as_elsewhere() {
+        let named = text(&Event::Dead(NodeId(0xab)));
+        assert_eq!(named, "Dead node=00000000000000ab");
+        assert_eq!(text(&Event::Layout { version: 7 }), "Layout version=7");
+    }
 
     #[test]
     fn the_oldest_are_forgotten() {

@@ -1,5 +1,5 @@
-//! What waits for the node's thread. Completions are as many as the node asked for; requests and messages are bounded, the first by refusing, the
-//! second by letting the peer wait. Waking a thread costs a system call whether anybody sleeps or not, so it is done only where somebody does.
+//! What waits for the protocol. Completions are as many as the node asked for; requests and messages are bounded, the first by refusing, the
+//! second by letting the peer wait ([`Turns`](super::turns::Turns) does).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -11,9 +11,9 @@ use weald_cluster_proto::{
 };
 
 use super::{Answer, ClientError, Metrics};
-use crate::transport::{Receive, Refused};
+use crate::transport::Refused;
 
-/// A question to the node's thread.
+/// A question to the protocol.
 pub(crate) enum Ask {
     Request(Request, Answer),
     Status(Sender<Status>),
@@ -23,37 +23,46 @@ pub(crate) enum Ask {
     Metrics(Sender<Metrics>),
 }
 
-#[derive(Default)]
-struct State {
-    mail: Mail,
-    bytes: usize,
-    stopping: bool,
-    closed: bool,
-    /// The node's thread sleeps, and has not been woken.
-    asleep: bool,
-    /// Peers' threads that wait for room.
-    crowd: usize,
-}
-
 /// All that waits at one moment.
 #[derive(Default)]
 pub(super) struct Mail {
     pub(super) completions: Vec<(Token, Completion)>,
     pub(super) messages: Vec<(NodeId, Message)>,
     pub(super) asks: Vec<Ask>,
-    pub(super) stopping: bool,
+    /// The time has come for something.
+    pub(super) is_time: bool,
 }
 
 impl Mail {
-    fn is_empty(&self) -> bool {
-        self.completions.is_empty() && self.messages.is_empty() && self.asks.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.completions.is_empty() && self.messages.is_empty() && self.asks.is_empty() && !self.is_time
     }
 }
 
-pub(crate) struct Inbox {
+/// The inbox while it is held.
+pub(super) struct State {
+    pub(super) mail: Mail,
+    bytes: usize,
+    /// Somebody runs the protocol, and looks at the mail again before ending.
+    pub(super) running: bool,
+    pub(super) stopping: bool,
+    pub(super) closed: bool,
+    /// When time matters next, as far as that is known: whoever runs says it in the end.
+    pub(super) due: Option<Instant>,
+    /// Clients that waited for an answer when somebody last ran.
+    pub(super) clients: usize,
+    /// Requests came since the node's thread last looked.
+    pub(super) asked: bool,
+    /// Until when the node's thread sleeps. Waking it costs a system call whether it sleeps or not.
+    pub(super) asleep_until: Option<Instant>,
+    /// Peers' threads that wait for room.
+    crowd: usize,
+}
+
+pub(super) struct Inbox {
     state: Mutex<State>,
-    /// The node's thread waits for mail.
-    mail: Condvar,
+    /// The node's thread waits here.
+    sleeper: Condvar,
     /// Peers wait for room.
     room: Condvar,
     bytes_max: usize,
@@ -62,10 +71,22 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
+    /// Somebody runs from the start, so that what comes waits.
     pub(super) fn new(bytes_max: usize, asks_max: usize) -> Inbox {
         Inbox {
-            state: Mutex::default(),
-            mail: Condvar::new(),
+            state: Mutex::new(State {
+                mail: Mail::default(),
+                bytes: 0,
+                running: true,
+                stopping: false,
+                closed: false,
+                due: None,
+                clients: 0,
+                asked: false,
+                asleep_until: None,
+                crowd: 0,
+            }),
+            sleeper: Condvar::new(),
             room: Condvar::new(),
             bytes_max,
             asks_max,
@@ -73,51 +94,37 @@ impl Inbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a question in. One that isn't taken is answered with the error as well, if it is a request.
-    pub(super) fn ask(&self, ask: Ask) -> Result<(), ClientError> {
-        let error = {
-            let mut state = self.lock();
-            if state.stopping || state.closed {
-                ClientError::Stopped
-            } else if state.mail.asks.len() >= self.asks_max {
-                ClientError::Failed(Error::Overloaded)
-            } else {
-                state.mail.asks.push(ask);
-                self.wake(state);
-                return Ok(());
-            }
-        };
-        if let Ask::Request(_, answer) = ask {
-            answer.give(Err(error));
+    /// Takes a question in, or hands it back.
+    pub(super) fn ask(&self, ask: Ask) -> Result<MutexGuard<'_, State>, (Ask, ClientError)> {
+        let mut state = self.lock();
+        if state.stopping || state.closed {
+            return Err((ask, ClientError::Stopped));
         }
-        Err(error)
+        if state.mail.asks.len() >= self.asks_max {
+            return Err((ask, ClientError::Failed(Error::Overloaded)));
+        }
+        state.asked |= matches!(ask, Ask::Request(..));
+        state.mail.asks.push(ask);
+        Ok(state)
     }
 
-    /// Wakes the node's thread, if it sleeps.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let asleep = std::mem::take(&mut state.asleep);
+    /// Takes all that waits, which makes room.
+    pub(super) fn take(&self, mut state: MutexGuard<'_, State>) -> Mail {
+        state.bytes = 0;
+        if state.mail.is_time {
+            state.due = None;
+        }
+        let mail = std::mem::take(&mut state.mail);
+        let crowd = state.crowd;
         drop(state);
-        if asleep {
-            self.mail.notify_one();
+        if crowd > 0 {
+            self.room.notify_all();
         }
-    }
-
-    pub(super) fn complete(&self, completed: Vec<(Token, Completion)>) {
-        let mut state = self.lock();
-        if !state.closed {
-            state.mail.completions.extend(completed);
-            self.wake(state);
-        }
-    }
-
-    pub(super) fn stop(&self) {
-        let mut state = self.lock();
-        state.stopping = true;
-        self.wake(state);
+        mail
     }
 
     /// Takes no more; whoever waits is sent away.
@@ -127,81 +134,74 @@ impl Inbox {
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         self.room.notify_all();
+        self.sleeper.notify_all();
         // Not under the lock: requests in it are answered as they are dropped, and what that does is not ours to know.
         drop(mail);
     }
 
-    /// All that waits; if nothing does, waits until the given time.
-    pub(super) fn take(&self, until: Instant) -> Mail {
-        let mut state = self.lock();
-        while state.mail.is_empty() && !state.stopping {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.sleep(state, left);
+    /// Wakes the node's thread, if it sleeps longer than that.
+    pub(super) fn wake_before(&self, mut state: MutexGuard<'_, State>, time: Instant) {
+        let wake = state.asleep_until.is_some_and(|until| time < until);
+        if wake {
+            state.asleep_until = None;
         }
-        if state.stopping && state.mail.is_empty() {
-            // It is told again and again, but not in a tight loop.
-            let pause = until
-                .saturating_duration_since(Instant::now())
-                .min(Duration::from_millis(1));
-            state = self.sleep(state, pause);
-        }
-        state.bytes = 0;
-        let mut mail = std::mem::take(&mut state.mail);
-        mail.stopping = state.stopping;
-        let crowd = state.crowd;
         drop(state);
-        if crowd > 0 {
-            self.room.notify_all();
+        if wake {
+            self.sleeper.notify_one();
         }
-        mail
     }
 
-    fn sleep<'s>(&self, mut state: MutexGuard<'s, State>, limit: Duration) -> MutexGuard<'s, State> {
-        state.asleep = true;
+    /// The node's thread sleeps, until then at most.
+    pub(super) fn sleep<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        until: Instant,
+    ) -> MutexGuard<'s, State> {
+        state.asleep_until = Some(until);
+        let left = until.saturating_duration_since(Instant::now());
         let (mut state, _) = self
-            .mail
-            .wait_timeout(state, limit)
+            .sleeper
+            .wait_timeout(state, left.max(Duration::from_micros(1)))
             .unwrap_or_else(PoisonError::into_inner);
-        state.asleep = false;
+        state.asleep_until = None;
         state
     }
 
+    /// Whether there is room for a message of that length, or no use in waiting for any.
+    pub(super) fn has_room(&self, state: &State, len: usize) -> bool {
+        state.closed || state.bytes == 0 || state.bytes + weight(len) <= self.bytes_max
+    }
+
+    /// Waits until somebody has taken what waits.
+    pub(super) fn wait_for_room<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        state.crowd += 1;
+        state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.crowd -= 1;
+        state
+    }
+
+    /// Puts a message with what waits.
+    pub(super) fn put(
+        &self,
+        state: &mut State,
+        from: NodeId,
+        message: Message,
+        len: usize,
+    ) -> Result<(), Refused> {
+        if state.closed {
+            return Err(Refused);
+        }
+        state.bytes += weight(len);
+        state.mail.messages.push((from, message));
+        Ok(())
+    }
+
     /// Reads a message.
-    fn decode(&self, bytes: &[u8]) -> Result<Message, Refused> {
+    pub(super) fn decode(&self, bytes: &[u8]) -> Result<Message, Refused> {
         Message::decode(bytes).map_err(|_| {
             self.malformed.fetch_add(1, Ordering::Relaxed);
             Refused
         })
-    }
-
-    /// Puts a message with what waits, when there is room; the thread is yet to be woken.
-    fn put<'s>(
-        &'s self,
-        mut state: MutexGuard<'s, State>,
-        from: NodeId,
-        message: Message,
-        len: usize,
-    ) -> Result<MutexGuard<'s, State>, Refused> {
-        // Short messages take memory too.
-        let size = len + 256;
-        while !state.closed && state.bytes > 0 && state.bytes + size > self.bytes_max {
-            // What is there already must not wait for this one.
-            if std::mem::take(&mut state.asleep) {
-                self.mail.notify_one();
-            }
-            state.crowd += 1;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.crowd -= 1;
-        }
-        if state.closed {
-            return Err(Refused);
-        }
-        state.bytes += size;
-        state.mail.messages.push((from, message));
-        Ok(state)
     }
 
     pub(super) fn malformed(&self) -> u64 {
@@ -213,29 +213,7 @@ impl Inbox {
     }
 }
 
-impl Receive for Inbox {
-    fn receive(&self, from: NodeId, bytes: &[u8]) -> Result<(), Refused> {
-        let message = self.decode(bytes)?;
-        let state = self.put(self.lock(), from, message, bytes.len())?;
-        self.wake(state);
-        Ok(())
-    }
-
-    fn receive_all(&self, from: NodeId, messages: &[Vec<u8>]) -> Result<(), Refused> {
-        // Not under the lock. What comes before one that is no message counts.
-        let decoded = messages.iter().map(|bytes| (self.decode(bytes), bytes.len()));
-        let decoded: Vec<(Result<Message, Refused>, usize)> = decoded.collect();
-        let mut state = self.lock();
-        for (message, len) in decoded {
-            match message {
-                Ok(message) => state = self.put(state, from, message, len)?,
-                Err(refused) => {
-                    self.wake(state);
-                    return Err(refused);
-                }
-            }
-        }
-        self.wake(state);
-        Ok(())
-    }
+/// Short messages take memory too.
+fn weight(len: usize) -> usize {
+    len + 256
 }

@@ -1,10 +1,11 @@
-//! A running node. [`Node`] is what its owner holds, and the client; one thread ([`driver`]) owns the protocol's state and is fed through the [`inbox`]: by
-//! clients, by the transport's threads, and by the store's workers. What happened is kept in the [`events`].
+//! A running node. [`Node`] is what its owner holds, and the client. The protocol's state ([`driver`]) is fed through the [`inbox`] by clients, by the
+//! transport's threads, and by the store's workers, who run it in [`turns`]. What happened is kept in the [`events`].
 
 mod client;
 mod driver;
 mod events;
 mod inbox;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Sender};
@@ -24,7 +25,8 @@ use crate::store::ROOM;
 use crate::transport::{Transport, TransportStats};
 use driver::Driver;
 use events::Events;
-use inbox::{Ask, Inbox};
+use inbox::Ask;
+use turns::Turns;
 
 pub(crate) use client::Answer;
 pub use client::{ClientError, LocalCopy, LocalError};
@@ -42,7 +44,7 @@ pub struct Options {
     pub start: Start,
     /// Times and bounds. Its node, cluster and address are set from the other options.
     pub config: Config,
-    /// Threads that write and read data.
+    /// Threads that write and read data: one for what is quick, the others for what walks partitions.
     pub store_workers: usize,
     /// Bytes of peers' messages that wait for the node; past that their senders wait.
     pub inbox_bytes_max: usize,
@@ -124,11 +126,16 @@ pub struct Metrics {
     pub unsent: u64,
     /// Bytes of messages that wait to be handled.
     pub inbox_bytes: usize,
+    /// Operations of the storage that failed.
+    pub store_failures: u64,
 }
+
+/// How long requests that were taken before a stop may still run, beside their own time.
+const STOP_MARGIN: Duration = Duration::from_millis(500);
 
 /// A running node, and a client of its cluster. Requests may come from any number of threads.
 pub struct Node {
-    inbox: Arc<Inbox>,
+    turns: Arc<Turns>,
     events: Arc<Events>,
     transport: Arc<dyn Transport>,
     storage: Arc<dyn Storage>,
@@ -153,7 +160,9 @@ impl Node {
         if limits.forgets {
             return Err(StartFailed::Forgets(options.storage.backend()));
         }
-        let inbox = Arc::new(Inbox::new(options.inbox_bytes_max, options.config.requests_max));
+        let patience = Duration::from_millis(options.config.request_timeout_ms) + STOP_MARGIN;
+        let turns = Turns::new(options.inbox_bytes_max, options.config.requests_max, patience);
+        let turns = Arc::new(turns);
         let events = Arc::new(Events::new(options.events_max));
         let transport = options.transport.clone();
         let storage = options.storage.clone();
@@ -162,25 +171,17 @@ impl Node {
         let request_timeout = Duration::from_millis(options.config.request_timeout_ms);
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)?;
-        let (started, answer) = mpsc::channel();
-        let (to_inbox, to_events) = (inbox.clone(), events.clone());
-        let thread = std::thread::spawn(move || {
-            let driver = Driver::new(options, u64::from_le_bytes(seed), to_inbox, to_events);
-            match driver {
-                Ok(driver) => {
-                    let _ = started.send(Ok(()));
-                    driver.run()
-                }
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                    Ok(())
-                }
-            }
-        });
-        answer.recv().expect("the thread answers before it ends")?;
-        transport.start(inbox.clone());
+        turns.begin(Driver::new(
+            options,
+            u64::from_le_bytes(seed),
+            &turns,
+            events.clone(),
+        )?);
+        let tends = turns.clone();
+        let thread = std::thread::spawn(move || tends.tend());
+        transport.start(turns.clone());
         Ok(Node {
-            inbox,
+            turns,
             events,
             transport,
             storage,
@@ -243,6 +244,16 @@ impl Node {
         self.storage.stats()
     }
 
+    /// Bytes that the storage takes on this machine's disk. None where it keeps nothing there, or others keep it.
+    pub fn disk_bytes(&self) -> weald_storage::Result<u64> {
+        let limits = self.storage.limits();
+        if limits.durable && !limits.shared {
+            self.storage.bytes()
+        } else {
+            Ok(0)
+        }
+    }
+
     /// What happened after that event, as far as it is remembered; 0 for all.
     pub fn events(&self, after: u64) -> Vec<Logged> {
         self.events.after(after)
@@ -250,7 +261,7 @@ impl Node {
 
     fn ask<T>(&self, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T, ClientError> {
         let (sender, answer) = mpsc::channel();
-        self.inbox.ask(ask(sender))?;
+        self.turns.ask(ask(sender))?;
         answer.recv().map_err(|_| ClientError::Stopped)
     }
 
@@ -268,7 +279,7 @@ impl Node {
 
     /// Stops: takes no more requests, finishes those that it has, tells its peers, and closes the storage. It goes on owning what it owns.
     pub fn stop(&self) -> Result<(), StartFailed> {
-        self.inbox.stop();
+        self.turns.stop();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         match thread {
             Some(thread) => Ok(thread.join().expect("the node's thread doesn't panic")?),

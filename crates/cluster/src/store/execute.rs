@@ -30,6 +30,8 @@ pub(super) struct Disk {
     loose: AtomicU64,
     /// Up to which of them a flush reached.
     flushed: AtomicU64,
+    /// Operations that failed.
+    pub(super) failures: AtomicU64,
 }
 
 impl Disk {
@@ -38,6 +40,7 @@ impl Disk {
             storage,
             loose: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         }
     }
 

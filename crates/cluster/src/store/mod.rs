@@ -1,21 +1,24 @@
 //! Carries out what the protocol asks of a storage.
 //!
-//! Each partition has one worker, so that its operations take effect and complete in their order ([`mod@execute`] does them). A worker takes all that waits and
-//! makes one update of the changes among it, as durable as the strictest asks: they share a flush. What the node knows about itself ([`meta`]) has a worker
+//! The first worker does what is quick, of all partitions: it takes all that waits and makes one update of the changes among it, as durable as the strictest
+//! asks, so that they share a flush. What walks a partition goes to the others. Whatever follows something in its partition follows it to its worker, so that
+//! the operations of a partition take effect and complete in their order ([`mod@execute`] does them). What the node knows about itself ([`meta`]) has a worker
 //! of its own, and so have scans across partitions, which are ordered in nothing. [`place`] says where things lie.
 //!
-//! A storage that is in this process's memory and promises nothing beyond it is changed and read at once, on the node's own thread: handing a job over costs ten times what it takes to do. What walks a partition
-//! goes to the workers there too, and what follows it in that partition with it.
+//! A storage that is in this process's memory and promises nothing beyond it is changed and read at once, by whoever runs the protocol: handing a job over costs ten times what it takes to do. What walks a partition
+//! goes to the workers there too.
 //!
-//! The price: operations that walk a whole partition, to clear it or to drop what is spent, hold up the other partitions of that worker, and drop keys
-//! one at a time.
+//! The price: operations that walk a whole partition, to clear it or to drop what is spent, hold up what follows in that partition, and everything that is
+//! quick if they have to follow something quick themselves. They drop keys one at a time.
 
 mod execute;
 mod meta;
 mod place;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
@@ -41,8 +44,10 @@ pub(crate) struct Store {
     threads: Vec<JoinHandle<()>>,
     /// What is quick is done at once.
     at_once: bool,
-    /// Jobs that workers have, and in which partition. Only kept where others are done at once.
+    /// Jobs of partitions that workers have.
     handed_over: HashMap<Token, Partition>,
+    /// Which worker they are with, and how many.
+    with: HashMap<Partition, (usize, usize)>,
 }
 
 impl Store {
@@ -72,6 +77,7 @@ impl Store {
             threads,
             at_once: !limits.durable && !limits.shared,
             handed_over: HashMap::new(),
+            with: HashMap::new(),
         };
         Ok((store, meta))
     }
@@ -83,16 +89,10 @@ impl Store {
         let (mut meta, mut scans) = (Vec::new(), Vec::new());
         for (token, op) in jobs {
             match op.space() {
-                Some(Space::Data(partition)) => {
-                    if self.is_for_now(partition, &op) {
-                        now.push((token, op));
-                        continue;
-                    }
-                    if self.at_once {
-                        self.handed_over.insert(token, partition);
-                    }
-                    data[usize::from(partition.0) % self.data.len()].push((token, op));
-                }
+                Some(Space::Data(partition)) => match self.worker_for(token, partition, &op) {
+                    Some(worker) => data[worker].push((token, op)),
+                    None => now.push((token, op)),
+                },
                 Some(Space::Meta) => meta.push((token, op)),
                 None => scans.push((token, op)),
             }
@@ -110,17 +110,41 @@ impl Store {
         done
     }
 
-    /// Whether an operation is quick, and nothing is under way that it has to follow.
-    fn is_for_now(&self, partition: Partition, op: &StoreOp) -> bool {
+    /// The worker that an operation goes to: the one that has what it must follow, if there is such. None if it is to be done at once.
+    fn worker_for(&mut self, token: Token, partition: Partition, op: &StoreOp) -> Option<usize> {
         let quick = matches!(op, StoreOp::Change { .. } | StoreOp::Read { .. });
-        self.at_once && quick && !self.handed_over.values().any(|&there| there == partition)
+        let free = !self.with.contains_key(&partition);
+        if free && quick && self.at_once {
+            return None;
+        }
+        let others = self.data.len() - 1;
+        let first = if quick || others == 0 {
+            0
+        } else {
+            1 + usize::from(partition.0) % others
+        };
+        let (worker, count) = self.with.entry(partition).or_insert((first, 0));
+        *count += 1;
+        self.handed_over.insert(token, partition);
+        Some(*worker)
     }
 
     /// A completion that a worker sent has been taken in.
     pub(crate) fn completed(&mut self, token: Token) {
-        if self.at_once {
-            self.handed_over.remove(&token);
+        let Some(partition) = self.handed_over.remove(&token) else {
+            return;
+        };
+        if let Entry::Occupied(mut with) = self.with.entry(partition) {
+            with.get_mut().1 -= 1;
+            if with.get().1 == 0 {
+                with.remove();
+            }
         }
+    }
+
+    /// Operations that failed.
+    pub(crate) fn failures(&self) -> u64 {
+        self.disk.failures.load(Ordering::Relaxed)
     }
 
     /// Finishes what was handed over, and closes the storage.
@@ -177,6 +201,10 @@ fn carry_out(disk: &Disk, jobs: &[Job]) -> Vec<Finished> {
     }
     change(disk, &mut changes, &mut done);
     change_names(disk, &names, &mut done);
+    let failed = done
+        .iter()
+        .filter(|(_, completion)| matches!(completion, Completion::Failed));
+    disk.failures.fetch_add(failed.count() as u64, Ordering::Relaxed);
     done
 }
 

@@ -65,6 +65,11 @@ impl Lanes {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
+    /// Bytes that wait, and a little for each message.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.iter().sum()
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Lanes::default();
     }

@@ -156,15 +156,13 @@ fn hand_on(
     mut batches: mpsc::Receiver<Vec<Vec<u8>>>,
 ) {
     while let Some(messages) = batches.blocking_recv() {
-        for message in messages {
-            if shared.is_stopped() {
-                return;
-            }
-            add(&shared.counts.received, 1);
-            if receiver.receive(peer, &message).is_err() {
-                connection.close(WRONG, b"");
-                return;
-            }
+        if shared.is_stopped() {
+            return;
+        }
+        add(&shared.counts.received, messages.len() as u64);
+        if receiver.receive_all(peer, &messages).is_err() {
+            connection.close(WRONG, b"");
+            return;
         }
     }
 }

@@ -146,6 +146,16 @@ impl Session {
         }
     }
 
+    /// Whether the next record is certain to be there, given bytes that were received.
+    pub(super) fn has_record(&self, received: &[u8]) -> bool {
+        match &self.cipher {
+            Cipher::Noise(_) => noise::is_whole(received),
+            // Its records are not ours.
+            #[cfg(feature = "tls")]
+            Cipher::Tls(_) => false,
+        }
+    }
+
     /// Reads the next record.
     pub(super) fn read(&mut self, stream: &mut impl Read, plain: &mut Vec<u8>) -> Result<(), SessionError> {
         match &mut self.cipher {

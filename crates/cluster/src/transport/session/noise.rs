@@ -184,6 +184,13 @@ impl Handshake {
     }
 }
 
+/// Whether these bytes begin with a whole record.
+pub(super) fn is_whole(received: &[u8]) -> bool {
+    received
+        .split_first_chunk::<2>()
+        .is_some_and(|(len, rest)| rest.len() >= usize::from(u16::from_le_bytes(*len)))
+}
+
 pub(super) struct NoiseSession {
     noise: TransportState,
     sealed: Vec<u8>,

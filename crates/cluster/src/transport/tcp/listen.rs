@@ -83,32 +83,20 @@ fn read(
     stream.set_read_timeout(Some(silence_max))?;
     stream.set_write_timeout(Some(silence_max))?;
     let mut input = BufReader::with_capacity(128 << 10, stream);
-    let mut assembly = Assembly::default();
-    let (mut record, mut messages) = (Vec::new(), Vec::new());
+    let peer = session.peer;
+    let mut came = Came::default();
     while !shared.is_stopped() {
-        session.read(&mut input, &mut record)?;
-        add(&shared.counts.received_bytes, record.len() as u64);
-        let mut pinged = false;
-        let peer = session.peer;
-        assembly.take(&record, &mut |arrived| match arrived {
-            Arrived::Message(message) => {
-                messages.push(message);
-                Ok(())
-            }
-            Arrived::Ping => {
-                pinged = true;
-                Ok(())
-            }
-            Arrived::Pong => Err(SessionError::Malformed),
-        })?;
-        if !messages.is_empty() {
-            add(&shared.counts.received, messages.len() as u64);
+        let ended = came.gather(shared, &mut session, &mut input);
+        // What came before something went wrong counts.
+        if !came.messages.is_empty() {
+            add(&shared.counts.received, came.messages.len() as u64);
             receiver
-                .receive_all(peer, &messages)
+                .receive_all(peer, &came.messages)
                 .map_err(|_| SessionError::Malformed)?;
-            messages.clear();
+            came.messages.clear();
         }
-        if pinged {
+        ended?;
+        if std::mem::take(&mut came.pinged) {
             let mut out = Vec::new();
             session.seal(&[PONG, 0, 0], &mut out)?;
             let mut stream = stream;
@@ -116,4 +104,48 @@ fn read(
         }
     }
     Ok(())
+}
+
+/// What came together.
+#[derive(Default)]
+struct Came {
+    record: Vec<u8>,
+    assembly: Assembly,
+    messages: Vec<Vec<u8>>,
+    pinged: bool,
+}
+
+impl Came {
+    /// Waits for a record, and takes all that are there then.
+    fn gather(
+        &mut self,
+        shared: &Shared,
+        session: &mut Session,
+        input: &mut BufReader<&TcpStream>,
+    ) -> Result<(), SessionError> {
+        let Came {
+            record,
+            assembly,
+            messages,
+            pinged,
+        } = self;
+        loop {
+            session.read(input, record)?;
+            add(&shared.counts.received_bytes, record.len() as u64);
+            assembly.take(record, &mut |arrived| match arrived {
+                Arrived::Message(message) => {
+                    messages.push(message);
+                    Ok(())
+                }
+                Arrived::Ping => {
+                    *pinged = true;
+                    Ok(())
+                }
+                Arrived::Pong => Err(SessionError::Malformed),
+            })?;
+            if !session.has_record(input.buffer()) {
+                return Ok(());
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Transport by TCP: one connection for each direction between two nodes, encrypted and authenticated ([`session`](super::session)) by Noise or TLS 1.3.
 //!
-//! A [`link`](Link) is a thread that connects, sends what waits in its lanes, and asks from time to time whether the other side is still there. Whoever
+//! A [`link`](Link) is a thread that connects, and asks from time to time whether the other side is still there. What is short is written by whoever sends
+//! it; what is long, or finds no room, waits in the link's lanes for the thread. Whoever
 //! connects gets a thread too ([`listen`]), which reads until the connection breaks, sends what it should not, or is silent for too long.
 //!
 //! The price: two threads for each peer, and a stranger who connects holds a thread for as long as a handshake may take; both are bounded.
@@ -261,13 +262,13 @@ impl Tcp {
         }
         let mut links = shared.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(address) {
-            return link.push(to, messages, shared.options.lane_bytes_max);
+            return link.push(shared, to, messages);
         }
         if links.len() >= shared.options.links_max {
             return 0;
         }
         let link = Arc::new(Link::new(address));
-        let queued = link.push(to, messages, shared.options.lane_bytes_max);
+        let queued = link.push(shared, to, messages);
         links.insert(address.to_vec(), link.clone());
         let for_thread = shared.clone();
         shared.spawn(move || link::run(&for_thread, &link));

@@ -218,15 +218,22 @@ fn hand_on(
 ) -> Result<bool, SessionError> {
     let (&flags, chunks) = plain.split_first().ok_or(SessionError::Malformed)?;
     let mut assembly = Assembly::default();
-    assembly.take(chunks, &mut |arrived| match arrived {
+    let mut messages = Vec::new();
+    let ended = assembly.take(chunks, &mut |arrived| match arrived {
         Arrived::Message(message) => {
-            add(&shared.counts.received, 1);
-            receiver
-                .receive(peer, &message)
-                .map_err(|_| SessionError::Malformed)
+            messages.push(message);
+            Ok(())
         }
         Arrived::Ping | Arrived::Pong => Err(SessionError::Malformed),
-    })?;
+    });
+    // What came before something went wrong counts.
+    if !messages.is_empty() {
+        add(&shared.counts.received, messages.len() as u64);
+        receiver
+            .receive_all(peer, &messages)
+            .map_err(|_| SessionError::Malformed)?;
+    }
+    ended?;
     if assembly.is_empty() {
         Ok(flags & ASKS != 0)
     } else {

@@ -252,18 +252,23 @@ fn hand_on(
     shared: &Shared,
     receiver: &dyn Receive,
 ) -> Result<bool, SessionError> {
-    let mut pinged = false;
-    assembly.take(record, &mut |arrived| match arrived {
+    let (mut pinged, mut messages) = (false, Vec::new());
+    let ended = assembly.take(record, &mut |arrived| match arrived {
         Arrived::Message(message) => {
-            add(&shared.counts.received, 1);
-            let taken = receiver.receive(session.peer, &message);
-            taken.map_err(|_| SessionError::Malformed)
+            messages.push(message);
+            Ok(())
         }
         Arrived::Ping => {
             pinged = true;
             Ok(())
         }
         Arrived::Pong => Err(SessionError::Malformed),
-    })?;
-    Ok(pinged)
+    });
+    // What came before something went wrong counts.
+    if !messages.is_empty() {
+        add(&shared.counts.received, messages.len() as u64);
+        let taken = receiver.receive_all(session.peer, &messages);
+        taken.map_err(|_| SessionError::Malformed)?;
+    }
+    ended.map(|()| pinged)
 }
