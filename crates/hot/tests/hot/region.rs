@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use weald_hot::{Error, Numa, PageSize, Region, RegionOptions};
+use weald_hot::{Error, Numa, PageSize, Reader, Region, RegionOptions};
 
 use crate::support::Scratch;
 
@@ -191,6 +191,34 @@ fn a_damaged_or_cut_header_is_refused() {
             .unwrap();
         assert!(Region::open(&cut.0).is_err(), "{len} bytes");
     }
+}
+
+#[test]
+fn a_region_of_another_version_is_refused_and_left_alone() {
+    let scratch = Scratch::new("version");
+    let region = Region::create(&scratch.0, &small()).unwrap();
+    region.join("test").unwrap().put(b"k", b"v").unwrap();
+    drop(region);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&scratch.0)
+        .unwrap();
+    let mut version = [0; 8];
+    file.read_exact_at(&mut version, 8).unwrap();
+    let other = u64::from_le_bytes(version) + 1;
+    file.write_all_at(&other.to_le_bytes(), 8).unwrap();
+    for result in [
+        Region::open(&scratch.0),
+        Region::open_or_create(&scratch.0, &small()),
+    ] {
+        assert!(matches!(result, Err(Error::Invalid(_))), "{:?}", result.err());
+    }
+    assert!(matches!(Reader::open(&scratch.0), Err(Error::Invalid(_))));
+    // Whoever has that version finds all as it was.
+    file.write_all_at(&version, 8).unwrap();
+    let session = Region::open(&scratch.0).unwrap().join("test").unwrap();
+    assert_eq!(session.get(b"k").unwrap().unwrap(), b"v");
 }
 
 #[test]

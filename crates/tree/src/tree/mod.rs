@@ -29,7 +29,6 @@ mod settle;
 mod snapshot;
 mod store;
 mod sync;
-mod turns;
 mod tx;
 
 pub use diff::Difference;

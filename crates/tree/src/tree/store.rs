@@ -7,7 +7,6 @@ use weald_proof::Hash;
 
 use super::cache::PageCache;
 use super::snapshot::TreeSnapshot;
-use super::turns::Turns;
 use super::tx::TreeTx;
 use super::{TREES, format};
 use crate::error::Result;
@@ -17,8 +16,7 @@ use crate::storage::retry;
 #[derive(Clone, Debug)]
 pub struct TreeStore {
     pub(crate) db: Arc<Database>,
-    pub(super) cache: Arc<PageCache>,
-    pub(super) turns: Arc<Turns>,
+    cache: Arc<PageCache>,
 }
 
 /// Bytes of decoded pages that a store keeps where nothing else is said.
@@ -37,8 +35,7 @@ impl TreeStore {
         TREES.create(&db)?;
         format::check(&db)?;
         let cache = Arc::new(PageCache::new(cache_bytes));
-        let turns = Arc::default();
-        Ok(TreeStore { db, cache, turns })
+        Ok(TreeStore { db, cache })
     }
 
     /// Whether there are trees in `db`, which is not changed; so that a database opened for reading can be asked.
@@ -48,7 +45,11 @@ impl TreeStore {
 
     /// Begins a transaction.
     pub fn begin(&self) -> Result<TreeTx<'_>> {
-        Ok(TreeTx::new(self.db.optimistic()?, self))
+        Ok(TreeTx::new(
+            self.db.optimistic()?,
+            &self.cache,
+            self.db.key_len_max(),
+        ))
     }
 
     /// Runs `body` in a transaction and commits it; again, after a short wait, as often as it conflicts (up to a thousand
