@@ -37,13 +37,17 @@ pub enum Bug {
     LastArrivalWins,
     /// A write that met something later is acknowledged as it is, whenever that was written.
     OvertakenIsDone,
+    /// What is said of a node is believed without its signature.
+    BelieveAnybody,
+    /// The sums of a partition don't follow its changes.
+    StaleSums,
     /// Partitions are never compared and nothing is kept for nodes that are away.
     NoRepair,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 20] = [
         Bug::AcknowledgeBeforeApply,
         Bug::ShrinkingQuorum,
         Bug::WaitForFewer,
@@ -61,6 +65,8 @@ impl Bug {
         Bug::BlankMarks,
         Bug::LastArrivalWins,
         Bug::OvertakenIsDone,
+        Bug::BelieveAnybody,
+        Bug::StaleSums,
         Bug::NoRepair,
     ];
 }

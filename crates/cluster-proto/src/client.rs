@@ -131,7 +131,7 @@ pub enum Error {
     /// It is not known whether the change took effect.
     #[error("it is not known whether the change took effect")]
     Unknown,
-    /// Others kept getting in between. Of a compare-and-set nothing was changed; a write may be seen.
+    /// Others changed the key again and again, until whoever repeats a compare-and-set gave up. Nothing was changed. The protocol itself never gives this answer; plain writes don't fail because of others.
     #[error("too many others change the same key")]
     Contended,
     /// The node has too much to do. Nothing was changed.

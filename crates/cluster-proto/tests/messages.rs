@@ -2,12 +2,12 @@
 //!
 //! `golden/messages.txt` has one message of every kind, as version 1 of the encoding has it. It only ever grows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weald_cluster_proto::{
-    Accepted, Announcement, Body, Bytes, CopyId, DecodeError, Entry, Layout, Member, MemberStatus, Message,
-    NodeId, Origin, Partition, Past, Quorums, Rank, ReadItem, Record, Refusal, Register, RequestId, Update,
-    Verdict, Version, WIRE_VERSION, WriteItem, Written,
+    Accepted, Announcement, Body, Bytes, CopyId, DecodeError, Entry, Lane, Layout, Member, MemberStatus,
+    Message, NodeId, Origin, Partition, Past, Quorums, Rank, ReadItem, Record, Refusal, Register, RequestId,
+    Update, Verdict, Version, WIRE_VERSION, WriteItem, Written,
 };
 
 fn version(stamp: u64) -> Version {
@@ -425,4 +425,30 @@ fn a_kind_of_a_later_build_is_let_pass_and_another_version_is_refused() {
     assert!(Message::decode(&bytes).is_ok());
     bytes[3] = WIRE_VERSION + 1;
     assert_eq!(Message::decode(&bytes), Err(DecodeError::Version));
+}
+
+#[test]
+fn no_answer_stands_behind_a_question() {
+    let answers = |body: &Body| {
+        matches!(
+            body,
+            Body::WriteDone { .. }
+                | Body::ReadDone { .. }
+                | Body::ScanDone { .. }
+                | Body::Refused { .. }
+                | Body::Promise { .. }
+                | Body::AcceptDone { .. }
+                | Body::Outbid { .. }
+                | Body::Differ { .. }
+                | Body::Exchanged { .. }
+                | Body::ChangesDone { .. }
+                | Body::MarkDone { .. }
+                | Body::MarksAre { .. }
+        )
+    };
+    for body in samples() {
+        assert_eq!(body.lane() == Lane::Answer, answers(&body), "{body:?}");
+    }
+    let lanes: BTreeSet<Lane> = samples().iter().map(Body::lane).collect();
+    assert_eq!(lanes, BTreeSet::from(Lane::ALL));
 }

@@ -18,6 +18,7 @@ mod history;
 mod identity;
 mod network;
 mod run;
+mod words;
 mod world;
 
 pub use checker::{check_plain, check_register};
@@ -25,4 +26,5 @@ pub use disk::Disk;
 pub use history::{Action, Event, Outcome};
 pub use network::Network;
 pub use run::{CONVERGE_MS, HEAL_MS, Options, Report, founding, run, tune};
+pub use words::Telling;
 pub use world::{Counts, EPOCH_MS, Machine, World};

@@ -11,6 +11,7 @@ use crate::checker::{check_plain, check_register};
 use crate::clients::{Clients, MIXED, PLAIN, REGISTERS, key};
 use crate::faults::Faults;
 use crate::history::{Action, Event};
+use crate::words::Telling;
 use crate::world::{Counts, EPOCH_MS, World};
 
 /// What to run.
@@ -168,7 +169,7 @@ pub fn run(options: &Options) -> Report {
     };
     let mut world = World::new(options.seed, options.bugs.clone(), tuned);
     world.transcript = options.trace.then(Vec::new);
-    world.detail = true;
+    world.telling = Telling::All;
     let count = 3 + options.seed % 3;
     let preset = Preset::of(options.seed);
     let layout = founding_in_zones(1..=count, 3, preset.quorums(), zones);

@@ -10,6 +10,7 @@ use weald_cluster_proto::{
 use crate::disk::Disk;
 use crate::identity::SimIdentity;
 use crate::network::Network;
+use crate::words::{self, Telling};
 
 /// The wall clock when the world begins, in milliseconds since 1970.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -70,8 +71,10 @@ pub struct World {
     pub violations: Vec<String>,
     /// Lines of a transcript, when one is wanted.
     pub transcript: Option<Vec<String>>,
-    /// Whether messages are written down in full.
-    pub detail: bool,
+    /// How much it tells.
+    pub telling: Telling,
+    /// Messages that were sent, when they are to be kept: from whom, to whom, and their bytes.
+    pub recorded: Option<Vec<(NodeId, NodeId, Vec<u8>)>>,
     /// Kinds of message, by their tags, that a node is too old to know.
     pub unknown_kinds: BTreeMap<NodeId, BTreeSet<u8>>,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -94,7 +97,8 @@ impl World {
             counts: Counts::new(),
             violations: Vec::new(),
             transcript: None,
-            detail: false,
+            telling: Telling::default(),
+            recorded: None,
             unknown_kinds: BTreeMap::new(),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -106,7 +110,8 @@ impl World {
 
     /// Counts that something happened.
     pub fn count(&mut self, what: &'static str) {
-        if what != "message lost" && what != "message doubled" {
+        let told = what != "message lost" && what != "message doubled";
+        if told && self.telling != Telling::Words {
             self.note(|| format!("== {what}"));
         }
         *self.counts.entry(what).or_default() += 1;
@@ -374,6 +379,9 @@ impl World {
             .is_some_and(|machine| machine.node.is_some() && machine.paused.is_none());
         if up {
             let now = self.now(id);
+            if self.telling == Telling::Words {
+                self.note(|| format!("client -> {id}: {}", words::of_request(&request)));
+            }
             self.with(id, |node| node.request(token, request, now));
         }
         up
@@ -404,9 +412,18 @@ impl World {
                     self.send(id, to, &message);
                 }
                 Effect::Store { token, op } => self.store(id, token, op),
-                Effect::Reply { to, reply } => self.replies.push_back((id, to, reply)),
+                Effect::Reply { to, reply } => {
+                    if self.telling == Telling::Words {
+                        self.note(|| format!("{id} -> client: {}", words::of_reply(&reply)));
+                    }
+                    self.replies.push_back((id, to, reply));
+                }
                 Effect::Event(event) => {
-                    self.note(|| format!("{id}: {event:?}"));
+                    let in_words = self.telling == Telling::Words;
+                    self.note(|| match in_words {
+                        true => format!("{id} {}", words::of_event(&event)),
+                        false => format!("{id}: {event:?}"),
+                    });
                     self.events.push((self.time_us, id, event));
                 }
             }
@@ -422,8 +439,21 @@ impl World {
             1 => {}
             _ => self.count("message doubled"),
         }
-        let detail = self.detail;
-        self.note(|| format!("{from} -> {to}: {}", summary(&message.body, detail)));
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push((from, to, bytes.clone()));
+        }
+        let telling = self.telling;
+        let lost = if times.is_empty() && telling == Telling::Words {
+            " (lost)"
+        } else {
+            ""
+        };
+        self.note_some(|| {
+            Some(format!(
+                "{from} -> {to}: {}{lost}",
+                words::of_message(message, telling)?
+            ))
+        });
         for after in times {
             self.schedule(after, Happening::Deliver(from, to, bytes.clone()));
         }
@@ -502,8 +532,14 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(transcript) = &mut self.transcript {
-            transcript.push(format!("{:>7} {}", self.time_us / 1000, line()));
+        self.note_some(|| Some(line()));
+    }
+
+    fn note_some(&mut self, line: impl FnOnce() -> Option<String>) {
+        if let Some(transcript) = &mut self.transcript
+            && let Some(line) = line()
+        {
+            transcript.push(format!("{:>7} {line}", self.time_us / 1000));
         }
     }
 
@@ -541,15 +577,4 @@ impl World {
             .as_ref()
             .map(weald_cluster_proto::Node::owner)
     }
-}
-
-/// A message in a few words: what it is, or all of it, cut at some length.
-fn summary(body: &Body, detail: bool) -> String {
-    let text = format!("{body:?}");
-    let cut = if detail {
-        text.char_indices().nth(600).map(|(at, _)| at)
-    } else {
-        text.find(' ')
-    };
-    text[..cut.unwrap_or(text.len())].to_owned()
 }

@@ -119,12 +119,14 @@ fn a_seed_repeats_itself() {
 }
 
 /// Bugs that need a rare coincidence; `scenarios.rs` makes it happen.
-const IN_SCENARIOS: [Bug; 5] = [
+const IN_SCENARIOS: [Bug; 7] = [
     Bug::AnyLayout,
     Bug::OldCopyVotes,
     Bug::NoMarks,
     Bug::EarlyDrop,
     Bug::BlankMarks,
+    Bug::BelieveAnybody,
+    Bug::StaleSums,
 ];
 
 #[test]

@@ -243,9 +243,15 @@ impl Node {
         for (index, item) in op.items.iter().enumerate() {
             let over = item.handed_on || matches!(item.result, Some(Err(_)));
             for owner in &item.owners {
-                if !over && item.answer(owner).is_none() {
-                    messages.entry(owner.node).or_default().push(WriteItem {
-                        index: index as u16,
+                if over || item.answer(owner).is_some() {
+                    continue;
+                }
+                let items = messages.entry(owner.node).or_default();
+                let index = index as u16;
+                // A node whose copy is being replaced is an owner twice.
+                if items.last().is_none_or(|last| last.index != index) {
+                    items.push(WriteItem {
+                        index,
                         key: item.key.clone(),
                         entry: item.entry.clone(),
                     });

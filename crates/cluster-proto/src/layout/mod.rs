@@ -167,7 +167,7 @@ impl Layout {
     fn is_valid(&self) -> bool {
         let partitions = 1usize << self.partition_bits.min(PARTITION_BITS_MAX);
         self.partition_bits <= PARTITION_BITS_MAX
-            && self.version > 0
+            && (1..u64::MAX).contains(&self.version)
             && self.quorums.is_valid()
             && self.current.is_valid(partitions, self.quorums)
             && self

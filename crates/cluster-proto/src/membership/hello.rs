@@ -93,7 +93,7 @@ impl Node {
     }
 
     pub(crate) fn on_hello(&mut self, from: NodeId, announcement: &Announcement, ceiling: u64) {
-        if announcement.node != from || !announcement.is_genuine(self.config.cluster, &*self.identity) {
+        if announcement.node != from || !self.is_genuine(announcement) {
             self.event(Event::Refused(from));
             return;
         }

@@ -52,7 +52,7 @@ impl Node {
     }
 
     pub(crate) fn on_join(&mut self, from: NodeId, announcement: &Announcement, weight: u32, zone: u32) {
-        if announcement.node != from || !announcement.is_genuine(self.config.cluster, &*self.identity) {
+        if announcement.node != from || !self.is_genuine(announcement) {
             self.event(Event::Refused(from));
             return;
         }

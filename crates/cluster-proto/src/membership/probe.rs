@@ -6,6 +6,7 @@
 use super::Announcement;
 use super::announcement::{Status, Update};
 use super::table::Change;
+use crate::bugs::Bug;
 use crate::effect::{Event, To};
 use crate::id::NodeId;
 use crate::message::Body;
@@ -287,14 +288,17 @@ impl Node {
     /// Takes in what is said of a node. What is said of this one is denied.
     pub(crate) fn believe(&mut self, update: &Update) {
         let announcement = &update.announcement;
-        if announcement.node == self.owner.node {
-            self.deny(update);
+        let own = announcement.node == self.owner.node;
+        let held = self.members.peers.get(&announcement.node);
+        let held = held
+            .map(|peer| &peer.announcement)
+            .or(own.then_some(&self.announcement));
+        if held != Some(announcement) && !self.is_genuine(announcement) {
+            self.event(Event::Refused(announcement.node));
             return;
         }
-        let held = self.members.peers.get(&announcement.node);
-        let unchanged = held.is_some_and(|peer| peer.announcement == *announcement);
-        if !unchanged && !announcement.is_genuine(self.config.cluster, &*self.identity) {
-            self.event(Event::Refused(announcement.node));
+        if own {
+            self.deny(update);
             return;
         }
         let node = announcement.node;
@@ -311,6 +315,11 @@ impl Node {
         }
     }
 
+    /// Whether the node that an announcement speaks for has made it.
+    pub(crate) fn is_genuine(&self, announcement: &Announcement) -> bool {
+        announcement.is_genuine(self.config.cluster, &*self.identity) || self.has_bug(Bug::BelieveAnybody)
+    }
+
     fn deny(&mut self, update: &Update) {
         let ours = &self.announcement;
         let about_this_run =
@@ -324,7 +333,8 @@ impl Node {
         }
         // Being accused wrongly is a hint that this node is slow.
         self.prober.health = (self.prober.health + 1).min(HEALTH_MAX);
-        self.announcement.denied = self.announcement.denied.max(update.announcement.denied) + 1;
+        let denied = self.announcement.denied.max(update.announcement.denied);
+        self.announcement.denied = denied.saturating_add(1);
         self.announcement = self.announcement.clone().sign(&*self.identity);
         let update = self.own_update();
         self.members.spread(update);

@@ -18,7 +18,7 @@ use crate::codec::Bytes;
 use crate::config::majority;
 use crate::coordinator::{Op, OpId, PartResult, Purpose, Side, not_enough};
 use crate::entry::{Ballot, Entry, Past, Record};
-use crate::id::{ClientToken, Owner, RequestId};
+use crate::id::{ClientToken, NodeId, Owner, RequestId};
 use crate::message::Body;
 use crate::node::Node;
 
@@ -171,17 +171,14 @@ impl Node {
                 past: proposal.past.clone(),
             },
         };
-        let owners: BTreeSet<Owner> = op
-            .sides
-            .iter()
-            .flat_map(|side| side.owners.iter().copied())
-            .collect();
-        let open: Vec<Owner> = owners
-            .into_iter()
+        // A node whose copy is being replaced is an owner twice.
+        let owners = op.sides.iter().flat_map(|side| &side.owners);
+        let open: BTreeSet<NodeId> = owners
             .filter(|owner| !op.has_answered(owner))
+            .map(|owner| owner.node)
             .collect();
-        for owner in open {
-            self.send(owner.node, body.clone());
+        for node in open {
+            self.send(node, body.clone());
         }
     }
 

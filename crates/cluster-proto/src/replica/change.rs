@@ -350,11 +350,13 @@ impl Node {
             return;
         }
         let bits = self.replica.partition_bits;
+        let stale = self.has_bug(Bug::StaleSums);
         let Some(part) = self.replica.parts.get_mut(&partition) else {
             return;
         };
         part.changes += 1;
         match &mut part.summed {
+            _ if stale => {}
             Summed::Fully(tree) => tree.change(key, bits, before, after),
             Summed::Partly(tree, upto) if upto.as_ref().is_some_and(|upto| key <= upto) => {
                 tree.change(key, bits, before, after);
