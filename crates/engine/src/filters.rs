@@ -379,11 +379,18 @@ impl Core {
     }
 
     fn tend_filter(&self, tree: TreeId, stop: &dyn Fn() -> bool) -> Result<()> {
-        let len = {
+        let (len, is_newest) = {
+            // Looked at first: a commit that comes in between asks for itself.
+            let newest = self.state().head.txid;
             let (pin, roots) = self.pin();
-            record(&self.store.snapshot(&pin), &roots, tree)?.len
+            let record = record(&self.store.snapshot(&pin), &roots, tree)?;
+            (record.len, roots.txid >= newest)
         };
         if len < KEYS_MIN {
+            if !is_newest {
+                // The commit that asked may be one that still waits for its flush.
+                self.filters.wanted().insert(tree);
+            }
             return Ok(());
         }
         let Some(capacity) = self.filters.capacity(len) else {
