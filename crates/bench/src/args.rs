@@ -31,6 +31,7 @@ weald-bench tree [options]
   --items N       items of a tree (100000); several, with commas, show how figures grow
   --stores A,B    stores to run: all that were built in, by default
   --rows A,B      rows to run: all by default
+  --cache-mib N   memory for Weald's decoded pages (32)
   --runs, --dir, --json, --markdown as above
 weald-bench hot [options]
   --keys N        keys of the large map (4000000)

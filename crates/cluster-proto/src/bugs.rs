@@ -35,13 +35,15 @@ pub enum Bug {
     BlankMarks,
     /// A replica keeps whatever comes last.
     LastArrivalWins,
+    /// A write that met something later is acknowledged as it is, whenever that was written.
+    OvertakenIsDone,
     /// Partitions are never compared and nothing is kept for nodes that are away.
     NoRepair,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 18] = [
         Bug::AcknowledgeBeforeApply,
         Bug::ShrinkingQuorum,
         Bug::WaitForFewer,
@@ -58,6 +60,7 @@ impl Bug {
         Bug::EarlyDrop,
         Bug::BlankMarks,
         Bug::LastArrivalWins,
+        Bug::OvertakenIsDone,
         Bug::NoRepair,
     ];
 }

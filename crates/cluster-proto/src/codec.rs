@@ -61,6 +61,11 @@ impl<'a> Reader<'a> {
         Ok(len)
     }
 
+    /// All that is left.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     /// Says whether all bytes were used.
     pub fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() {

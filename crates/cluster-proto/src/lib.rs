@@ -75,7 +75,9 @@ pub use layout::{
     Accepted, Assignment, Layout, LayoutChange, LayoutError, Member, PARTITION_BITS_MAX, Phase,
 };
 pub use membership::{Announcement, Identity, Status as MemberStatus, Update};
-pub use message::{Body, Lane, Message, Origin, ReadItem, Refusal, Summary, Verdict, WriteItem, Written};
+pub use message::{
+    Body, Lane, Message, Origin, ReadItem, Refusal, Summary, Verdict, WIRE_VERSION, WriteItem, Written,
+};
 pub use node::{Node, Start, StartError};
 pub use random::Random;
 pub use stats::{PartitionStats, PeerStatus, Stats, Status};

@@ -578,6 +578,7 @@ impl Node {
             Body::LayoutAccepted { version, ballot } => self.on_layout_accepted(owner, version, ballot),
             Body::LayoutOutbid { version, promised } => self.on_layout_outbid(version, promised),
             Body::LayoutProgress { caught_up } => self.on_layout_progress(owner, layout, caught_up),
+            Body::Unknown { .. } => self.stats.messages_unknown += 1,
             body => self.handle_data(owner, layout, body),
         }
     }

@@ -21,6 +21,8 @@ pub struct Stats {
     pub ballots: u64,
     /// Requests of peers that were refused.
     pub refused: u64,
+    /// Messages of kinds that this build doesn't know: a peer is of a later one.
+    pub messages_unknown: u64,
     /// Times from beyond the drift bound.
     pub stamps_refused: u64,
     /// Hints that are kept now.

@@ -4,7 +4,8 @@
 //!
 //! - Operations of one [`Space`] take effect, and complete, in the order in which they were asked for. Different spaces may overlap.
 //! - A change is [decided](Change::decide) under the key's lock, on what the store holds at that moment, so that the greatest version wins whoever comes last.
-//! - `durable` means: completed only once it would survive a power cut. A change that is not durable may be lost with the power, never half of it.
+//! - `durable` means: completed only once it would survive a power cut. A change that is not durable may be lost with the power, never half of it. Where a durable change writes nothing, as the key holds something greater, that is durable
+//!   first: a write is acknowledged on the strength of it.
 //! - [`Completion::Failed`] means that it is not known whether anything changed; the protocol then acknowledges nothing.
 
 use std::collections::BTreeMap;

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use weald_cluster_proto::{
-    Accepted, Announcement, Body, Bytes, CopyId, Entry, Layout, Member, MemberStatus, Message, NodeId,
-    Origin, Partition, Past, Quorums, Rank, ReadItem, Record, Refusal, Register, RequestId, Update, Verdict,
-    Version, WriteItem, Written,
+    Accepted, Announcement, Body, Bytes, CopyId, DecodeError, Entry, Layout, Member, MemberStatus, Message,
+    NodeId, Origin, Partition, Past, Quorums, Rank, ReadItem, Record, Refusal, Register, RequestId, Update,
+    Verdict, Version, WIRE_VERSION, WriteItem, Written,
 };
 
 fn version(stamp: u64) -> Version {
@@ -75,25 +75,41 @@ fn entry() -> Entry {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one of each kind")]
-fn samples() -> Vec<Body> {
-    let request = RequestId(11);
-    let key = bytes("key");
-    let ballot = version(90);
-    let partition = Partition(1);
-    let entries = vec![(key.clone(), entry())];
-    let rank = Rank {
+const REQUEST: RequestId = RequestId(11);
+const PARTITION: Partition = Partition(1);
+
+fn key() -> Bytes {
+    bytes("key")
+}
+
+fn ballot() -> Version {
+    version(90)
+}
+
+fn rank() -> Rank {
+    Rank {
         accepted: version(85),
         version: version(70),
-    };
-    let written = vec![
+    }
+}
+
+fn entries() -> Vec<(Bytes, Entry)> {
+    vec![(key(), entry())]
+}
+
+fn written() -> Vec<(u16, Written)> {
+    vec![
         (0, Written::Applied),
-        (1, Written::Superseded { by: rank }),
+        (1, Written::Superseded { by: rank() }),
         (2, Written::IsRegister),
         (3, Written::TooOld),
         (4, Written::Ahead),
         (5, Written::Failed),
-    ];
+    ]
+}
+
+/// Who is there.
+fn membership() -> Vec<Body> {
     vec![
         Body::Ping {
             seq: 1,
@@ -129,164 +145,213 @@ fn samples() -> Vec<Body> {
             weight: 1,
             zone: 2,
         },
+    ]
+}
+
+/// Who owns what.
+fn layouts() -> Vec<Body> {
+    vec![
         Body::LayoutFetch,
         Body::LayoutIs { layout: layout() },
-        Body::LayoutPrepare { version: 2, ballot },
+        Body::LayoutPrepare {
+            version: 2,
+            ballot: ballot(),
+        },
         Body::LayoutPromise {
             version: 2,
-            ballot,
+            ballot: ballot(),
             accepted: Some(Accepted {
-                ballot,
+                ballot: ballot(),
                 layout: layout(),
             }),
         },
         Body::LayoutAccept {
-            ballot,
+            ballot: ballot(),
             layout: layout(),
         },
-        Body::LayoutAccepted { version: 2, ballot },
+        Body::LayoutAccepted {
+            version: 2,
+            ballot: ballot(),
+        },
         Body::LayoutOutbid {
             version: 2,
-            promised: ballot,
+            promised: ballot(),
         },
         Body::LayoutProgress { caught_up: true },
+    ]
+}
+
+/// Reads and writes.
+fn requests() -> Vec<Body> {
+    vec![
         Body::Write {
-            request,
+            request: REQUEST,
             origin: Origin::Hint,
             durable: true,
             items: vec![WriteItem {
                 index: 1,
-                key: key.clone(),
+                key: key(),
                 entry: entry(),
             }],
         },
         Body::WriteDone {
-            request,
-            items: written,
+            request: REQUEST,
+            items: written(),
         },
         Body::Read {
-            request,
+            request: REQUEST,
             whole: true,
-            keys: vec![(0, key.clone())],
+            keys: vec![(0, key())],
         },
         Body::ReadDone {
-            request,
+            request: REQUEST,
             items: vec![ReadItem {
                 index: 0,
-                rank,
+                rank: rank(),
                 register: true,
                 entry: Some(entry()),
             }],
         },
         Body::Refused {
-            request,
+            request: REQUEST,
             reason: Refusal::NotOwner,
         },
         Body::Scan {
-            request,
-            start: key.clone(),
+            request: REQUEST,
+            start: key(),
             end: None,
             limit: 10,
         },
         Body::ScanDone {
-            request,
-            entries: entries.clone(),
-            upto: Some(key.clone()),
+            request: REQUEST,
+            entries: entries(),
+            upto: Some(key()),
         },
+    ]
+}
+
+/// Ballots.
+fn registers() -> Vec<Body> {
+    vec![
         Body::Prepare {
-            request,
-            key: key.clone(),
-            ballot,
+            request: REQUEST,
+            key: key(),
+            ballot: ballot(),
         },
         Body::Promise {
-            request,
+            request: REQUEST,
             entry: entry(),
         },
         Body::Accept {
-            request,
-            key: key.clone(),
-            ballot,
+            request: REQUEST,
+            key: key(),
+            ballot: ballot(),
             record: entry().record,
             past: Past::default(),
         },
-        Body::AcceptDone { request },
+        Body::AcceptDone { request: REQUEST },
         Body::Outbid {
-            request,
-            promised: ballot,
+            request: REQUEST,
+            promised: ballot(),
         },
+    ]
+}
+
+/// What moves, and what is compared.
+fn repair() -> Vec<Body> {
+    vec![
         Body::Pull {
-            request,
-            partition,
-            after: Some(key.clone()),
+            request: REQUEST,
+            partition: PARTITION,
+            after: Some(key()),
         },
         Body::Pulled {
-            request,
-            entries: entries.clone(),
+            request: REQUEST,
+            entries: entries(),
             done: false,
         },
         Body::Compare {
-            request,
-            partition,
+            request: REQUEST,
+            partition: PARTITION,
             root: 1 << 100,
         },
         Body::Differ {
-            request,
+            request: REQUEST,
             leaves: vec![1, 2],
             boot: 3,
             ring: 4,
         },
         Body::Exchange {
-            request,
-            partition,
+            request: REQUEST,
+            partition: PARTITION,
             leaves: vec![1, 2],
             after: None,
-            upto: Some(key.clone()),
-            summaries: vec![(key.clone(), rank)],
+            upto: Some(key()),
+            summaries: vec![(key(), rank())],
         },
         Body::Exchanged {
-            request,
-            newer: entries.clone(),
-            wanted: vec![key.clone()],
+            request: REQUEST,
+            newer: entries(),
+            wanted: vec![key()],
             upto: None,
             done: true,
         },
         Body::Changes {
-            request,
+            request: REQUEST,
             boot: 1,
             since: 2,
         },
         Body::ChangesDone {
-            request,
+            request: REQUEST,
             boot: 1,
             upto: 2,
             complete: true,
-            entries,
-        },
-        Body::Seal {
-            request,
-            partition,
-            mark: ballot,
-        },
-        Body::Settle {
-            request,
-            partition,
-            mark: ballot,
-        },
-        Body::MarkDone { request },
-        Body::Forget {
-            request,
-            partition,
-            mark: ballot,
-        },
-        Body::AskMarks {
-            request,
-            partitions: vec![partition, Partition(2)],
-        },
-        Body::MarksAre {
-            request,
-            marks: vec![(partition, ballot)],
+            entries: entries(),
         },
     ]
+}
+
+/// What is settled.
+fn marks() -> Vec<Body> {
+    vec![
+        Body::Seal {
+            request: REQUEST,
+            partition: PARTITION,
+            mark: ballot(),
+        },
+        Body::Settle {
+            request: REQUEST,
+            partition: PARTITION,
+            mark: ballot(),
+        },
+        Body::MarkDone { request: REQUEST },
+        Body::Forget {
+            request: REQUEST,
+            partition: PARTITION,
+            mark: ballot(),
+        },
+        Body::AskMarks {
+            request: REQUEST,
+            partitions: vec![PARTITION, Partition(2)],
+        },
+        Body::MarksAre {
+            request: REQUEST,
+            marks: vec![(PARTITION, ballot())],
+        },
+    ]
+}
+
+/// One of each kind.
+fn samples() -> Vec<Body> {
+    [
+        membership(),
+        layouts(),
+        requests(),
+        registers(),
+        repair(),
+        marks(),
+    ]
+    .concat()
 }
 
 fn message(body: Body) -> Message {
@@ -345,4 +410,19 @@ fn any_changed_byte_is_refused_or_means_something_else_in_the_same_number_of_byt
             }
         }
     }
+}
+
+#[test]
+fn a_kind_of_a_later_build_is_let_pass_and_another_version_is_refused() {
+    let mut bytes = message(Body::LayoutFetch).encode();
+    bytes.truncate(bytes.len() - 1);
+    let later = [&bytes[..], b"\xc8whatever it says"].concat();
+    let decoded = Message::decode(&later).unwrap();
+    let fields = Bytes::from(&b"whatever it says"[..]);
+    assert_eq!(decoded, message(Body::Unknown { tag: 200, fields }));
+    assert_eq!(decoded.encode(), later);
+    bytes.push(10);
+    assert!(Message::decode(&bytes).is_ok());
+    bytes[3] = WIRE_VERSION + 1;
+    assert_eq!(Message::decode(&bytes), Err(DecodeError::Version));
 }

@@ -34,6 +34,8 @@ const RUNS: usize = 64;
 const HOLE: u64 = 64 << 10;
 /// How many of them one checkpoint gives back at most: on some devices each takes milliseconds.
 const HOLES_MAX: usize = 16;
+/// How long one gives them back at most.
+const HOLES_TIME: Duration = Duration::from_secs(1);
 
 /// The last durable checkpoint.
 pub(crate) struct Checkpoints {
@@ -148,7 +150,8 @@ impl Core {
         checkpoints.began = began;
         let Some(capture) = self.capture(&checkpoints.meta, closing) else {
             // What became free since it was made may still take up blocks: what a large commit replaced does, while readers saw it.
-            self.punch_holes(checkpoints).map_err(|e| self.poison.set(e))?;
+            self.punch_holes(checkpoints, closing)
+                .map_err(|e| self.poison.set(e))?;
             let roots = checkpoints.meta.roots;
             return Ok(CheckpointInfo {
                 txid: roots.txid,
@@ -166,7 +169,8 @@ impl Core {
         };
         self.make_durable(checkpoints, meta)
             .map_err(|e| self.poison.set(e))?;
-        self.adopt(checkpoints, &capture, &written, &old)
+        self.adopt(&capture, &written, &old)
+            .and_then(|()| self.punch_holes(checkpoints, closing))
             .map_err(|e| self.poison.set(e))?;
         let info = CheckpointInfo {
             txid: capture.roots.txid,
@@ -347,13 +351,7 @@ impl Core {
     }
 
     /// Step 4.
-    fn adopt(
-        &self,
-        checkpoints: &mut Checkpoints,
-        capture: &Capture,
-        written: &Written,
-        old: &Meta,
-    ) -> Result<()> {
+    fn adopt(&self, capture: &Capture, written: &Written, old: &Meta) -> Result<()> {
         let file = &self.store.file;
         if capture.end < old.end {
             // Under the lock, so that nobody takes pages past the end and writes to them meanwhile. What was taken before lies before the
@@ -385,7 +383,7 @@ impl Core {
                 self.note_checkpoint(wal, capture.roots)?;
             }
         }
-        self.punch_holes(checkpoints)
+        Ok(())
     }
 
     /// Notes the checkpoint in the log, for those who read that.
@@ -409,12 +407,12 @@ impl Core {
         space.give_back(capture.filters);
     }
 
-    /// Gives blocks of long free runs back to the file system, once.
-    fn punch_holes(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+    /// Gives blocks of long free runs back to the file system, once: of all of them on closing, when nobody waits for pages, else of the longest.
+    fn punch_holes(&self, checkpoints: &mut Checkpoints, closing: bool) -> Result<()> {
         let pages = HOLE / self.store.page_size() as u64;
         let space = self.store.space();
         let mut free: Vec<Extent> = space.extents(pages.max(1)).collect();
-        free.sort_unstable();
+        free.sort_unstable_by_key(|extent| std::cmp::Reverse(extent.len));
         let punched = std::mem::take(&mut checkpoints.punched);
         let is_punched = |extent: &Extent| {
             let before = &punched[..punched.partition_point(|p| p.start <= extent.start)];
@@ -422,10 +420,10 @@ impl Core {
                 .last()
                 .is_some_and(|p| p.start + p.len >= extent.start + extent.len)
         };
-        let mut left = HOLES_MAX;
+        let (mut left, began) = (if closing { usize::MAX } else { HOLES_MAX }, Instant::now());
         for extent in free {
             if !is_punched(&extent) {
-                if left == 0 {
+                if left == 0 || began.elapsed() > HOLES_TIME {
                     continue;
                 }
                 left -= 1;
@@ -434,6 +432,7 @@ impl Core {
             }
             checkpoints.punched.push(extent);
         }
+        checkpoints.punched.sort_unstable();
         Ok(())
     }
 

@@ -100,7 +100,7 @@ impl Core {
         self.open_log(wal, lsn).map_err(|e| self.poison.set(e))?;
         roots.txid = txid;
         roots.lsn = lsn;
-        pages.finish(&mut state.dirty)?;
+        pages.finish(&mut state.dirty, &mut Vec::new())?;
         if matches!(policy, SyncPolicy::Batched(_)) {
             // Commits append one after the other, so this only ever grows.
             self.batched.store(lsn.0, Ordering::Release);
@@ -169,7 +169,7 @@ impl Core {
         let mut state = self.state();
         self.reclaim(&state);
         let txid = TxId(base.txid.0 + 1);
-        let (mut roots, _) = self.merge_stage(&mut state, base, txid, stage, false)?;
+        let (mut roots, _) = self.merge_stage(&mut state, base, txid, stage, None)?;
         roots.txid = txid;
         self.own(stage, &[]);
         self.settle_superseded(stage);
@@ -205,7 +205,7 @@ impl Core {
         let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
         let mut pages = Apply::begin(self.store.snapshot(&pin), txid, bulk);
         let (mut roots, filters) = merge_and_filter(&mut pages, &self.filters, &base, &draft.stage.finish())?;
-        let created = pages.finish(&mut state.dirty)?;
+        let created = pages.finish(&mut state.dirty, draft.spilled_pages())?;
         drop(pin);
         roots.txid = txid;
         roots.lsn = before.lsn;
@@ -254,7 +254,7 @@ impl Core {
     /// comes to the same on top of the pages before.
     pub(crate) fn commit_moved(&self, state: &mut State, pages: Apply<'_>, mut roots: Roots) -> Result<()> {
         roots.txid = pages.txid();
-        pages.finish(&mut state.dirty)?;
+        pages.finish(&mut state.dirty, &mut Vec::new())?;
         state.head = roots;
         self.enqueue(roots, None);
         Ok(())
@@ -268,19 +268,21 @@ impl Core {
         Ok(())
     }
 
-    /// Merges what is staged into pages of commit `txid`, which nobody sees yet.
+    /// Merges what is staged into pages of commit `txid`, which nobody sees yet. They go to the file at once if the transaction spills, whose pages
+    /// so far are `spilled`.
     pub(crate) fn merge_stage(
         &self,
         state: &mut State,
         base: Roots,
         txid: TxId,
         stage: &mut Stage,
-        bulk: bool,
+        spilled: Option<&mut Vec<PageId>>,
     ) -> Result<(Roots, Vec<PageId>)> {
         let (pin, _) = self.store.readers.pin(|| (base.txid, ()));
-        let mut pages = Apply::begin(self.store.snapshot(&pin), txid, bulk);
+        let mut pages = Apply::begin(self.store.snapshot(&pin), txid, spilled.is_some());
         let roots = merge(&mut pages, &self.filters, &base, &stage.finish())?;
-        Ok((roots, pages.finish(&mut state.dirty)?))
+        let created = pages.finish(&mut state.dirty, spilled.unwrap_or(&mut Vec::new()))?;
+        Ok((roots, created))
     }
 
     /// Gives the runs of large values back that the commit did not keep.

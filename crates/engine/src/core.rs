@@ -244,16 +244,23 @@ impl Core {
         self.published.publish(roots);
     }
 
-    /// Puts what a large transaction has staged into pages that nobody else sees.
-    pub(crate) fn spill(&self, base: Roots, txid: TxId, stage: &mut Stage) -> Result<(Roots, Vec<PageId>)> {
+    /// Puts what a large transaction has staged into pages that nobody else sees. They join `spilled`, those of before, of which the ones that
+    /// were replaced are free again.
+    pub(crate) fn spill(
+        &self,
+        base: Roots,
+        txid: TxId,
+        stage: &mut Stage,
+        spilled: &mut Vec<PageId>,
+    ) -> Result<Roots> {
         self.check_writable()?;
         let mut state = self.state();
         self.reclaim(&state);
-        let (roots, created) = self.merge_stage(&mut state, base, txid, stage, true)?;
-        let mut space = self.store.space();
-        space.spill(created.iter().copied());
+        let (roots, created) = self.merge_stage(&mut state, base, txid, stage, Some(&mut *spilled))?;
+        spilled.extend(created);
+        self.store.space().spill(spilled);
         self.counters.spills.add(1);
-        Ok((roots, created))
+        Ok(roots)
     }
 
     /// The longest key.

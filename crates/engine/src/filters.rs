@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -28,6 +28,10 @@ const KEYS_MIN: u64 = 16 << 10;
 const BYTES_MAX: u64 = 1 << 30;
 /// Keys looked at between two looks whether the database is being closed.
 const SLICE: usize = 4096;
+/// Nobody who closes the database waits longer than this for the next look.
+const SLICE_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// A slice that takes longer comes from the disk, which others want to read too.
+const SLICE_CACHED: Duration = Duration::from_millis(2);
 
 /// The filters of a database.
 pub(crate) struct Filters {
@@ -379,16 +383,13 @@ impl Core {
     }
 
     fn tend_filter(&self, tree: TreeId, stop: &dyn Fn() -> bool) -> Result<()> {
-        let (len, is_newest) = {
-            // Looked at first: a commit that comes in between asks for itself.
-            let newest = self.state().head.txid;
+        let (len, seen) = {
             let (pin, roots) = self.pin();
-            let record = record(&self.store.snapshot(&pin), &roots, tree)?;
-            (record.len, roots.txid >= newest)
+            (record(&self.store.snapshot(&pin), &roots, tree)?.len, roots.txid)
         };
         if len < KEYS_MIN {
-            if !is_newest {
-                // The commit that asked may be one that still waits for its flush.
+            // The commit that noted the length may still wait for its flush, and no other may come that would note it again.
+            if self.state().head.txid != seen {
                 self.filters.wanted().insert(tree);
             }
             return Ok(());
@@ -434,6 +435,7 @@ impl Core {
         let mut from = Vec::new();
         // A snapshot for each slice, since one that stays holds all pages that were read where the file is not mapped.
         loop {
+            let began = Instant::now();
             let (pin, roots) = self.pin();
             let pages = self.store.snapshot(&pin);
             let mut cursor = Cursor::new(pages, record(&pages, &roots, tree)?.root);
@@ -452,8 +454,13 @@ impl Core {
                 Some((key, _)) => key.clone_into(&mut from),
                 None => from.push(0),
             }
+            drop(pin);
             if stop() {
                 return Ok(false);
+            }
+            let took = began.elapsed();
+            if took > SLICE_CACHED {
+                std::thread::sleep((took * 3).min(SLICE_PAUSE_MAX));
             }
         }
     }
@@ -472,5 +479,34 @@ impl Core {
             bytes: bytes.len() as u64,
             checksum: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Database, DatabaseOptions, Writable};
+
+    #[test]
+    fn a_tree_that_grew_by_a_commit_nobody_sees_yet_stays_wanted() {
+        let options = DatabaseOptions::new().background(false);
+        let db =
+            Database::open_with_options("db", options.vfs(std::sync::Arc::new(weald_vfs::Memory::new())))
+                .unwrap();
+        let mut tx = db.write().unwrap();
+        (0..KEYS_MIN).for_each(|n| tx.put(&n.to_be_bytes(), b"v").unwrap());
+        tx.delete(&0u64.to_be_bytes()).unwrap();
+        tx.commit().unwrap();
+        let core = db.core();
+        let is_wanted = || core.filters.wanted().contains(&TreeId::ROOT);
+
+        core.filters.note_len(TreeId::ROOT, KEYS_MIN);
+        core.state().head.txid.0 += 1;
+        core.tend_filters(&|| false).unwrap();
+        assert!(is_wanted(), "its commit is still to be published");
+
+        core.state().head.txid.0 -= 1;
+        core.tend_filters(&|| false).unwrap();
+        assert!(!is_wanted(), "it is short after all");
     }
 }

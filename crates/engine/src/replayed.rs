@@ -275,7 +275,7 @@ impl Core {
         // All pages are born in the last commit of the log.
         let mut pages = Apply::begin(self.store.snapshot(&pin), replayed.txid, false);
         let mut roots = merge(&mut pages, &self.filters, &base, &replayed.stage.finish())?;
-        pages.finish(&mut state.dirty)?;
+        pages.finish(&mut state.dirty, &mut Vec::new())?;
         roots.txid = replayed.txid;
         roots.lsn = replayed.end;
         state.head = roots;

@@ -104,6 +104,28 @@ fn blocks_of_what_a_large_commit_replaced_are_given_back_when_it_closes() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn closing_gives_back_the_blocks_of_every_hole() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = dir();
+    let path = dir.path().join("db");
+    let db = Database::open(&path).unwrap();
+    let mut tx = db.write().unwrap();
+    (0..200_000).for_each(|n| tx.put(&key(n), &[7; 150]).unwrap());
+    tx.commit().unwrap();
+    let blocks = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let before = blocks();
+    let mut tx = db.write().unwrap();
+    // Every second of a hundred runs, each of some 350 KB.
+    for start in (0..200_000).step_by(4_000) {
+        tx.delete_range(key(start)..key(start + 2_000)).unwrap();
+    }
+    tx.commit().unwrap();
+    db.close().unwrap();
+    assert!(blocks() < before / 5 * 3, "{before}, then {}", blocks());
+}
+
 #[test]
 fn a_transaction_larger_than_its_memory_spills() {
     let dir = dir();
@@ -126,6 +148,29 @@ fn a_transaction_larger_than_its_memory_spills() {
         );
     }
     assert!(db.stats().spills > 2);
+}
+
+#[test]
+fn a_transaction_that_spills_often_uses_its_own_pages_again() {
+    let dir = dir();
+    let options = DatabaseOptions::low_memory().transaction_bytes_max(1 << 20);
+    let db = Database::open_with_options(dir.path().join("db"), options.bulk_bytes(1 << 20)).unwrap();
+    // Each of them touches most pages of the ones before.
+    for commit in [false, true] {
+        let mut tx = db.write().unwrap();
+        for n in 0..100_000u64 {
+            tx.put(&key(n.wrapping_mul(0x9E37_79B9) % 100_000), &[1; 100])
+                .unwrap();
+        }
+        if commit {
+            tx.commit().unwrap();
+        }
+    }
+    let stats = db.stats();
+    assert!(stats.spills > 15, "{}", stats.spills);
+    assert!(db.check().unwrap().is_sound());
+    let bytes = std::fs::metadata(dir.path().join("db")).unwrap().len();
+    assert!(bytes < 3 * 100_000 * 110, "{bytes}");
 }
 
 #[test]

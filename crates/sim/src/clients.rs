@@ -34,7 +34,13 @@ pub(crate) struct Clients {
     pub successes: u64,
     scans: BTreeMap<ClientToken, u64>,
     preset: Preset,
+    /// The clients from this one on are a crowd: all of them write the same few keys at once, for a while, and then rest.
+    crowd_from: usize,
 }
+
+/// A crowd comes so often, and stays so long.
+const RUSH_EVERY_US: u64 = 3_000_000;
+const RUSH_US: u64 = 400_000;
 
 /// Plain keys, keys with compare-and-set, and keys with both.
 pub(crate) const PLAIN: u64 = 5;
@@ -46,9 +52,10 @@ pub(crate) fn key(kind: char, number: u64) -> Bytes {
 }
 
 impl Clients {
-    pub(crate) fn new(count: usize, preset: Preset) -> Clients {
+    pub(crate) fn new(count: usize, crowd: usize, preset: Preset) -> Clients {
         Clients {
-            clients: (0..count).map(|_| Client::default()).collect(),
+            crowd_from: count,
+            clients: (0..count + crowd).map(|_| Client::default()).collect(),
             events: Vec::new(),
             next_token: 0,
             next_value: 0,
@@ -93,6 +100,9 @@ impl Clients {
         let Some(&node) = world.random.pick(&up) else {
             return;
         };
+        if client >= self.crowd_from {
+            return self.rush(world, client, node);
+        }
         let random = &mut world.random;
         match random.below(100) {
             0..30 => {
@@ -132,6 +142,23 @@ impl Clients {
                 let keys = vec![key('m', random.below(MIXED))];
                 self.get(world, client, node, keys);
             }
+        }
+    }
+
+    /// What one of a crowd asks, at its time: mostly to write a key that the others write too.
+    fn rush(&mut self, world: &mut World, client: usize, node: NodeId) {
+        let now = world.time_us;
+        if now % RUSH_EVERY_US > RUSH_US {
+            self.clients[client].next_at = now - now % RUSH_EVERY_US + RUSH_EVERY_US;
+            return;
+        }
+        self.clients[client].next_at = now;
+        world.count("written in a crowd");
+        let keys = vec![key('p', world.random.below(2))];
+        if world.random.chance(800) {
+            self.put(world, client, node, keys);
+        } else {
+            self.get(world, client, node, keys);
         }
     }
 

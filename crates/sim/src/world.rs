@@ -1,6 +1,6 @@
 //! The world: true time, a queue of what happens next, nodes with their disks and clocks, and the network between them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weald_cluster_proto::{
     Body, Bug, ClientToken, Config, Effect, Event, Layout, Message, NodeId, Now, Owner, Partition, Random,
@@ -13,6 +13,9 @@ use crate::network::Network;
 
 /// The wall clock when the world begins, in milliseconds since 1970.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// Where a message says of which kind it is.
+const TAG_AT: usize = 44;
 
 /// A machine and what runs on it.
 pub struct Machine {
@@ -69,6 +72,8 @@ pub struct World {
     pub transcript: Option<Vec<String>>,
     /// Whether messages are written down in full.
     pub detail: bool,
+    /// Kinds of message, by their tags, that a node is too old to know.
+    pub unknown_kinds: BTreeMap<NodeId, BTreeSet<u8>>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     bugs: Vec<Bug>,
@@ -90,6 +95,7 @@ impl World {
             violations: Vec::new(),
             transcript: None,
             detail: false,
+            unknown_kinds: BTreeMap::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             bugs,
@@ -279,7 +285,7 @@ impl World {
                     .map_or(20, |node| node.next_tick() - now.steady_ms);
                 self.schedule(due * 1000, Happening::Tick(id, run));
             }
-            Happening::Deliver(from, _, bytes) => match Message::decode(&bytes) {
+            Happening::Deliver(from, _, bytes) => match Message::decode(&self.as_known(id, bytes)) {
                 Ok(message) => self.with(id, |node| node.receive(from, message, now)),
                 Err(error) => self
                     .violations
@@ -288,6 +294,18 @@ impl World {
             Happening::Disk(_, of_run, token) if of_run == run => self.disk_done(id, token, now),
             Happening::Tick(..) | Happening::Disk(..) => {}
         }
+    }
+
+    /// A message as a node sees it that is too old to know the kind.
+    fn as_known(&mut self, id: NodeId, mut bytes: Vec<u8>) -> Vec<u8> {
+        let unknown = self.unknown_kinds.get(&id);
+        if let Some(tag) = bytes.get_mut(TAG_AT)
+            && unknown.is_some_and(|kinds| kinds.contains(tag))
+        {
+            *tag = u8::MAX;
+            self.count("kind not known");
+        }
+        bytes
     }
 
     fn disk_done(&mut self, id: NodeId, token: Token, now: Now) {
@@ -416,7 +434,7 @@ impl World {
         self.schedule(0, Happening::Deliver(from, to, bytes));
     }
 
-    /// A replica that says it has applied something durably must have it on its disk.
+    /// A replica that says it has applied something durably must have it on its disk; or something later, if it says that.
     fn check_acknowledgement(&mut self, from: NodeId, to: NodeId, message: &Message) {
         match &message.body {
             Body::Write {
@@ -441,7 +459,9 @@ impl World {
                 let machine = &self.machines[&from];
                 let owner = machine.node.as_ref().map(weald_cluster_proto::Node::owner);
                 let layout = self.newest_layout();
-                for (index, _) in items.iter().filter(|(_, written)| *written == Written::Applied) {
+                let holds =
+                    |written: &Written| matches!(written, Written::Applied | Written::Superseded { .. });
+                for (index, _) in items.iter().filter(|(_, written)| holds(written)) {
                     let Some((_, partition, item)) = asked.iter().find(|(asked, ..)| asked == index) else {
                         continue;
                     };

@@ -428,6 +428,58 @@ fn a_new_owner_has_everything_before_it_is_asked() {
     assert_eq!((layout.phase, layout.current.members.len()), (Phase::Stable, 4));
 }
 
+/// What a node of an earlier build lets pass: who owns something new asks how far it is settled.
+const OF_LATER_BUILDS: [u8; 2] = [48, 49];
+
+#[test]
+fn nodes_of_two_builds_work_together() {
+    let mut town = Town::new(3, &[]);
+    let old = NodeId(3);
+    town.world
+        .unknown_kinds
+        .insert(old, BTreeSet::from(OF_LATER_BUILDS));
+    town.put(1, "k", Some("v")).unwrap();
+    town.world
+        .add(NodeId(4), Start::Join(vec![1u64.to_le_bytes().as_slice().into()]));
+    town.wait_for("4 is in", |world| {
+        let layout = world.newest_layout().expect("there is one");
+        (layout.version, layout.phase) == (4, Phase::Stable)
+    });
+    town.wait(SECOND);
+    for node in 1..=4 {
+        town.put(node, "k", Some("w")).unwrap();
+        assert_eq!(town.value(node, "k"), Ok(Some(bytes("w"))));
+    }
+    let node = town.world.machines[&old].node.as_ref().unwrap();
+    assert!(node.stats().messages_unknown > 0, "it was asked");
+    let missed = |(_, _, event): &(u64, NodeId, Event)| *event == Event::Suspected(old);
+    assert!(!town.world.events.iter().any(missed), "it was there all the time");
+}
+
+#[test]
+fn a_change_that_older_nodes_cannot_answer_for_waits_and_holds_up_nothing_else() {
+    let mut town = Town::new(3, &[]);
+    for old in 1..=3 {
+        let kinds = BTreeSet::from(OF_LATER_BUILDS);
+        town.world.unknown_kinds.insert(NodeId(old), kinds);
+    }
+    town.world
+        .add(NodeId(4), Start::Join(vec![1u64.to_le_bytes().as_slice().into()]));
+    town.wait(8 * SECOND);
+    assert_eq!(town.world.newest_layout().unwrap().phase, Phase::Moving);
+    for node in 1..=4 {
+        town.put(node, "k", Some("v")).unwrap();
+        assert_eq!(town.value(node, "k"), Ok(Some(bytes("v"))));
+    }
+    town.world.unknown_kinds.remove(&NodeId(2));
+    town.wait_for("one of the later build is enough", |world| {
+        world
+            .newest_layout()
+            .is_some_and(|layout| layout.phase == Phase::Stable && layout.version == 4)
+    });
+    assert_eq!(town.value(4, "k"), Ok(Some(bytes("v"))));
+}
+
 #[test]
 fn a_founder_alone_grows_to_as_many_as_there_are_to_be_replicas() {
     let mut town = Town::new(1, &[]);
@@ -523,6 +575,67 @@ fn a_scan_finds_every_key_in_order_through_any_node() {
             .map(|name| bytes(name))
             .collect();
         assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn what_many_write_at_once_is_all_acknowledged_and_written_again_once_at_most() {
+    let mut town = Town::new(5, &[]);
+    (town.world.network.delay_us, town.world.network.jitter_us) = (1_000, 30_000);
+    let writes = 120;
+    let mut waiting = BTreeSet::new();
+    for number in 0..writes {
+        town.tokens += 1;
+        let request = Request::Put {
+            items: vec![(bytes("k"), Some(bytes(&format!("v{number}"))))],
+            ttl_ms: None,
+            write: Level::Cluster,
+            durable: true,
+        };
+        assert!(
+            town.world
+                .request(NodeId(1 + number % 5), ClientToken(town.tokens), request)
+        );
+        waiting.insert(ClientToken(town.tokens));
+        town.wait(500);
+    }
+    let mut greatest = Version::ZERO;
+    town.wait(2 * SECOND);
+    for (_, token, reply) in std::mem::take(&mut town.world.replies) {
+        let Reply::Written(results) = reply else {
+            panic!("{reply:?}")
+        };
+        assert!(waiting.remove(&token));
+        greatest = greatest.max(results[0].expect("it is acknowledged, whoever else writes"));
+    }
+    assert!(waiting.is_empty(), "{waiting:?}");
+    let nodes = || {
+        town.world
+            .machines
+            .values()
+            .filter_map(|machine| machine.node.as_ref())
+    };
+    let overtaken: u64 = nodes().map(|node| node.stats().overtaken).sum();
+    assert!((1..=writes).contains(&overtaken), "{overtaken}");
+    for node in 1..=5 {
+        assert_eq!(town.get(node, "k").unwrap().version, Some(greatest));
+    }
+}
+
+#[test]
+fn a_write_by_a_slow_clock_is_later_than_what_was_acknowledged_before() {
+    for (bugs, stays) in [(&[][..], true), (&[Bug::OvertakenIsDone][..], false)] {
+        let mut town = Town::new(3, bugs);
+        town.world.machines.get_mut(&NodeId(1)).unwrap().skew_ms = 140;
+        // Node 2 hears of the first write by nobody but node 3, which must not tell in passing either.
+        town.cut(&[2], &[1, 3]);
+        let first = town.put(1, "k", Some("first")).unwrap();
+        town.join_up();
+        town.cut(&[1], &[2]);
+        let second = town.put(2, "k", Some("second")).unwrap();
+        assert_eq!(second > first, stays);
+        let expected = if stays { "second" } else { "first" };
+        assert_eq!(town.value(3, "k"), Ok(Some(bytes(expected))));
     }
 }
 

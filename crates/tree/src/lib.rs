@@ -13,8 +13,8 @@
 //! had read. Merkle pages are in no read or write set; a commit brings them up to date on the newest state, in the same atomic
 //! step as its data. So there is no lost update and no root that belongs to other data, with however many writers.
 //!
-//! The price: commits of one database are made one after the other, their Merkle pages included, while their
-//! flushes are shared and everything before the commit runs side by side.
+//! The price: commits of one database are written one after the other, and so are Merkle pages of a tree that two write at once. Flushes are shared,
+//! and everything before the commit runs side by side; so do Merkle pages of different subtrees.
 //!
 //! ```
 //! use weald_engine::Database;

@@ -24,7 +24,23 @@ pub(super) fn measure(asked: &Asked, report: &mut Report) -> Result<()> {
         };
         report.add(&row, "ns", Some(5.0), "weald", asked.least(pairs)?);
         #[cfg(feature = "hot-peers")]
-        peers::measure(asked, report, &row, size as usize)?;
+        peers::measure(asked, report, &row, size as usize, 1)?;
+    }
+    let row = "two threads, alloc and free, 64 bytes";
+    if asked.wants(row) {
+        let pairs = || {
+            two_threads(|| {
+                let session = region.join("thread")?;
+                for _ in 0..PAIRS / 2 {
+                    session.free(session.alloc(64, 0, 1)?)?;
+                }
+                Ok(())
+            })?;
+            Ok(PAIRS)
+        };
+        report.add(row, "ns", None, "weald", asked.least(pairs)?);
+        #[cfg(feature = "hot-peers")]
+        peers::measure(asked, report, row, 64, 2)?;
     }
     let row = "alloc here, free in another session";
     if asked.wants(row) {
@@ -60,6 +76,18 @@ pub(super) fn measure(asked: &Asked, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Lets two threads do the same at the same time.
+fn two_threads(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    let work = || work().map_err(|e| e.to_string());
+    std::thread::scope(|scope| {
+        let threads = [(), ()].map(|()| scope.spawn(work));
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
+    })?;
+    Ok(())
+}
+
 #[cfg(feature = "hot-peers")]
 mod peers {
     #![expect(
@@ -73,33 +101,46 @@ mod peers {
     use super::{Asked, PAIRS, Report};
     use crate::engine::Result;
 
-    pub(super) fn measure(asked: &Asked, report: &mut Report, row: &str, size: usize) -> Result<()> {
+    /// One thread's pairs of calls, or those of two threads at a time.
+    pub(super) fn measure(
+        asked: &Asked,
+        report: &mut Report,
+        row: &str,
+        size: usize,
+        threads: u64,
+    ) -> Result<()> {
         let layout = Layout::from_size_align(size, 16)?;
-        report.add(row, "ns", None, "system", pairs(asked, &System, layout)?);
-        report.add(
-            row,
-            "ns",
-            None,
-            "mimalloc",
-            pairs(asked, &mimalloc::MiMalloc, layout)?,
-        );
-        let jemalloc = pairs(asked, &tikv_jemallocator::Jemalloc, layout)?;
-        report.add(row, "ns", None, "jemalloc", jemalloc);
+        let (system, mimalloc, jemalloc) = (System, mimalloc::MiMalloc, tikv_jemallocator::Jemalloc);
+        let figure = asked.least(|| all_pairs(&system, layout, threads))?;
+        report.add(row, "ns", None, "system", figure);
+        let figure = asked.least(|| all_pairs(&mimalloc, layout, threads))?;
+        report.add(row, "ns", None, "mimalloc", figure);
+        let figure = asked.least(|| all_pairs(&jemalloc, layout, threads))?;
+        report.add(row, "ns", None, "jemalloc", figure);
         Ok(())
     }
 
-    fn pairs(asked: &Asked, allocator: &impl GlobalAlloc, layout: Layout) -> Result<f64> {
-        asked.least(|| {
-            for _ in 0..PAIRS {
-                // SAFETY: the layout has a size, and what it gave is freed once, with the same layout.
-                unsafe {
-                    let object = black_box(allocator.alloc(layout));
-                    if !object.is_null() {
-                        allocator.dealloc(object, layout);
-                    }
+    fn all_pairs(allocator: &(impl GlobalAlloc + Sync), layout: Layout, threads: u64) -> Result<u64> {
+        if threads == 1 {
+            pairs(allocator, layout, PAIRS);
+        } else {
+            super::two_threads(|| {
+                pairs(allocator, layout, PAIRS / 2);
+                Ok(())
+            })?;
+        }
+        Ok(PAIRS)
+    }
+
+    fn pairs(allocator: &impl GlobalAlloc, layout: Layout, pairs: u64) {
+        for _ in 0..pairs {
+            // SAFETY: the layout has a size, and what it gave is freed once, with the same layout.
+            unsafe {
+                let object = black_box(allocator.alloc(layout));
+                if !object.is_null() {
+                    allocator.dealloc(object, layout);
                 }
             }
-            Ok(PAIRS)
-        })
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Bench;
+use super::{Asked, Bench};
 use crate::engine::Result;
 use crate::workload;
 
@@ -36,7 +36,7 @@ pub(crate) trait Grove: Sized {
     type Proof;
 
     /// Begins one in an empty directory.
-    fn open(dir: &Path) -> Result<Self>;
+    fn open(dir: &Path, asked: &Asked) -> Result<Self>;
 
     /// Commits keys and values that are not there.
     fn insert(&mut self, from: u64, to: u64) -> Result<()>;
@@ -65,7 +65,7 @@ pub(crate) type Measure<'m> = dyn FnMut(u64, &mut dyn FnMut(u64) -> Result<()>) 
 pub(crate) fn measure<G: Grove>(bench: &mut Bench<'_>) -> Result<()> {
     let dir = bench.dir.join("common");
     std::fs::create_dir(&dir)?;
-    let mut grove = G::open(&dir)?;
+    let mut grove = G::open(&dir, bench.asked)?;
     let items = bench.items.next_multiple_of(BATCH);
     bench.cpu("batch", items / BATCH, &mut |i| {
         grove.insert(i * BATCH, (i + 1) * BATCH)

@@ -8,9 +8,10 @@ use grovedb::batch::QualifiedGroveDbOp;
 use grovedb::{Element, GroveDb, PathQuery, Query, QueryItem, SizedQuery};
 use grovedb_version::version::GroveVersion;
 
-use super::Bench;
 use super::grove::{Grove, Measure, key, value};
+use super::nested::{self, Nested};
 use super::rows::DEPTHS;
+use super::{Asked, Bench};
 use crate::engine::{Error, Result};
 use crate::workload;
 
@@ -113,7 +114,7 @@ impl Groves {
 impl Grove for Groves {
     type Proof = Vec<u8>;
 
-    fn open(dir: &Path) -> Result<Groves> {
+    fn open(dir: &Path, _asked: &Asked) -> Result<Groves> {
         let db = GroveDb::open(dir.join("grove")).map_err(failed)?;
         insert(&db, &[], TREE, Element::empty_tree())?;
         Ok(Groves {
@@ -163,25 +164,36 @@ impl Grove for Groves {
 
 /// The rows that need trees of their own.
 pub(crate) fn measure(bench: &mut Bench<'_>) -> Result<()> {
-    if DEPTHS.iter().any(|row| bench.wants(row)) {
-        depths(bench)?;
+    if DEPTHS.iter().flatten().any(|row| bench.wants(row)) {
+        let db = GroveDb::open(bench.dir.join("depths")).map_err(failed)?;
+        nested::measure(bench, &Nest(db))?;
     }
     Ok(())
 }
 
-fn depths(bench: &mut Bench<'_>) -> Result<()> {
-    let db = GroveDb::open(bench.dir.join("depths")).map_err(failed)?;
-    let items = bench.few_items();
-    let mut path: Vec<Vec<u8>> = Vec::new();
-    for row in DEPTHS {
-        for from in (0..items).step_by(1000) {
-            put(&db, &path, from..from + 1000)?;
-        }
-        bench.cpu(row, items / 10, &mut |i| {
-            put(&db, &path, items + i..items + i + 1)
-        })?;
-        insert(&db, &path, b"below", Element::empty_sum_tree())?;
-        path.push(b"below".to_vec());
+/// Trees in trees.
+struct Nest(GroveDb);
+
+impl Nested for Nest {
+    fn insert(&self, path: &nested::Path, from: u64, to: u64) -> Result<()> {
+        put(&self.0, path, from..to)
     }
-    Ok(())
+
+    fn begin_below(&self, path: &nested::Path, key: &[u8]) -> Result<()> {
+        insert(&self.0, path, key, Element::empty_sum_tree())
+    }
+
+    fn get(&self, path: &nested::Path, n: u64) -> Result<()> {
+        let found = self.0.get(path, &key(n), None, version()).value;
+        match found.map_err(failed)? {
+            Element::Item(found, _) if found == value(n) => Ok(()),
+            _ => Err("another element".into()),
+        }
+    }
+
+    fn prove(&self, path: &nested::Path, n: u64) -> Result<()> {
+        let query = PathQuery::new_single_key(path.to_vec(), key(n).to_vec());
+        let proof = self.0.prove_query(&query, None, version()).value;
+        proof.map(drop).map_err(failed)
+    }
 }

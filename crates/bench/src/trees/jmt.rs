@@ -9,6 +9,7 @@ use jmt::storage::{LeafNode, Node, NodeKey, TreeReader, TreeUpdateBatch};
 use jmt::{KeyHash, OwnedValue, RootHash, Sha256Jmt, Version};
 use sha2::Sha256;
 
+use super::Asked;
 use super::grove::{Grove, Measure, VALUE_BYTES, key, value};
 use crate::engine::{Error, Result};
 
@@ -74,7 +75,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
 impl Grove for Jellyfish {
     type Proof = SparseMerkleProof<Sha256>;
 
-    fn open(_dir: &Path) -> Result<Jellyfish> {
+    fn open(_dir: &Path, _asked: &Asked) -> Result<Jellyfish> {
         Ok(Jellyfish {
             records: Records::default(),
             version: 0,

@@ -3,6 +3,7 @@
 //! ```text
 //!  rows     what is measured, and what Weald is to reach
 //!  grove    the stores behind one interface, and what is measured of each
+//!  nested   the same of trees in trees
 //!  weald    Weald's trees, and the rows that only they have
 //!  grovedb, jmt, nomt    the others, each behind a feature of its name
 //! ```
@@ -15,6 +16,7 @@ mod grove;
 mod grovedb;
 #[cfg(feature = "jmt")]
 mod jmt;
+mod nested;
 #[cfg(feature = "nomt")]
 mod nomt;
 mod report;
@@ -34,6 +36,8 @@ pub(crate) struct Asked {
     stores: Vec<String>,
     rows: Vec<&'static str>,
     runs: u32,
+    /// For Weald's Merkle pages; what a store takes by itself, if nothing was said.
+    cache_bytes: Option<usize>,
     dir: PathBuf,
     json: Option<PathBuf>,
     markdown: Option<PathBuf>,
@@ -96,6 +100,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked> {
         stores: STORES.iter().map(|name| (*name).to_owned()).collect(),
         rows: rows::ROWS.iter().map(|row| row.id).collect(),
         runs: 3,
+        cache_bytes: None,
         dir: std::env::temp_dir(),
         json: None,
         markdown: None,
@@ -107,6 +112,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked> {
             "--stores" => asked.stores = value.split(',').map(store).collect::<Result<_>>()?,
             "--rows" => asked.rows = value.split(',').map(row).collect::<Result<_>>()?,
             "--runs" => asked.runs = u32::try_from(crate::args::number(&value)?)?,
+            "--cache-mib" => asked.cache_bytes = Some(usize::try_from(crate::args::number(&value)? << 20)?),
             "--dir" => asked.dir = value.into(),
             "--json" => asked.json = Some(value.into()),
             "--markdown" => asked.markdown = Some(value.into()),
@@ -217,6 +223,7 @@ mod tests {
         let mut named: Vec<&str> = words.filter(|word| word.starts_with("--")).collect();
         named.sort_unstable();
         let known = [
+            "--cache-mib",
             "--dir",
             "--items",
             "--json",
@@ -226,7 +233,7 @@ mod tests {
             "--stores",
         ];
         assert_eq!(named, known);
-        for (option, value) in known.iter().zip(["x", "10", "x", "x", "get", "2", "weald"]) {
+        for (option, value) in known.iter().zip(["8", "x", "10", "x", "x", "get", "2", "weald"]) {
             assert!(parse(words_of(option, value)).is_ok(), "{option}");
         }
     }

@@ -9,6 +9,7 @@ use nomt::proof::PathProof;
 use nomt::trie::{LeafData, ValueHash};
 use nomt::{KeyReadWrite, Nomt, Options, SessionParams};
 
+use super::Asked;
 use super::grove::{Grove, Measure, VALUE_BYTES, key, value};
 use crate::engine::{Error, Result};
 
@@ -29,7 +30,7 @@ fn value_hash(n: u64) -> ValueHash {
 impl Grove for Trie {
     type Proof = PathProof;
 
-    fn open(dir: &Path) -> Result<Trie> {
+    fn open(dir: &Path, _asked: &Asked) -> Result<Trie> {
         let mut options = Options::new();
         options.path(dir.join("nomt"));
         options.preallocate_ht(false);

@@ -19,9 +19,16 @@ const fn row(id: &'static str, label: &'static str, unit: &'static str, target: 
     }
 }
 
-/// The rows of inserts into nested trees, from the outermost on.
-pub(crate) const DEPTHS: [&str; 8] = [
-    "depth-0", "depth-1", "depth-2", "depth-3", "depth-4", "depth-5", "depth-6", "depth-7",
+/// The rows of nested trees, from the outermost on: of inserts, look-ups and proofs.
+pub(crate) const DEPTHS: [[&str; 3]; 8] = [
+    ["depth-0", "get-depth-0", "prove-depth-0"],
+    ["depth-1", "get-depth-1", "prove-depth-1"],
+    ["depth-2", "get-depth-2", "prove-depth-2"],
+    ["depth-3", "get-depth-3", "prove-depth-3"],
+    ["depth-4", "get-depth-4", "prove-depth-4"],
+    ["depth-5", "get-depth-5", "prove-depth-5"],
+    ["depth-6", "get-depth-6", "prove-depth-6"],
+    ["depth-7", "get-depth-7", "prove-depth-7"],
 ];
 
 pub(crate) const ROWS: &[Row] = &[
@@ -44,23 +51,50 @@ pub(crate) const ROWS: &[Row] = &[
     row("get-new", "get, a snapshot each", "µs", None),
     row(
         "depth-0",
-        "insert, one a commit, in the outermost tree",
+        "insert, one a commit, in the outermost of eight trees",
         "µs",
         None,
     ),
-    row("depth-1", "insert, one a commit, 1 subtree deep", "µs", None),
+    row("depth-1", "insert, one a commit, 1 deep", "µs", None),
     row("depth-2", "insert, one a commit, 2 deep", "µs", None),
     row("depth-3", "insert, one a commit, 3 deep", "µs", None),
     row("depth-4", "insert, one a commit, 4 deep", "µs", None),
     row("depth-5", "insert, one a commit, 5 deep", "µs", None),
     row("depth-6", "insert, one a commit, 6 deep", "µs", None),
     row("depth-7", "insert, one a commit, 7 deep", "µs", None),
+    row("get-depth-0", "get, in the outermost of eight trees", "µs", None),
+    row("get-depth-1", "get, 1 deep", "µs", None),
+    row("get-depth-2", "get, 2 deep", "µs", None),
+    row("get-depth-3", "get, 3 deep", "µs", None),
+    row("get-depth-4", "get, 4 deep", "µs", None),
+    row("get-depth-5", "get, 5 deep", "µs", None),
+    row("get-depth-6", "get, 6 deep", "µs", None),
+    row("get-depth-7", "get, 7 deep", "µs", None),
+    row(
+        "prove-depth-0",
+        "prove one key, in the outermost of eight trees",
+        "µs",
+        None,
+    ),
+    row("prove-depth-1", "prove one key, 1 deep", "µs", None),
+    row("prove-depth-2", "prove one key, 2 deep", "µs", None),
+    row("prove-depth-3", "prove one key, 3 deep", "µs", None),
+    row("prove-depth-4", "prove one key, 4 deep", "µs", None),
+    row("prove-depth-5", "prove one key, 5 deep", "µs", None),
+    row("prove-depth-6", "prove one key, 6 deep", "µs", None),
+    row("prove-depth-7", "prove one key, 7 deep", "µs", None),
     row("drop-few", "drop a subtree of 10 keys", "µs", None),
     row("drop-all", "drop the subtree of all keys", "µs", None),
     row("writer-1", "commits of one writer, wall time of each", "µs", None),
     row(
         "writer-2",
         "commits of two writers in two subtrees, wall time of each",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-cpu",
+        "commits of two writers in two subtrees, CPU time of each",
         "µs",
         None,
     ),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::thread;
 
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
-use weald_tree::{Answer, Element, Hash, Query, Range, TreeKind, TreeSnapshot, TreeStore, verify};
+use weald_tree::{Answer, Element, Hash, Query, Range, TreeKind, TreeSnapshot, TreeStore, TreeTx, verify};
 
-use super::Bench;
 use super::grove::{Grove, Measure, key, value};
+use super::nested::{self, Nested};
 use super::rows::DEPTHS;
+use super::{Asked, Bench};
 use crate::engine::{Error, Result};
 use crate::measure::Clock;
 use crate::workload;
@@ -38,10 +39,13 @@ impl Trees {
 
 const TREE: &[&[u8]] = &[b"items"];
 
-fn store(dir: &Path) -> Result<TreeStore> {
+fn store(dir: &Path, cache_bytes: Option<usize>) -> Result<TreeStore> {
     let options = DatabaseOptions::new().sync(SyncPolicy::None);
     let db = Database::open_with_options(dir.join("trees.weald"), options)?;
-    Ok(TreeStore::open(Arc::new(db))?)
+    Ok(match cache_bytes {
+        Some(bytes) => TreeStore::with_cache(Arc::new(db), bytes)?,
+        None => TreeStore::open(Arc::new(db))?,
+    })
 }
 
 fn put(store: &TreeStore, path: &[&[u8]], items: impl Iterator<Item = u64>) -> Result<()> {
@@ -60,8 +64,8 @@ fn query(n: u64) -> Query {
 impl Grove for Trees {
     type Proof = Vec<u8>;
 
-    fn open(dir: &Path) -> Result<Trees> {
-        let store = store(dir)?;
+    fn open(dir: &Path, asked: &Asked) -> Result<Trees> {
+        let store = store(dir, asked.cache_bytes)?;
         store.transact(|tx| tx.create_tree(&[], TREE[0], TreeKind::Plain))?;
         Ok(Trees {
             store,
@@ -174,8 +178,8 @@ fn drops(bench: &mut Bench<'_>, store: &TreeStore) -> Result<()> {
 
 /// The rows that need trees of their own.
 pub(crate) fn measure(bench: &mut Bench<'_>) -> Result<()> {
-    if DEPTHS.iter().any(|row| bench.wants(row)) {
-        depths(bench)?;
+    if DEPTHS.iter().flatten().any(|row| bench.wants(row)) {
+        nested::measure(bench, &Nest(fresh(bench, "depths")?))?;
     }
     if bench.wants("writer-2") {
         writers(bench)?;
@@ -192,24 +196,39 @@ pub(crate) fn measure(bench: &mut Bench<'_>) -> Result<()> {
 fn fresh(bench: &Bench<'_>, name: &str) -> Result<TreeStore> {
     let dir = bench.dir.join(name);
     std::fs::create_dir(&dir)?;
-    store(&dir)
+    store(&dir, bench.asked.cache_bytes)
 }
 
-fn depths(bench: &mut Bench<'_>) -> Result<()> {
-    let store = fresh(bench, "depths")?;
-    let items = bench.few_items();
-    let mut path: Vec<&[u8]> = Vec::new();
-    for row in DEPTHS {
-        for from in (0..items).step_by(1000) {
-            put(&store, &path, from..from + 1000)?;
-        }
-        bench.cpu(row, items / 10, &mut |i| {
-            put(&store, &path, items + i..items + i + 1)
-        })?;
-        store.transact(|tx| tx.create_tree(&path, b"below", TreeKind::Sum))?;
-        path.push(b"below");
+/// Trees in trees.
+struct Nest(TreeStore);
+
+fn segments(path: &nested::Path) -> Vec<&[u8]> {
+    path.iter().map(Vec::as_slice).collect()
+}
+
+impl Nested for Nest {
+    fn insert(&self, path: &nested::Path, from: u64, to: u64) -> Result<()> {
+        put(&self.0, &segments(path), from..to)
     }
-    Ok(())
+
+    fn begin_below(&self, path: &nested::Path, key: &[u8]) -> Result<()> {
+        let create = |tx: &mut TreeTx<'_>| tx.create_tree(&segments(path), key, TreeKind::Sum);
+        self.0.transact(create)?;
+        Ok(())
+    }
+
+    fn get(&self, path: &nested::Path, n: u64) -> Result<()> {
+        match self.0.snapshot()?.get(&segments(path), &key(n))? {
+            Some(Element::Item(found)) if found == value(n) => Ok(()),
+            _ => Err("another element".into()),
+        }
+    }
+
+    fn prove(&self, path: &nested::Path, n: u64) -> Result<()> {
+        let query = Query::key(&key(n)).at(path.iter().cloned());
+        self.0.snapshot()?.prove(&query)?;
+        Ok(())
+    }
 }
 
 /// Wall time: what one writer takes, and what two take for as many each.
@@ -237,9 +256,10 @@ fn writers(bench: &mut Bench<'_>) -> Result<()> {
             .into_iter()
             .try_for_each(|thread| thread.join().expect("no panic in a writer"))
     })?;
-    let two = clock.elapsed();
+    let two = clock.lap();
     bench.add("writer-1", one.as_secs_f64() * 1e6 / commits as f64);
-    bench.add("writer-2", two.as_secs_f64() * 1e6 / (2 * commits) as f64);
+    bench.add("writer-2", two.wall.as_secs_f64() * 1e6 / (2 * commits) as f64);
+    bench.add("writer-cpu", two.cpu.as_secs_f64() * 1e6 / (2 * commits) as f64);
     // Nothing is damaged: every entry is proven.
     let (snapshot, root) = (store.snapshot()?, store.root()?);
     for name in names {

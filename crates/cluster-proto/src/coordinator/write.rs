@@ -1,11 +1,13 @@
 //! Writes, and the write-backs of readers.
 //!
-//! A write is acknowledged when a quorum of each side has applied it. If one of them already held something later, then this write, though it began after that one was acknowledged, would have lost to it by a slow clock:
-//! it is written again with a later version. Owners that have not answered by the end get a hint.
+//! A write is acknowledged when a quorum of each side has applied it, or holds something later. If one of them held something later, that may have been acknowledged before this write began, by a faster clock: then this
+//! write would lose to what came before it. So it is written again, once, with a version later than all that the quorum told of. Whatever was acknowledged, or shown to a reader, before the write began, is among that; so what is later
+//! still was there at the same time, and the write has its place right before it. Owners that have not answered by the end get a hint.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Op, OpId, PartResult, Purpose, Side, not_enough};
+use crate::bugs::Bug;
 use crate::client::{Error, Reply};
 use crate::clock::Version;
 use crate::codec::Bytes;
@@ -26,8 +28,8 @@ pub(crate) struct WriteOp {
     items: Vec<Item>,
     refusals: BTreeSet<Owner>,
     replied: bool,
-    /// How often this has been written with a later version.
-    retries: u32,
+    /// Its version is later than everything that was to be seen when the client asked: a quorum has told.
+    again: bool,
     pub(super) resend_at: u64,
     pub(super) ends_at: u64,
 }
@@ -45,8 +47,6 @@ struct Item {
     handed_on: bool,
     result: Option<Result<Version, Error>>,
 }
-
-const RETRIES_MAX: u32 = 8;
 
 impl Item {
     fn new(key: Bytes, entry: Entry) -> Item {
@@ -81,6 +81,15 @@ impl Item {
             self.answer(owner),
             Some(Written::Applied | Written::Superseded { .. })
         )
+    }
+
+    /// The greatest version that an owner held when this came.
+    fn greatest_met(&self) -> Option<Version> {
+        let met = self.answers.iter().filter_map(|(_, answer)| match answer {
+            Written::Superseded { by } => Some(by.version),
+            _ => None,
+        });
+        met.max()
     }
 
     fn refuses(&self, owner: &Owner) -> bool {
@@ -155,7 +164,7 @@ impl Node {
             };
             list.push(Item::new(key, Entry::plain(record)));
         }
-        self.begin_write(purpose, Origin::Client, list, needed, durable, 0);
+        self.begin_write(purpose, Origin::Client, list, needed, durable);
         Ok(())
     }
 
@@ -166,7 +175,6 @@ impl Node {
         items: Vec<Item>,
         needed: u8,
         durable: bool,
-        retries: u32,
     ) -> OpId {
         let ends_at = self.now.steady_ms + self.config.request_timeout_ms;
         let id = self.add_op(Op::Write(WriteOp {
@@ -178,7 +186,7 @@ impl Node {
             items,
             refusals: BTreeSet::new(),
             replied: false,
-            retries,
+            again: false,
             resend_at: 0,
             ends_at,
         }));
@@ -200,7 +208,7 @@ impl Node {
         let mut item = Item::new(key.clone(), entry);
         item.answers = holders.iter().map(|&owner| (owner, Written::Applied)).collect();
         let needed = replicas - majority(replicas) + 1;
-        self.begin_write(purpose, Origin::Reader, vec![item], needed, true, 0);
+        self.begin_write(purpose, Origin::Reader, vec![item], needed, true);
     }
 
     /// Asks the owners, as the layout names them now.
@@ -279,10 +287,12 @@ impl Node {
 
     /// Looks at each key whether its answers amount to something.
     fn judge_write(&mut self, id: OpId) {
+        let careless = self.has_bug(Bug::OvertakenIsDone);
         let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
             return;
         };
         let reader = op.origin == Origin::Reader;
+        let settled = reader || op.again || careless;
         let mut to_register = Vec::new();
         let mut overtaken = Vec::new();
         let mut met_register = false;
@@ -309,19 +319,10 @@ impl Node {
             match item.verdict() {
                 None => {}
                 Some(Err(error)) => item.result = Some(Err(error)),
-                Some(Ok(())) => {
-                    let greatest = item.answers.iter().filter_map(|(_, answer)| match answer {
-                        Written::Superseded { by } => Some(by.version),
-                        _ => None,
-                    });
-                    match greatest.max().filter(|_| !reader) {
-                        Some(by) => {
-                            item.handed_on = true;
-                            overtaken.push((index as u16, item.key.clone(), item.entry.record.clone(), by));
-                        }
-                        None => item.result = Some(Ok(item.entry.record.version)),
-                    }
-                }
+                Some(Ok(())) => match item.greatest_met().filter(|_| !settled) {
+                    Some(by) => overtaken.push((index as u16, by)),
+                    None => item.result = Some(Ok(item.entry.record.version)),
+                },
             }
         }
         if met_register {
@@ -331,49 +332,45 @@ impl Node {
         for (index, key, record) in to_register {
             self.begin_ballot(Purpose::Part(id, index), key, Action::Put(record));
         }
-        for (index, key, record, by) in overtaken {
-            self.write_later(id, index, key, record, by);
+        for (index, by) in overtaken {
+            self.write_later(id, index, by);
         }
         self.reply_write(id);
     }
 
     /// Writes a key again, with a version later than the one that was met.
-    fn write_later(&mut self, id: OpId, index: u16, key: Bytes, record: Record, by: Version) {
-        let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
+    fn write_later(&mut self, id: OpId, index: u16, by: Version) {
+        self.stats.overtaken += 1;
+        let _ = self.clock.observe(by.stamp);
+        let version = self.issue_version().ok().filter(|version| *version > by);
+        let soon = self.now.steady_ms + self.config.resend_ms / 8;
+        let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
             return;
         };
-        let (needed, durable, retries, ends_at) = (op.needed, op.durable, op.retries + 1, op.ends_at);
-        self.stats.overtaken += 1;
-        let version = if retries > RETRIES_MAX {
-            Err(Error::Contended)
-        } else {
-            let _ = self.clock.observe(by.stamp);
-            // The first attempt was applied: it is not as if nothing had been done.
-            self.issue_version().map_err(|_| Error::Unknown)
+        let (needed, durable, ends_at) = (op.needed, op.durable, op.ends_at);
+        let Some(item) = op.items.get_mut(usize::from(index)) else {
+            return;
         };
-        let version = match version {
-            Ok(version) => version,
-            Err(error) => return self.part_done(id, index, PartResult::Written(Err(error))),
+        let Some(version) = version else {
+            // The clock's ceiling is on its way, or the other's clock is as far ahead as any may be: the owners are asked again a little later.
+            item.answers.clear();
+            op.resend_at = op.resend_at.min(soon);
+            return;
         };
+        item.handed_on = true;
+        let record = &item.entry.record;
         let lived = record
             .expires_ms
             .map(|expires| expires.saturating_sub(record.version.ms()));
         let record = Record {
             version,
             expires_ms: lived.map(|lived| version.ms().saturating_add(lived)),
-            value: record.value,
+            value: record.value.clone(),
         };
-        let items = vec![Item::new(key, Entry::plain(record))];
-        let later = self.begin_write(
-            Purpose::Part(id, index),
-            Origin::Client,
-            items,
-            needed,
-            durable,
-            retries,
-        );
+        let items = vec![Item::new(item.key.clone(), Entry::plain(record))];
+        let later = self.begin_write(Purpose::Part(id, index), Origin::Client, items, needed, durable);
         if let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&later) {
-            op.ends_at = ends_at;
+            (op.again, op.ends_at) = (true, ends_at);
         }
     }
 

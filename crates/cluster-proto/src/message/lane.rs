@@ -60,7 +60,8 @@ impl Body {
             | Body::LayoutAccepted { .. }
             | Body::LayoutOutbid { .. }
             | Body::LayoutProgress { .. }
-            | Body::AskMarks { .. } => Lane::Gossip,
+            | Body::AskMarks { .. }
+            | Body::Unknown { .. } => Lane::Gossip,
             Body::Write {
                 origin: Origin::Hint | Origin::Repair,
                 ..

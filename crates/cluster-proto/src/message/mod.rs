@@ -4,7 +4,7 @@
 //! docs/wire.md has the bytes.
 
 use crate::clock::Version;
-use crate::codec::{Bytes, DecodeError, Reader, Wire, wire_enum, wire_struct};
+use crate::codec::{Bytes, DecodeError, Reader, Wire, Writer, wire_enum, wire_struct};
 use crate::config::MESSAGE_MAX;
 use crate::entry::{Ballot, Entry, Past, Rank, Record};
 use crate::id::{CopyId, NodeId, Partition, RequestId};
@@ -32,8 +32,11 @@ pub struct Message {
     pub body: Body,
 }
 
+/// The version of the encoding: what kinds of message that are known have in them. A kind that comes new doesn't change it, as who doesn't know it lets it pass.
+pub const WIRE_VERSION: u8 = 1;
+
 /// The first bytes of every message: a magic number and the version of the encoding.
-const MAGIC: [u8; 4] = *b"Wdm\x01";
+const MAGIC: [u8; 4] = [b'W', b'd', b'm', WIRE_VERSION];
 
 impl Message {
     /// The bytes to send.
@@ -194,9 +197,31 @@ macro_rules! bodies {
         #[expect(missing_docs, reason = "the variants say what the fields are")]
         pub enum Body {
             $($(#[$doc])* $variant $({ $($field: $type),* })?,)*
+            /// Something that only later builds say. It is let pass, as if it had been lost; the envelope counts.
+            Unknown { tag: u8, fields: Bytes },
         }
 
-        wire_enum!(Body { $($tag => $variant $({ $($field),* })?),* });
+        impl Wire for Body {
+            fn put(&self, out: &mut Writer) {
+                match self {
+                    $(Body::$variant $({ $($field),* })? => {
+                        out.push($tag);
+                        $($($field.put(out);)*)?
+                    })*
+                    Body::Unknown { tag, fields } => {
+                        out.push(*tag);
+                        out.extend_from_slice(fields);
+                    }
+                }
+            }
+
+            fn take(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Ok(match u8::take(from)? {
+                    $($tag => Body::$variant $({ $($field: Wire::take(from)?),* })?,)*
+                    tag => Body::Unknown { tag, fields: from.rest().into() },
+                })
+            }
+        }
     };
 }
 

@@ -48,8 +48,13 @@ impl<'p> Apply<'p> {
     }
 
     /// Ends the commit: what it freed is reused when nobody needs it. The pages that it created and that are in the pool alone go to `dirty`.
-    /// Gives all that it created, for [`take_back`](PageStore::take_back).
-    pub(crate) fn finish(mut self, dirty: &mut Vec<PageId>) -> Result<Vec<PageId>> {
+    /// `spilled` are pages that the same transaction created before; those that were freed now leave it. Gives all that the commit created,
+    /// for [`take_back`](PageStore::take_back).
+    pub(crate) fn finish(
+        mut self,
+        dirty: &mut Vec<PageId>,
+        spilled: &mut Vec<PageId>,
+    ) -> Result<Vec<PageId>> {
         if let Some(bulk) = self.bulk.take() {
             match bulk.finish(&self.store.file) {
                 Ok(unused) => unused.into_iter().for_each(|extent| self.space.give_back(extent)),
@@ -60,10 +65,16 @@ impl<'p> Apply<'p> {
             }
         }
         self.finished = true;
-        let mut created = std::mem::take(&mut self.created);
+        let mut created = Created::new(std::mem::take(&mut self.created));
+        let mut before = Created::new(std::mem::take(spilled));
         for ptr in std::mem::take(&mut self.released) {
-            self.free_page(ptr, &mut created);
+            self.free_page(ptr, &mut created, &mut before);
         }
+        if !before.pages.is_empty() {
+            *spilled = before.left();
+            self.space.spill(spilled);
+        }
+        let created = created.left();
         for large in std::mem::take(&mut self.released_large) {
             let extent = run_of(large, self.store.page_size());
             let born = self.store.birth_of_run(large, extent);
@@ -82,7 +93,7 @@ impl<'p> Apply<'p> {
         Ok(created)
     }
 
-    fn free_page(&mut self, ptr: PagePtr, created: &mut Vec<PageId>) {
+    fn free_page(&mut self, ptr: PagePtr, created: &mut Created, spilled: &mut Created) {
         let id = ptr.id();
         let extent = Extent { start: id.0, len: 1 };
         let place = self.store.table.load(id);
@@ -97,14 +108,8 @@ impl<'p> Apply<'p> {
             }
             _ => self.store.birth_at_hand(id),
         };
-        let mine = if born == self.txid {
-            created.iter().rposition(|page| *page == id)
-        } else {
-            None
-        };
-        if let Some(index) = mine {
-            // Built and freed here: nobody else ever saw it.
-            created.swap_remove(index);
+        if born == self.txid && (created.remove(id) || spilled.remove(id)) {
+            // Built and freed by one transaction: nobody else ever saw it.
             let mut slots = Vec::new();
             self.store.forget(extent, &mut slots);
             self.store.pool.give_back(slots);
@@ -116,6 +121,39 @@ impl<'p> Apply<'p> {
                 freed: self.txid,
             });
         }
+    }
+}
+
+/// Pages that a transaction created, of which it may have freed some again.
+struct Created {
+    pages: Vec<PageId>,
+    /// Which of the pages, in order by then, were removed. A large load frees as many as it leaves, so each must be found without looking at all.
+    removed: Option<Vec<bool>>,
+}
+
+impl Created {
+    fn new(pages: Vec<PageId>) -> Created {
+        Created { pages, removed: None }
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, id: PageId) -> bool {
+        let pages = &mut self.pages;
+        let removed = self.removed.get_or_insert_with(|| {
+            pages.sort_unstable();
+            vec![false; pages.len()]
+        });
+        pages
+            .binary_search(&id)
+            .is_ok_and(|index| !std::mem::replace(&mut removed[index], true))
+    }
+
+    fn left(mut self) -> Vec<PageId> {
+        if let Some(removed) = self.removed {
+            let mut removed = removed.into_iter();
+            self.pages.retain(|_| removed.next() == Some(false));
+        }
+        self.pages
     }
 }
 
@@ -208,5 +246,29 @@ impl Drop for Apply<'_> {
             self.space.give_back(extent);
         }
         self.store.pool.give_back(slots);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(ids: &[u64]) -> Vec<PageId> {
+        ids.iter().copied().map(PageId).collect()
+    }
+
+    #[test]
+    fn what_was_removed_is_not_left() {
+        let mut created = Created::new(pages(&[9, 3, 7, 5]));
+        assert!(created.remove(PageId(7)));
+        assert!(!created.remove(PageId(7)), "a second time");
+        assert!(!created.remove(PageId(4)), "never created");
+        assert!(created.remove(PageId(9)));
+        assert_eq!(created.left(), pages(&[3, 5]));
+    }
+
+    #[test]
+    fn all_are_left_if_none_is_removed() {
+        assert_eq!(Created::new(pages(&[2, 1])).left(), pages(&[2, 1]));
     }
 }

@@ -210,13 +210,9 @@ impl Space {
         }
     }
 
-    /// Notes that no commit refers to these pages yet. They may not be free when the transaction ends.
-    pub(crate) fn spill(&mut self, pages: impl IntoIterator<Item = PageId>) {
-        let mut extents: Vec<Extent> = pages
-            .into_iter()
-            .map(|id| Extent { start: id.0, len: 1 })
-            .collect();
-        extents.append(&mut self.spilled);
+    /// Notes that the open transaction has spilled to these pages, which no commit refers to yet. They may not be free when it ends.
+    pub(crate) fn spill(&mut self, pages: &[PageId]) {
+        let extents = pages.iter().map(|id| Extent { start: id.0, len: 1 }).collect();
         self.spilled = merge_adjacent(extents);
     }
 

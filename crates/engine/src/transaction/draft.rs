@@ -355,9 +355,9 @@ impl<'db> Draft<'db> {
         let roots = self.roots;
         self.resolve_merges(&roots)?;
         let txid = TxId(self.base_txid().0 + 1);
-        let created = self.core.spill(self.roots, txid, &mut self.stage)?;
-        self.roots = created.0;
-        self.spilled.created.extend(created.1);
+        self.roots = self
+            .core
+            .spill(self.roots, txid, &mut self.stage, &mut self.spilled.created)?;
         let superseded: Vec<_> = self.stage.superseded_large_values().collect();
         superseded
             .iter()
@@ -371,6 +371,11 @@ impl<'db> Draft<'db> {
         self.spilled.number = SPILLS.fetch_add(1, Ordering::Relaxed);
         self.stage.clear();
         Ok(())
+    }
+
+    /// The pages that the transaction has spilled to.
+    pub(crate) fn spilled_pages(&mut self) -> &mut Vec<PageId> {
+        &mut self.spilled.created
     }
 
     /// The large values that what was spilled refers to.

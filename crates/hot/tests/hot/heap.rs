@@ -186,3 +186,65 @@ fn threads_free_what_others_allocated() {
     session.trim().unwrap();
     assert_eq!(region.info().unwrap().volumes, 0);
 }
+
+#[test]
+fn of_two_who_free_an_object_at_once_a_paranoid_region_tells_one() {
+    let region = region(&RegionOptions {
+        capacity: 16 << 20,
+        paranoid: true,
+        ..Default::default()
+    });
+    let maker = region.join("maker").unwrap();
+    let objects: Vec<Object> = (0..2_000)
+        .map(|_| {
+            let object = maker.alloc(50, 0, 1).unwrap();
+            maker.share(object).unwrap();
+            object
+        })
+        .collect();
+    let together = std::sync::Barrier::new(2);
+    let free_all = |name: &str| -> Vec<bool> {
+        let session = region.join(name).unwrap();
+        let chunk = |objects: &[Object]| {
+            together.wait();
+            let freed = objects.iter().map(|object| match session.free(*object) {
+                Ok(()) => true,
+                Err(Error::Invalid(_)) => false,
+                Err(error) => panic!("{error}"),
+            });
+            freed.collect::<Vec<bool>>()
+        };
+        objects.chunks(20).flat_map(chunk).collect()
+    };
+    let (one, other) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| free_all("one"));
+        let other = scope.spawn(|| free_all("other"));
+        (one.join().unwrap(), other.join().unwrap())
+    });
+    for (at, (one, other)) in one.into_iter().zip(other).enumerate() {
+        assert!(one != other, "object {at}: {one}, {other}");
+    }
+    maker.trim().unwrap();
+    assert_eq!(maker.verify().unwrap().objects, 0);
+}
+
+#[test]
+fn volumes_are_verified_one_by_one_as_well() {
+    let region = sized(16 << 20);
+    let session = region.join("test").unwrap();
+    for n in 0..2_000u32 {
+        session.share(session.alloc(1_000, 0, 1).unwrap()).unwrap();
+        session.put(&n.to_le_bytes(), &[1; 500]).unwrap();
+    }
+    let all = session.verify().unwrap();
+    let info = region.info().unwrap();
+    assert!(info.volumes > 1);
+    let each: Vec<_> = (0..info.len / info.volume_size)
+        .map_while(|volume| session.verify_volume(volume).ok())
+        .collect();
+    assert!(each.len() as u64 >= info.volumes);
+    assert!(each.iter().filter(|report| report.objects > 0).count() > 1);
+    assert_eq!(each.iter().map(|report| report.objects).sum::<u64>(), all.objects);
+    assert_eq!(each.iter().map(|report| report.entries).sum::<u64>(), all.entries);
+    assert!(matches!(session.verify_volume(u64::MAX), Err(Error::Invalid(_))));
+}

@@ -6,6 +6,7 @@
 mod cut;
 mod finger;
 mod forest;
+mod nodes;
 mod page;
 mod prover;
 mod source;

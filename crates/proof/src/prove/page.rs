@@ -13,6 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+use super::nodes::Nodes;
 use crate::codec::{self, Fault, Malformed, Reader};
 use crate::element::Element;
 use crate::hash::{self, Hash};
@@ -50,7 +51,7 @@ pub struct Page {
     /// Shared with the pages that differ in nothing but nodes.
     keys: Arc<Keys>,
     /// Those of the entries, and then the inner ones.
-    nodes: Vec<Node>,
+    nodes: Nodes,
 }
 
 /// The keys of a page's entries, and what depends on nothing else.
@@ -61,18 +62,31 @@ struct Keys {
     ends: Vec<End>,
 }
 
-/// Where a key ends, and its height.
+/// Where a key ends, and its height in the lowest byte: together they take half of what they would side by side.
 #[derive(Debug, PartialEq, Eq)]
-struct End {
-    at: usize,
-    height: u8,
+struct End(u64);
+
+impl End {
+    fn new(at: usize, height: u8) -> End {
+        End((at as u64) << 8 | u64::from(height))
+    }
+
+    #[inline]
+    fn at(&self) -> usize {
+        (self.0 >> 8) as usize
+    }
+
+    #[inline]
+    fn height(&self) -> u8 {
+        self.0 as u8
+    }
 }
 
 /// A page whose entries are being gathered.
 struct Draft {
     level: u8,
     keys: Keys,
-    nodes: Vec<Node>,
+    nodes: Nodes,
 }
 
 impl Draft {
@@ -83,7 +97,7 @@ impl Draft {
                 bytes: Vec::with_capacity(len * 32),
                 ends: Vec::with_capacity(len),
             },
-            nodes: Vec::with_capacity((2 * len).saturating_sub(1)),
+            nodes: Nodes::new(level, len),
         }
     }
 
@@ -95,24 +109,23 @@ impl Draft {
 
     fn push(&mut self, entry: PageEntry<'_>) {
         self.keys.bytes.extend_from_slice(entry.key);
-        self.keys.ends.push(End {
-            at: self.keys.bytes.len(),
-            height: entry.height,
-        });
-        self.nodes.push(entry.node);
+        self.keys.ends.push(End::new(self.keys.bytes.len(), entry.height));
+        self.nodes.push(self.level, &entry.node);
     }
 
     /// Adds an entry that has to come after the others, if it does and there is room.
     fn push_next(&mut self, entry: PageEntry<'_>) -> Option<()> {
         let last = self.keys.ends.len().checked_sub(1);
         let follows = last.is_none_or(|last| self.keys.get(last) < entry.key);
-        (follows && self.nodes.len() < PAGE_LEN_MAX).then(|| self.push(entry))
+        let counts = self.level > 0 || entry.node.count == 1;
+        (follows && counts && self.nodes.len() < PAGE_LEN_MAX).then(|| self.push(entry))
     }
 
     /// The page, whose inner nodes are yet to be told; `None` without entries.
     fn page(mut self) -> Option<Page> {
         let inner = self.nodes.len().checked_sub(1)?;
-        self.nodes.resize(self.nodes.len() + inner, UNKNOWN);
+        self.nodes.add_unknown(inner);
+        self.keys.bytes.shrink_to_fit();
         Some(Page {
             level: self.level,
             keys: Arc::new(self.keys),
@@ -124,8 +137,8 @@ impl Draft {
 impl Keys {
     #[inline]
     fn get(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].at);
-        &self.bytes[start..self.ends[index].at]
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].at());
+        &self.bytes[start..self.ends[index].at()]
     }
 }
 
@@ -162,13 +175,6 @@ impl Kept<'_> {
     }
 }
 
-/// What an inner node is before it is told.
-const UNKNOWN: Node = Node {
-    hash: Hash([0; 32]),
-    count: 0,
-    sum: 0,
-};
-
 /// The counts or sums of a page are too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
@@ -186,7 +192,7 @@ impl Page {
         let mut page = Page::unhashed(self.level, entries);
         let (here, there) = (self.len(), entries.len());
         let same = |here: usize, there: usize| {
-            self.nodes[here] == entries[there].node && self.key(here) == entries[there].key
+            self.node_of(here) == entries[there].node && self.key(here) == entries[there].key
         };
         let kept = Kept {
             page: self,
@@ -197,6 +203,7 @@ impl Page {
         };
         let mut hashes = 0;
         page.join_changed((0, entries.len()), &kept, &mut hashes)?;
+        page.nodes.trim();
         Ok((page, hashes))
     }
 
@@ -205,6 +212,7 @@ impl Page {
         let mut page = self.clone();
         let mut hashes = 0;
         page.replace((0, self.len()), nodes, &mut hashes)?;
+        page.nodes.trim();
         Ok((page, hashes))
     }
 
@@ -224,14 +232,14 @@ impl Page {
 
     fn join_all(&mut self, (from, to): (usize, usize)) -> Result<Node, Overflow> {
         if to - from == 1 {
-            return Ok(self.nodes[from]);
+            return Ok(self.node_of(from));
         }
         let middle = middle(from, to);
         let left = self.join_all((from, middle))?;
         let right = self.join_all((middle, to))?;
         let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
         let at = self.inner(middle);
-        self.nodes[at] = node;
+        self.nodes.set(at, &node);
         Ok(node)
     }
 
@@ -243,13 +251,13 @@ impl Page {
         hashes: &mut u64,
     ) -> Result<Node, Overflow> {
         if to - from == 1 {
-            return Ok(self.nodes[from]);
+            return Ok(self.node_of(from));
         }
         if let Some(place) = kept.place((from, to), self.len()) {
             // Splits depend on the number of entries alone, so what is below is kept as well.
             let here = self.inner(from + 1)..self.inner(to);
-            let there = kept.page.inner(place + 1)..kept.page.inner(place + to - from);
-            self.nodes[here].copy_from_slice(&kept.page.nodes[there]);
+            self.nodes
+                .copy(here, &kept.page.nodes, kept.page.inner(place + 1));
             return Ok(kept.page.node(place, place + to - from));
         }
         let middle = middle(from, to);
@@ -258,7 +266,7 @@ impl Page {
         *hashes += 1;
         let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
         let at = self.inner(middle);
-        self.nodes[at] = node;
+        self.nodes.set(at, &node);
         Ok(node)
     }
 
@@ -273,7 +281,7 @@ impl Page {
             return Ok(self.node(from, to));
         };
         if to - from == 1 {
-            self.nodes[from] = *first;
+            self.nodes.set(from, first);
             return Ok(*first);
         }
         let middle = middle(from, to);
@@ -282,7 +290,7 @@ impl Page {
         let right = self.replace((middle, to), right, hashes)?;
         let node = Node::join(self.level, &left, &right).ok_or(Overflow)?;
         let at = self.inner(middle);
-        self.nodes[at] = node;
+        self.nodes.set(at, &node);
         *hashes += 1;
         Ok(node)
     }
@@ -290,16 +298,19 @@ impl Page {
     /// Counts and sums of inner nodes, whose hashes are there.
     fn add_up(&mut self, (from, to): (usize, usize)) -> Option<Node> {
         if to - from == 1 {
-            return Some(self.nodes[from]);
+            return Some(self.node_of(from));
         }
         let middle = middle(from, to);
         let left = self.add_up((from, middle))?;
         let right = self.add_up((middle, to))?;
         let at = self.inner(middle);
-        let inner = &mut self.nodes[at];
-        inner.count = left.count.checked_add(right.count)?;
-        inner.sum = left.sum.checked_add(right.sum)?;
-        Some(*inner)
+        let node = Node {
+            hash: self.nodes.get(at, to - from).hash,
+            count: left.count.checked_add(right.count)?,
+            sum: left.sum.checked_add(right.sum)?,
+        };
+        self.nodes.set(at, &node);
+        Some(node)
     }
 
     /// The level: 0 where the leaves are.
@@ -324,13 +335,13 @@ impl Page {
     }
 
     /// The entry at `index`, which is below [`len`](Page::len).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn entry(&self, index: usize) -> PageEntry<'_> {
         PageEntry {
             key: self.keys.get(index),
-            height: self.keys.ends[index].height,
-            node: self.nodes[index],
+            height: self.keys.ends[index].height(),
+            node: self.node_of(index),
         }
     }
 
@@ -346,7 +357,7 @@ impl Page {
             + size_of::<Keys>()
             + self.keys.bytes.capacity()
             + self.keys.ends.capacity() * size_of::<End>()
-            + self.nodes.capacity() * size_of::<Node>()
+            + self.nodes.memory_bytes()
     }
 
     /// The first key, by which it is found.
@@ -360,7 +371,7 @@ impl Page {
         &'p self,
         before: &'p Page,
     ) -> Option<impl Iterator<Item = (PageEntry<'p>, PageEntry<'p>)>> {
-        let pairs = move || (0..self.len()).filter(|index| self.nodes[*index] != before.nodes[*index]);
+        let pairs = move || (0..self.len()).filter(|index| self.node_of(*index) != before.node_of(*index));
         (self.keys == before.keys).then(|| pairs().map(move |index| (before.entry(index), self.entry(index))))
     }
 
@@ -402,9 +413,15 @@ impl Page {
     /// The node over the entries from `from` to before `to`, which must be one of the page's nodes.
     pub(crate) fn node(&self, from: usize, to: usize) -> Node {
         if to - from == 1 {
-            return self.nodes[from];
+            return self.node_of(from);
         }
-        self.nodes[self.inner(middle(from, to))]
+        self.nodes.get(self.inner(middle(from, to)), to - from)
+    }
+
+    /// The node of an entry.
+    #[inline(always)]
+    fn node_of(&self, index: usize) -> Node {
+        self.nodes.get(index, 1)
     }
 
     /// The bytes to store.
@@ -418,9 +435,10 @@ impl Page {
             out.push(entry.height);
             entry.put_node(self.level, &mut out);
         }
-        self.nodes[self.len()..]
+        self.nodes
+            .hashes(self.len()..self.nodes.len())
             .iter()
-            .for_each(|node| out.extend_from_slice(node.hash.as_bytes()));
+            .for_each(|hash| out.extend_from_slice(hash.as_bytes()));
         out
     }
 
@@ -446,7 +464,8 @@ impl Page {
         let mut page = draft.page().ok_or(reader.fault(0, Fault::Bounds))?;
         for at in 1..len {
             let at = page.inner(at);
-            page.nodes[at].hash = Hash(reader.array()?);
+            let hash = Hash(reader.array()?);
+            page.nodes.set_hash(at, hash);
         }
         reader.end()?;
         page.add_up((0, len)).ok_or(reader.fault(0, Fault::Bounds))?;

@@ -29,6 +29,7 @@ mod settle;
 mod snapshot;
 mod store;
 mod sync;
+mod turns;
 mod tx;
 
 pub use diff::Difference;

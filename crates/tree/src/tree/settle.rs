@@ -1,4 +1,8 @@
 //! From changed entries to changed pages, tops and the root hash.
+//!
+//! While another transaction commits, one that has to wait for it settles its trees ahead, on the state that it has read. Once it is its
+//! turn it takes over what came out for every tree that nobody changed since, and settles the others: so transactions in different
+//! subtrees do most of their work side by side. That a tree did not change is told by its top, which binds all that is in it.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +30,19 @@ pub(crate) type Places = BTreeMap<Path, Arc<Located>>;
 /// What follows from changed entries.
 #[derive(Default)]
 pub(crate) struct Settled {
+    trees: BTreeMap<Path, Brought>,
+    tops: BTreeMap<[u8; PREFIX_LEN], Option<Top>>,
+}
+
+/// A tree that was brought up to date.
+struct Brought {
+    prefix: [u8; PREFIX_LEN],
+    /// Which keys were looked at.
+    keys: BTreeSet<Vec<u8>>,
+    before: Option<Top>,
+    after: Option<Top>,
     /// Records to write, or to delete where there is `None`.
     records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    tops: BTreeMap<[u8; PREFIX_LEN], Option<Top>>,
     /// Pages that are no more, by level and topmost hash.
     superseded: Vec<(u8, Hash)>,
 }
@@ -38,21 +52,30 @@ pub(crate) struct Settled {
 struct Due {
     tree: Option<Arc<Located>>,
     keys: BTreeSet<Vec<u8>>,
+    /// Whether a subtree of it came out otherwise than it did ahead.
+    is_other: bool,
 }
 
 /// What becomes of the pages and tops in the state that `reader` sees when the touched entries are looked at anew: of all trees
 /// concerned, from the innermost outwards, down to paths of `depth` segments. A key that was touched and did not
-/// change does no harm, nor does one whose tree is gone.
+/// change does no harm, nor does one whose tree is gone. What was settled `ahead` is taken over where it is so still.
 pub(crate) fn settle(
     reader: &Reader<'_>,
     touched: Touched,
     places: &Places,
     depth: usize,
+    mut ahead: Settled,
 ) -> Result<Settled> {
     let mut settled = Settled::default();
     let mut rest: BTreeMap<(Reverse<usize>, Path), Due> = touched
         .into_iter()
-        .map(|(path, keys)| ((Reverse(path.len()), path), Due { tree: None, keys }))
+        .map(|(path, keys)| {
+            let due = Due {
+                keys,
+                ..Due::default()
+            };
+            ((Reverse(path.len()), path), due)
+        })
         .collect();
     while let Some(((_, mut path), due)) = rest.pop_first() {
         let tree = match due.tree.map_or_else(|| find(reader, places, &path), Ok) {
@@ -60,13 +83,29 @@ pub(crate) fn settle(
             Err(Error::NoSubtree { .. }) => continue,
             Err(error) => return Err(error),
         };
-        let changed = settled.update(reader, &tree, due.keys)?;
+        let pages = TreePages::new(*reader, tree.clone())?;
+        let same = |brought: &Brought| {
+            !due.is_other
+                && brought.prefix == tree.prefix
+                && brought.before == pages.top
+                && brought.keys == due.keys
+        };
+        let taken = ahead.trees.remove(&path).filter(same);
+        let is_other = taken.is_none();
+        let brought = match taken {
+            Some(brought) => brought,
+            None => settled.bring(reader, &pages, due.keys)?,
+        };
+        let changed = brought.after != brought.before;
+        settled.tops.insert(tree.prefix, brought.after);
+        settled.trees.insert(path.clone(), brought);
         if changed
             && path.len() > depth
             && let Some(key) = path.pop()
         {
             let holder = rest.entry((Reverse(path.len()), path)).or_default();
             holder.keys.insert(key);
+            holder.is_other |= is_other;
             if holder.tree.is_none() {
                 reader.meter.hashes(1);
                 holder.tree = Some(Arc::new(tree.holder()));
@@ -89,15 +128,15 @@ fn find(reader: &Reader<'_>, places: &Places, path: &Path) -> Result<Arc<Located
 }
 
 impl Settled {
-    /// Brings one tree up to date; whether its top has changed.
-    fn update(&mut self, reader: &Reader<'_>, tree: &Arc<Located>, keys: BTreeSet<Vec<u8>>) -> Result<bool> {
+    /// Brings one tree up to date.
+    fn bring(&self, reader: &Reader<'_>, pages: &TreePages<'_>, keys: BTreeSet<Vec<u8>>) -> Result<Brought> {
+        let tree = &pages.tree;
         let mut edits = BTreeMap::new();
-        for key in keys {
-            let element = reader.element(tree, &key, |subtree| self.top(reader, subtree))?;
-            edits.insert(key, element);
+        for key in &keys {
+            let element = reader.element(tree, key, |subtree| self.top(reader, subtree))?;
+            edits.insert(key.clone(), element);
         }
-        let pages = TreePages::new(*reader, tree.clone())?;
-        let changes = update(&pages, &edits).map_err(|error| match error {
+        let changes = update(pages, &edits).map_err(|error| match error {
             UpdateError::Storage(error) => error,
             UpdateError::Overflow => Error::Overflow,
             UpdateError::Damaged => Error::damaged("a tree lacks a page or has one too many"),
@@ -106,20 +145,57 @@ impl Settled {
         for page in changes.pages.iter().filter_map(PageChange::after) {
             reader.cache.insert(page);
         }
-        let top = match (changes.top_level, changes.top) {
+        let after = match (changes.top_level, changes.top) {
             (Some(level), Some(node)) => Some(Top { level, node }),
             _ => None,
         };
-        self.set_entries(reader, tree, &changes.pages);
-        let changed = top != pages.top;
-        if changed {
+        let mut brought = Brought {
+            prefix: tree.prefix,
+            keys,
+            before: pages.top,
+            after,
+            records: Vec::new(),
+            superseded: Vec::new(),
+        };
+        brought.set_entries(reader, tree, &changes.pages);
+        if brought.after != brought.before {
             let encode = |top: Top| top.encode();
-            self.set(reader, tree.top_key(), pages.top.map(encode), top.map(encode));
+            let (before, after) = (brought.before.map(encode), after.map(encode));
+            brought.set(reader, tree.top_key(), before, after);
         }
-        self.tops.insert(tree.prefix, top);
-        Ok(changed)
+        Ok(brought)
     }
 
+    /// The top of a tree after the changes.
+    pub(crate) fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
+        match self.tops.get(&tree.prefix) {
+            Some(top) => Ok(*top),
+            None => reader.top(tree),
+        }
+    }
+
+    /// Writes pages and tops.
+    pub(crate) fn write(&self, tx: &mut WriteTx<'_>) -> Result<()> {
+        let mut trees = TREES.bucket_mut(tx.root_mut(), ALL)?;
+        for (key, record) in self.trees.values().flat_map(|tree| &tree.records) {
+            match record {
+                Some(record) => trees.put(key, record)?,
+                None => trees.discard(key)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for pages that can still be asked for, once this is committed. Snapshots of before are not held up much: they put a page
+    /// together again if need be.
+    pub(crate) fn forget_superseded(&self, cache: &PageCache) {
+        for (level, hash) in self.trees.values().flat_map(|tree| &tree.superseded) {
+            cache.remove(*level, hash);
+        }
+    }
+}
+
+impl Brought {
     /// Notes which entries of pages are to be written.
     fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, pages: &[PageChange]) {
         // Most pages only had entries changed; the others, between which entries may have moved, are compared together.
@@ -206,34 +282,6 @@ impl Settled {
             reader.meter.add(OperationCost::write(key.len(), old, new));
         }
         self.records.push((key, new));
-    }
-
-    /// The top of a tree after the changes.
-    pub(crate) fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
-        match self.tops.get(&tree.prefix) {
-            Some(top) => Ok(*top),
-            None => reader.top(tree),
-        }
-    }
-
-    /// Writes pages and tops.
-    pub(crate) fn write(&self, tx: &mut WriteTx<'_>) -> Result<()> {
-        let mut trees = TREES.bucket_mut(tx.root_mut(), ALL)?;
-        for (key, record) in &self.records {
-            match record {
-                Some(record) => trees.put(key, record)?,
-                None => trees.discard(key)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes room for pages that can still be asked for, once this is committed. Snapshots of before are not held up much: they put a page
-    /// together again if need be.
-    pub(crate) fn forget_superseded(&self, cache: &PageCache) {
-        for (level, hash) in &self.superseded {
-            cache.remove(*level, hash);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use weald_proof::Hash;
 
 use super::cache::PageCache;
 use super::snapshot::TreeSnapshot;
+use super::turns::Turns;
 use super::tx::TreeTx;
 use super::{TREES, format};
 use crate::error::Result;
@@ -16,7 +17,8 @@ use crate::storage::retry;
 #[derive(Clone, Debug)]
 pub struct TreeStore {
     pub(crate) db: Arc<Database>,
-    cache: Arc<PageCache>,
+    pub(super) cache: Arc<PageCache>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// Bytes of decoded pages that a store keeps where nothing else is said.
@@ -35,7 +37,8 @@ impl TreeStore {
         TREES.create(&db)?;
         format::check(&db)?;
         let cache = Arc::new(PageCache::new(cache_bytes));
-        Ok(TreeStore { db, cache })
+        let turns = Arc::default();
+        Ok(TreeStore { db, cache, turns })
     }
 
     /// Whether there are trees in `db`, which is not changed; so that a database opened for reading can be asked.
@@ -45,11 +48,7 @@ impl TreeStore {
 
     /// Begins a transaction.
     pub fn begin(&self) -> Result<TreeTx<'_>> {
-        Ok(TreeTx::new(
-            self.db.optimistic()?,
-            &self.cache,
-            self.db.key_len_max(),
-        ))
+        Ok(TreeTx::new(self.db.optimistic()?, self))
     }
 
     /// Runs `body` in a transaction and commits it; again, after a short wait, as often as it conflicts (up to a thousand
