@@ -71,6 +71,8 @@ pub(crate) struct State {
     /// The commits whose pages in the file must stay: of the last durable checkpoint, and of the one under way.
     pub(crate) durable: TxId,
     pub(crate) under_way: Option<TxId>,
+    /// Whether the open transaction has spilled: then there are keys that no state has and that no commit will bring.
+    pub(crate) spilled: bool,
 }
 
 /// A commit that is in the tree, and that readers see once the log is durable up to `until`.
@@ -137,6 +139,7 @@ impl Core {
                 dirty: Vec::new(),
                 durable: parts.checkpoints.durable_txid(),
                 under_way: None,
+                spilled: false,
             }),
             next_tree: AtomicU64::new(roots.next_tree),
             options: parts.options,
@@ -259,6 +262,7 @@ impl Core {
         let (roots, created) = self.merge_stage(&mut state, base, txid, stage, Some(&mut *spilled))?;
         spilled.extend(created);
         self.store.space().spill(spilled);
+        state.spilled = true;
         self.counters.spills.add(1);
         Ok(roots)
     }

@@ -401,6 +401,11 @@ impl Core {
         let making = {
             // Under the lock, so that each commit is either in the snapshot below or finds the filter here.
             let state = self.state();
+            if state.spilled {
+                // Its keys so far would be in no snapshot and no commit that this filter sees.
+                self.filters.wanted().insert(tree);
+                return Ok(());
+            }
             let valid_from = state.head.txid;
             let seed = self.filters.seed ^ valid_from.0;
             let filter = Arc::new(Bloom::new(
@@ -485,7 +490,45 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Database, DatabaseOptions, Writable};
+    use crate::{Database, DatabaseOptions, Readable, Writable};
+
+    #[test]
+    fn no_filter_begins_while_a_transaction_has_spilled() {
+        let options = DatabaseOptions::low_memory().background(false);
+        let db =
+            Database::open_with_options("db", options.vfs(std::sync::Arc::new(weald_vfs::Memory::new())))
+                .unwrap();
+        let put = |tx: &mut crate::WriteTx<'_>, keys: std::ops::Range<u64>| {
+            keys.into_iter()
+                .for_each(|n| tx.put(&n.to_be_bytes(), &[7; 100]).unwrap());
+        };
+        let mut tx = db.write().unwrap();
+        put(&mut tx, 0..KEYS_MIN);
+        tx.commit().unwrap();
+        let core = db.core();
+        for (keys, commit) in [(KEYS_MIN..80_000, false), (KEYS_MIN..80_000, true)] {
+            core.filters.change(|set| *set = Set::default());
+            core.filters.note_len(TreeId::ROOT, KEYS_MIN);
+            let spills = db.stats().spills;
+            let mut tx = db.write().unwrap();
+            put(&mut tx, keys.clone());
+            assert!(db.stats().spills > spills);
+            core.tend_filters(&|| false).unwrap();
+            put(&mut tx, keys.end..keys.end + 10);
+            if commit {
+                tx.commit().unwrap();
+            } else {
+                drop(tx);
+            }
+            core.tend_filters(&|| false).unwrap();
+            assert!(core.filters.are_ready() && core.filters.bytes() > 0);
+            let tx = db.read().unwrap();
+            for n in 0..keys.end + 10 {
+                let expected = commit || n < KEYS_MIN;
+                assert_eq!(tx.contains_key(&n.to_be_bytes()).unwrap(), expected, "{n}");
+            }
+        }
+    }
 
     #[test]
     fn a_tree_that_grew_by_a_commit_nobody_sees_yet_stays_wanted() {

@@ -10,6 +10,8 @@ mod canopydb;
 mod fjall;
 #[cfg(feature = "heed")]
 mod lmdb;
+#[cfg(feature = "libmdbx")]
+mod mdbx;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "rocksdb")]
@@ -33,6 +35,8 @@ pub(crate) const NAMES: &[&str] = &[
     "sled",
     #[cfg(feature = "canopydb")]
     "canopydb",
+    #[cfg(feature = "libmdbx")]
+    "libmdbx",
     #[cfg(feature = "rocksdb")]
     "rocksdb",
     #[cfg(feature = "rocksdb")]
@@ -55,6 +59,8 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         "sled" => scenarios::run::<sled::Sled>(task),
         #[cfg(feature = "canopydb")]
         "canopydb" => scenarios::run::<canopydb::Canopydb>(task),
+        #[cfg(feature = "libmdbx")]
+        "libmdbx" => scenarios::run::<mdbx::Mdbx>(task),
         #[cfg(feature = "rocksdb")]
         "rocksdb" => scenarios::run::<rocksdb::Rocks<false>>(task),
         #[cfg(feature = "rocksdb")]

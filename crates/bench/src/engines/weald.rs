@@ -1,22 +1,39 @@
-//! Weald, with its default options.
+//! Weald, with its default options, but for the length of the log where the environment says another.
 
 use std::path::Path;
 
-use weald_engine::{Database, ReadTx, Readable, SyncPolicy, Writable, WriteTx};
+use weald_engine::{Database, DatabaseOptions, ReadTx, Readable, SyncPolicy, Writable, WriteTx};
 
 use crate::engine::{Engine, Reader, Result, Settings, Writer};
+
+/// The default of `checkpoint_wal_bytes`, in MiB.
+const LOG_MIB: u64 = 24;
+
+/// How long the log may get, in MiB: what `WEALD_LOG_MIB` says.
+fn log_mib() -> Result<u64> {
+    match std::env::var("WEALD_LOG_MIB") {
+        Ok(mib) => Ok(mib
+            .parse()
+            .map_err(|_| format!("WEALD_LOG_MIB={mib} is no number"))?),
+        Err(_) => Ok(LOG_MIB),
+    }
+}
 
 pub(crate) struct Weald {
     db: Database,
     policy: SyncPolicy,
+    log_mib: u64,
 }
 
 impl Engine for Weald {
     type Reader<'e> = Snapshot<'e>;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Weald> {
+        let log_mib = log_mib()?;
+        let options = DatabaseOptions::new().checkpoint_wal_bytes(log_mib << 20);
         Ok(Weald {
-            db: Database::open(dir.join("db.weald"))?,
+            db: Database::open_with_options(dir.join("db.weald"), options)?,
+            log_mib,
             policy: if settings.durable {
                 SyncPolicy::Immediate
             } else {
@@ -42,9 +59,11 @@ impl Engine for Weald {
     }
 
     fn is_slowest_to_recover(&self) -> bool {
-        // Just below where a checkpoint begins by default: by the length of the log, or by the pages that are only in memory.
+        // Just below where a checkpoint begins: by the length of the log, or by the pages that are only in memory.
         let stats = self.db.stats();
-        let log_is_long = stats.log.is_none_or(|log| log.replay_bytes >= 22 << 20);
+        let log_is_long = stats
+            .log
+            .is_none_or(|log| log.replay_bytes >= (self.log_mib << 20) / 12 * 11);
         log_is_long || stats.dirty_bytes >= 280 << 20
     }
 

@@ -386,6 +386,9 @@ impl<'db> Draft<'db> {
     /// A commit has what was staged and spilled: nothing is to be rolled back any more.
     pub(crate) fn settle(&mut self) {
         self.stage.clear();
+        if self.spilled.any {
+            self.core.state().spilled = false;
+        }
         self.spilled = Spilled::default();
     }
 }
@@ -399,6 +402,7 @@ impl Drop for Draft<'_> {
             self.core.store.disown(run_of(large, size));
         }
         if self.spilled.any {
+            self.core.state().spilled = false;
             let txid = TxId(self.base_txid().0 + 1);
             let mut space = self.core.store.space();
             space.forget_spilled();

@@ -16,6 +16,7 @@ mod compare;
 mod crash;
 mod damage;
 mod faults;
+mod filters;
 mod generate;
 mod history;
 mod isolation;

@@ -1,6 +1,6 @@
-//! Real processes: a writer that is killed at any time, and two that want the same database.
+//! Real processes: a writer that is killed at any time, two that want the same database, and one whose disk is full.
 //!
-//! The writer is this very binary, run again with only [`writer_process`] and told by the environment where the database is.
+//! The other process is this very binary, run again with only [`writer_process`] or [`full_process`] and told by the environment where the database is.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -185,4 +185,115 @@ fn a_second_writer_is_refused_with_the_pid_of_the_first() {
     drained.join().unwrap().unwrap();
     let db = Database::open_with_options(&path, options()).expect("the dead hold no locks");
     state(&db);
+}
+
+/// A put of its own size for each number, under each policy in turn.
+fn fill(db: &Database, n: u64) -> Result<(), Error> {
+    let policy = if n.is_multiple_of(2) {
+        SyncPolicy::Immediate
+    } else {
+        SyncPolicy::None
+    };
+    let mut tx = db.write()?;
+    tx.put(&n.to_be_bytes(), &incompressible(n))?;
+    tx.commit_with(policy).map(drop)
+}
+
+fn incompressible(n: u64) -> Vec<u8> {
+    Rng::new(n).bytes(500 + (n % 7 * 100) as usize)
+}
+
+/// That the first `count` numbers are there, and nothing else.
+fn verify(db: &Database, count: u64) {
+    let tx = db.read().unwrap();
+    assert_eq!(tx.len().unwrap(), count);
+    for n in 0..count {
+        let found = tx.get_ref(&n.to_be_bytes()).unwrap();
+        assert_eq!(found, Some(&incompressible(n)[..]), "{n} of {count}");
+    }
+}
+
+/// No test of its own: what the process on the small file system does.
+#[test]
+fn full_process() {
+    let Ok(dir) = std::env::var("WEALD_FULL") else {
+        return;
+    };
+    let (path, ballast) = (Path::new(&dir).join("db"), Path::new(&dir).join("ballast"));
+    let open = || Database::open_with_options(&path, options().wal_segment_bytes(256 << 10)).unwrap();
+    let mut db = open();
+    let mut count = 0;
+    // Each round the disk is full at another place, and then two megabytes of it are free again.
+    for round in 0..5u64 {
+        let free = std::fs::metadata(&ballast).unwrap().len() - (2 << 20);
+        let error = loop {
+            match fill(&db, count) {
+                Ok(()) => count += 1,
+                Err(e) => break e,
+            }
+        };
+        assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+        // It stays so, and costs nothing.
+        for _ in 0..3 {
+            match fill(&db, count) {
+                Ok(()) => count += 1,
+                Err(e) => assert!(matches!(e, Error::DiskFull { .. }), "{e:?}"),
+            }
+            match db.checkpoint() {
+                Ok(_) => {}
+                Err(e) => assert!(matches!(e, Error::DiskFull { .. }), "{e:?}"),
+            }
+        }
+        verify(&db, count);
+        std::fs::File::options()
+            .write(true)
+            .open(&ballast)
+            .unwrap()
+            .set_len(free)
+            .unwrap();
+        for _ in 0..20 {
+            fill(&db, count).unwrap();
+            count += 1;
+        }
+        db.checkpoint().unwrap();
+        let report = db.check().unwrap();
+        assert!(report.problems.is_empty(), "round {round}: {report:?}");
+        if round % 2 == 0 {
+            db.close().unwrap();
+            db = open();
+        }
+        verify(&db, count);
+    }
+    println!("\nall is well");
+}
+
+#[test]
+fn a_file_system_that_is_full_is_told_and_work_goes_on_once_there_is_room() {
+    let dir = directory();
+    // A file system of its own, which only that process sees.
+    let script = "mount -t tmpfs -o size=22m none \"$WEALD_FULL\" || exit 77
+        head -c 12582912 /dev/zero > \"$WEALD_FULL/ballast\"
+        exec \"$0\" --exact processes::full_process --nocapture --test-threads=1";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env("WEALD_FULL", dir.path())
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(77) => output,
+        _ => {
+            eprintln!("not run: this system lets nobody have a file system of his own");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if complaint.starts_with("unshare:") {
+        eprintln!("not run: {complaint}");
+        return;
+    }
+    assert!(
+        output.status.success() && said.contains("all is well"),
+        "{said} {complaint}"
+    );
 }
