@@ -422,7 +422,7 @@ impl Desk {
             reply.array(3);
             reply.integer(event.number as i64);
             reply.integer(i64::try_from(event.wall_ms).unwrap_or(i64::MAX));
-            reply.bulk(format!("{:?}", event.event).as_bytes());
+            reply.bulk(event.text().as_bytes());
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ pub(crate) struct View {
     pub(crate) layout: Option<Layout>,
     pub(crate) peers: Vec<PeerStatus>,
     pub(crate) partitions: Vec<PartitionStats>,
+    /// Bytes of the replica on the disk, unless the storage fails to say.
+    pub(crate) disk_bytes: Option<u64>,
 }
 
 /// A number of a node: its name, what it means, and where it is.
@@ -149,6 +151,11 @@ pub(crate) const COUNTERS: &[Number] = &[
         m.malformed
     }),
     (
+        "weald_cluster_store_failures",
+        "Operations of the replica's storage that failed.",
+        |m| m.store_failures,
+    ),
+    (
         "weald_cluster_strangers",
         "Connections that did not prove genuine.",
         |m| m.transport.refused,
@@ -165,6 +172,7 @@ impl View {
             layout: None,
             peers: Vec::new(),
             partitions: Vec::new(),
+            disk_bytes: None,
         })
     }
 
@@ -174,6 +182,7 @@ impl View {
             layout: node.layout()?,
             peers: node.peers()?,
             partitions: node.partitions()?,
+            disk_bytes: node.disk_bytes().ok(),
         }))
     }
 }

@@ -287,7 +287,7 @@ fn persistence(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
         }
     );
     field!(out, "aof_current_size", log.map_or(0, |log| log.replay_bytes));
-    field!(out, "aof_base_size", data.file_bytes);
+    field!(out, "aof_base_size", file_bytes(call));
     field!(out, "aof_pending_rewrite", 0);
     field!(out, "aof_buffer_length", 0);
     field!(out, "aof_delayed_fsync", 0);
@@ -478,6 +478,14 @@ fn keyspace(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     Ok(())
 }
 
+/// Bytes on the disk: of the database, or on a node of its replica.
+fn file_bytes(call: &Call<'_, '_>) -> u64 {
+    match &call.state.cluster {
+        Some(cluster) => cluster.view().disk_bytes.unwrap_or_default(),
+        None => call.state.db.stats().file_bytes,
+    }
+}
+
 fn weald(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     let data = call.state.db.stats();
     field!(out, "weald_durability", call.state.settings.durability.name());
@@ -486,7 +494,7 @@ fn weald(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     field!(out, "weald_commit_usec", call.state.stats.commit_us.get());
     field!(out, "weald_failed_commits", call.state.stats.failed_commits.get());
     field!(out, "weald_checkpoints", data.checkpoints);
-    field!(out, "weald_file_bytes", data.file_bytes);
+    field!(out, "weald_file_bytes", file_bytes(call));
     field!(out, "weald_free_bytes", data.free_bytes);
     field!(out, "weald_pending_bytes", data.pending_bytes);
     field!(out, "weald_dirty_bytes", data.dirty_bytes);

@@ -53,7 +53,7 @@ const GAUGES: &[(&str, &str, &str)] = &[
     (
         "weald_file_bytes",
         "weald_file_bytes",
-        "Length of the file of the data.",
+        "Length of the file of the data, of a node of its replica's.",
     ),
     (
         "weald_file_free_bytes",

@@ -1,13 +1,15 @@
-//! A small client of one node.
+//! A small client of one node, by TCP, or by its Unix socket, which no network can cut off.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+#[cfg(target_os = "linux")]
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use weald::server::Frame;
 
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     input: Vec<u8>,
 }
 
@@ -22,7 +24,21 @@ impl Client {
             input: Vec::new(),
         })
     }
+}
 
+#[cfg(target_os = "linux")]
+impl Client<UnixStream> {
+    pub(crate) fn local(socket: &std::path::Path) -> io::Result<Client<UnixStream>> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+        Ok(Client {
+            stream,
+            input: Vec::new(),
+        })
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     pub(crate) fn send<A: AsRef<[u8]>>(&mut self, commands: &[Vec<A>]) -> io::Result<()> {
         let mut out = Vec::new();
         for args in commands {

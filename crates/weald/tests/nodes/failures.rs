@@ -1,5 +1,6 @@
 //! Nodes that die, hang and come back while clients write.
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -75,7 +76,7 @@ impl Load {
 }
 
 /// Every key is there, by this node.
-pub(crate) fn check_all(client: &mut Client, keys: &[String]) {
+pub(crate) fn check_all<S: Read + Write>(client: &mut Client<S>, keys: &[String]) {
     for some in keys.chunks(200) {
         let commands: Vec<Vec<&str>> = some.iter().map(|key| vec!["GET", key]).collect();
         client.send(&commands).expect("sent");
@@ -97,7 +98,10 @@ fn no_acknowledged_write_is_lost_whoever_is_killed() {
     let mut keys = load.end();
     check_all(&mut town.client(0), &keys);
     check_all(&mut town.client(1), &keys);
-    town.told(&format!("one of three killed under load, {} writes", keys.len()));
+    town.told(&format!(
+        "one of three killed under load: {} acknowledged writes, none lost",
+        keys.len()
+    ));
 
     // It comes back with its data, and what it missed comes to it.
     town.restart(2);
@@ -116,9 +120,13 @@ fn no_acknowledged_write_is_lost_whoever_is_killed() {
     town.hosts[1].signal("CONT");
     let written = load.end();
     check_all(&mut town.client(1), &written);
+    town.told(&format!(
+        "one of three hung under load and went on: {} acknowledged writes, none lost",
+        written.len()
+    ));
     keys.extend(written);
     town.wait_for_equal_copies(&[0, 1, 2], &keys);
-    town.told("one of three hung, went on, and caught up");
+    town.told("its copies are those of the others");
 
     // All are killed at once: what was acknowledged is on a quorum of disks.
     let load = Load::on(&town, &[0, 1, 2], "all");
@@ -134,7 +142,10 @@ fn no_acknowledged_write_is_lost_whoever_is_killed() {
     for at in 0..3 {
         check_all(&mut town.client(at), &keys);
     }
-    town.told(&format!("all killed and started again, {} writes", keys.len()));
+    town.told(&format!(
+        "all killed under load and started again: {} acknowledged writes, none lost",
+        keys.len()
+    ));
     town.wait_for_equal_copies(&[0, 1, 2], &keys);
     town.told("their copies are equal");
 

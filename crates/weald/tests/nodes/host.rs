@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A node with its folder and ports, which may run.
 pub(crate) struct Host {
@@ -131,6 +131,17 @@ impl Host {
         stream.read_to_string(&mut answer).expect("answered");
         let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
         body.to_owned()
+    }
+}
+
+impl Host {
+    /// Memory that the process has, as Linux counts it.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let process = self.child.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
     }
 }
 

@@ -24,6 +24,40 @@ fn row(status: &Value, number: &str) -> Value {
     rows.next().expect("it is listed").clone()
 }
 
+/// Says that it is over, whatever happened.
+struct Ends<'d>(&'d AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Reads all of these keys by each of these nodes again and again while something happens, and says how many reads that were. None may fail.
+fn while_read(nodes: &[usize], keys: &[String], town: &mut Town, happens: impl FnOnce(&mut Town)) -> usize {
+    let done = AtomicBool::new(false);
+    let mut clients: Vec<_> = nodes.iter().map(|at| town.client(*at)).collect();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Ordering::SeqCst) {
+                for client in &mut clients {
+                    check_all(client, keys);
+                    reads += keys.len();
+                }
+            }
+            reads
+        });
+        {
+            let _ends = Ends(&done);
+            happens(town);
+        }
+        let reads = reader.join().expect("every key was there");
+        assert!(reads > 0);
+        reads
+    })
+}
+
 #[test]
 fn nodes_join_and_leave_while_keys_are_read() {
     let mut town = Town::of(3);
@@ -33,43 +67,39 @@ fn nodes_join_and_leave_while_keys_are_read() {
     town.told(&format!("{} writes", keys.len()));
 
     let load = Load::on(&town, &[0, 1, 2], "join");
-    let done = AtomicBool::new(false);
-    let mut clients: Vec<_> = (0..3).map(|at| town.client(at)).collect();
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut rounds = 0;
-            while !done.load(Ordering::SeqCst) {
-                for client in &mut clients {
-                    check_all(client, &keys);
-                }
-                rounds += 1;
-            }
-            rounds
-        });
+    let reads = while_read(&[0, 1, 2], &keys, &mut town, |town| {
         town.add();
         town.wait_for_members(4);
-        done.store(true, Ordering::SeqCst);
-        assert!(reader.join().expect("every key was there") > 0);
     });
     keys.extend(load.end());
     check_all(&mut town.client(3), &keys);
-    town.told("a fourth joined while keys were read and written");
+    town.told(&format!(
+        "a fourth joined: {} acknowledged writes, all there by the fourth too; {reads} reads meanwhile, none failed",
+        keys.len()
+    ));
 
     // The founder goes, by the command line, and is stopped.
     let load = Load::on(&town, &[1, 2, 3], "leave");
     let node = format!("127.0.0.1:{}", town.hosts[0].port);
-    let left = weald()
-        .args(["cluster", "leave", "--node", &node])
-        .output()
-        .expect("the program runs");
-    assert!(left.status.success(), "{left:?}");
-    town.hosts[0].signal("TERM");
+    let reads = while_read(&[1, 2, 3], &keys, &mut town, |town| {
+        let left = weald()
+            .args(["cluster", "leave", "--node", &node])
+            .output()
+            .expect("the program runs");
+        assert!(left.status.success(), "{left:?}");
+        town.hosts[0].signal("TERM");
+        town.wait_for_members(3);
+    });
     keys.extend(load.end());
     for at in 1..4 {
         check_all(&mut town.client(at), &keys);
     }
-    town.wait_for_members(3);
-    town.told("the founder left, and was stopped");
+    town.told(&format!(
+        "the founder left, and was stopped: {} acknowledged writes, none lost; {reads} reads meanwhile, none failed",
+        keys.len()
+    ));
+    town.wait_for_equal_copies(&[1, 2, 3], &keys);
+    town.told("each key is on three nodes again");
 
     // A node that left stays out when it is started again, and answers for the others' keys once it is asked to come back.
     town.restart(0);
@@ -145,7 +175,10 @@ fn a_dead_node_is_replaced_by_one_that_takes_its_place_in_one_move() {
         check_all(&mut town.client(at), &keys);
     }
     town.wait_for_equal_copies(&[0, 1, 3], &keys);
-    town.told(&format!("replaced while {} keys were written", keys.len()));
+    town.told(&format!(
+        "replaced: {} acknowledged writes meanwhile, none lost",
+        keys.len()
+    ));
 
     // What makes no sense is refused, and changes nothing.
     for args in [

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use weald::server::Frame;
 
-use super::client::Client;
 use super::network::Network;
-use super::node::{Town, until};
+use super::node::Town;
+use crate::nodes::failures::check_all;
+use crate::nodes::host::until;
 
 /// Clients that write keys of their own, one on each of these nodes.
 struct Load {
@@ -44,7 +45,7 @@ impl Load {
                         break;
                     }
                     let key = format!("{name}:{number}");
-                    let answer = client.run(&format!("SET {key} {key}")).expect("answered");
+                    let answer = client.try_run(&format!("SET {key} {key}")).expect("answered");
                     let mut written = written.lock().expect("whole");
                     if matches!(answer, Frame::Simple(_)) {
                         written.acknowledged.push(key);
@@ -74,13 +75,6 @@ impl Load {
         let mut written = self.written.lock().expect("whole");
         all.acknowledged.append(&mut written.acknowledged);
         all.refused.append(&mut written.refused);
-    }
-}
-
-/// Every key has its value, by this node.
-fn check_all(client: &mut Client, keys: &[String]) {
-    for key in keys {
-        assert_eq!(&client.text(&format!("GET {key}")), key);
     }
 }
 

@@ -1,16 +1,17 @@
 //! The program on each machine of a network, as nodes of one cluster.
 
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::client::Client;
 use super::network::{Network, address};
+use crate::nodes::client::Client;
+use crate::nodes::host::{PATIENCE, until, weald};
 
-const PATIENCE: Duration = Duration::from_secs(40);
 const CLUSTER_PORT: u16 = 7379;
 
 pub(crate) struct Town {
@@ -24,17 +25,6 @@ pub(crate) struct Town {
 struct Node {
     dir: PathBuf,
     child: Child,
-}
-
-fn weald() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weald"));
-    // What the machine has set is not for these processes.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEALD_") {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 impl Node {
@@ -124,10 +114,10 @@ impl Town {
         self.nodes[at].dir.with_extension("socket")
     }
 
-    pub(crate) fn client(&self, at: usize) -> Client {
+    pub(crate) fn client(&self, at: usize) -> Client<UnixStream> {
         let until = Instant::now() + PATIENCE;
         loop {
-            match Client::connect(&self.socket(at)) {
+            match Client::local(&self.socket(at)) {
                 Ok(client) => return client,
                 Err(e) => assert!(Instant::now() < until, "node {at}: {e}"),
             }
@@ -160,9 +150,9 @@ impl Town {
 
     /// Waits until every node's own store has the same of these keys, and those that were acknowledged are there. Clients are asked anew each time.
     pub(crate) fn wait_for_equal_copies(&self, acknowledged: &[String], tried: &[String]) {
-        let mut clients: Vec<Client> = (0..self.nodes.len()).map(|at| self.client(at)).collect();
+        let mut clients: Vec<Client<UnixStream>> = (0..self.nodes.len()).map(|at| self.client(at)).collect();
         let mut last = String::new();
-        let equal = |key: &String, clients: &mut Vec<Client>, last: &mut String| {
+        let equal = |key: &String, clients: &mut Vec<Client<UnixStream>>, last: &mut String| {
             let copies: Vec<String> = clients
                 .iter_mut()
                 .map(|client| client.text(&format!("WEALD.LOCAL {key}")))
@@ -183,13 +173,5 @@ impl Town {
                 }
             }
         }
-    }
-}
-
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{what} did not come about");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
