@@ -18,10 +18,10 @@ pub(super) enum Use {
     Clean = 2,
 }
 
-/// The first chunk has 2 MiB at most, the largest 64.
-const DOUBLINGS: u32 = 5;
+/// The first chunk has 2 MiB at most, the largest 16: larger ones would be missed where address space is limited.
+const DOUBLINGS: u32 = 3;
 /// 64 GiB of chunks of the greatest size.
-const CHUNKS: usize = 1024;
+const CHUNKS: usize = 4096;
 
 pub(super) struct Pool {
     page_size: usize,
