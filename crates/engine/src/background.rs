@@ -1,12 +1,13 @@
 //! The threads that work while commits go on: one for the log, which must not wait for the other, one for all that takes longer.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::TxId;
+use crate::ids::{Lsn, TxId};
 use crate::options::SyncPolicy;
 
 /// How often the threads look around when nobody calls them.
@@ -142,7 +143,11 @@ fn tend_log(core: &Core) {
         let _: Result<bool> = wal.prepare();
         if flush_every.is_some_and(|interval| flushed.elapsed() >= interval) {
             flushed = Instant::now();
-            if let Err(e) = wal.flush(wal.end()) {
+            // Where all commits since the last flush asked for none, there is nothing to do.
+            let wanted = Lsn(core.batched.load(Ordering::Acquire));
+            if wanted > wal.durable()
+                && let Err(e) = wal.flush(wal.end())
+            {
                 core.poison.set(e);
             }
         }

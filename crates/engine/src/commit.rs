@@ -98,6 +98,9 @@ impl Core {
             .append(txid, &mut batch, way)
             .map_err(|e| self.log_failure(e))?;
         self.open_log(wal, lsn).map_err(|e| self.poison.set(e))?;
+        if matches!(policy, SyncPolicy::Batched(_)) {
+            self.batched.fetch_max(lsn.0, Ordering::Release);
+        }
         roots.txid = txid;
         roots.lsn = lsn;
         pages.finish(&mut state.dirty)?;

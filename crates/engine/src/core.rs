@@ -54,6 +54,8 @@ pub(crate) struct Core {
     next_tree: AtomicU64,
     /// Whether the file says that there is a log.
     pub(crate) log_noted: AtomicBool,
+    /// Where the last commit ends in the log that is to be flushed in a batch.
+    pub(crate) batched: AtomicU64,
     pub(crate) poison: Poison,
     pub(crate) counters: Counters,
     pub(crate) wake: Wake,
@@ -150,6 +152,7 @@ impl Core {
             checkpoints: Mutex::new(parts.checkpoints),
             arenas,
             log_noted: AtomicBool::new(logged),
+            batched: AtomicU64::new(0),
             poison: Poison::default(),
             counters: Counters::default(),
             wake: Wake::default(),

@@ -271,6 +271,38 @@ fn concurrent_commits_share_flushes() {
 }
 
 #[test]
+fn commits_that_ask_for_no_flush_cause_none() {
+    let dir = dir();
+    let options = DatabaseOptions::new().sync(SyncPolicy::Batched(Duration::from_millis(5)));
+    let db = Database::open_with_options(dir.path().join("db"), options).unwrap();
+    let commit = |n, policy| {
+        let mut tx = db.write().unwrap();
+        tx.put(&key(n), b"v").unwrap();
+        tx.commit_with(policy).unwrap();
+    };
+    // The first one makes the log, which is a flush of its own.
+    commit(0, SyncPolicy::Immediate);
+    let flushes = || db.stats().log.unwrap().flushes;
+    let before = flushes();
+    for n in 1..40 {
+        commit(n, SyncPolicy::None);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(flushes(), before);
+    commit(40, SyncPolicy::Batched(Duration::from_millis(5)));
+    let began = std::time::Instant::now();
+    while flushes() == before {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "what is to be flushed in a batch is"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let log = db.stats().log.unwrap();
+    assert_eq!(log.durable, log.end, "all before it too");
+}
+
+#[test]
 fn look_ups_of_absent_keys_end_at_a_filter_that_survives_reopening() {
     let dir = dir();
     let path = dir.path().join("db");
