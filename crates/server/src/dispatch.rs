@@ -215,12 +215,22 @@ impl<'db> Executor<'db> {
     /// Answers a command that is not run with an error.
     pub(crate) fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
         let start = client.out.len();
-        if let Some(multi) = &mut client.session.multi {
-            multi.failed = true;
-        }
-        if let Ok(found) = find(args) {
+        let found = find(args).ok();
+        if let Some(found) = found {
             self.state.stats_of(found.id).rejected += 1;
         }
+        let ended;
+        let e = if found.is_some_and(|found| found.command.name == "exec") {
+            client.session.multi = None;
+            self.state.unwatch(&mut client.session);
+            ended = transaction_ended_by(e);
+            &ended
+        } else {
+            if let Some(multi) = &mut client.session.multi {
+                multi.failed = true;
+            }
+            e
+        };
         let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);
         write_error(&mut reply, &mut self.state, e);
         client.out = reply.into_bytes();
@@ -413,6 +423,13 @@ fn unknown(args: &[&[u8]]) -> CommandError {
         "ERR unknown command '{}', with args beginning with: {rest}",
         shown(args[0], 128)
     ))
+}
+
+/// What an `EXEC` says that is not even run.
+fn transaction_ended_by(e: &CommandError) -> CommandError {
+    let why = e.to_string();
+    let why = why.strip_prefix("ERR ").unwrap_or(&why);
+    CommandError::new(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 /// Keeps a command for `EXEC`.

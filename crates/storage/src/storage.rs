@@ -141,6 +141,8 @@ pub struct Stats {
     pub hits: u64,
     /// Those of them that a [tier](crate::Options::hot_bytes) before the backend answered.
     pub tier_hits: u64,
+    /// Memory that the tier uses.
+    pub tier_bytes: u64,
     /// Reads that found none.
     pub misses: u64,
     /// Changes made since it was opened.

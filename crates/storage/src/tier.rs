@@ -330,9 +330,12 @@ impl Storage for HotTier {
     fn stats(&self) -> Result<Stats> {
         let below = self.below.stats()?;
         let tier_hits = self.hits.load(Ordering::Relaxed);
+        let region = self.sessions.region().info();
+        let region = region.map_err(|error| Error::backend(NAME, error))?;
         Ok(Stats {
             hits: below.hits + tier_hits,
             tier_hits,
+            tier_bytes: region.volumes.saturating_sub(region.volumes_free) * region.volume_size,
             ..below
         })
     }

@@ -11,6 +11,8 @@ mod endings;
 mod hot;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
+#[path = "cli/naming.rs"]
+mod naming;
 #[path = "cli/pairs.rs"]
 mod pairs;
 #[path = "cli/serve.rs"]

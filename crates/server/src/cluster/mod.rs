@@ -44,7 +44,7 @@ use walk::Cursors;
 pub(crate) use levels::Levels;
 pub(crate) use node::{is_wanted, start};
 pub(crate) use replies::Replies;
-pub(crate) use view::{COUNTERS, GAUGES, View};
+pub(crate) use view::{COUNTERS, GAUGES, REPLICA_COUNTERS, REPLICA_GAUGES, View};
 
 /// For how long a key counts as updated by others.
 const SHARED_FOR: Duration = Duration::from_secs(1);

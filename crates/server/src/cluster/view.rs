@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use weald_cluster::proto::{Layout, PartitionStats, PeerStatus, Phase};
+use weald_cluster::storage::Stats as Replica;
 use weald_cluster::{ClientError, Metrics, Node};
 
 /// A node and its cluster at one moment.
 pub(crate) struct View {
     pub(crate) metrics: Option<Metrics>,
+    /// What the node's storage tells of itself.
+    pub(crate) replica: Option<Replica>,
     pub(crate) layout: Option<Layout>,
     pub(crate) peers: Vec<PeerStatus>,
     pub(crate) partitions: Vec<PartitionStats>,
@@ -165,10 +168,46 @@ pub(crate) const COUNTERS: &[Number] = &[
     }),
 ];
 
+/// A number of the node's storage, likewise.
+type ReplicaNumber = (&'static str, &'static str, fn(&Replica) -> u64);
+
+/// What goes up and down.
+pub(crate) const REPLICA_GAUGES: &[ReplicaNumber] = &[
+    (
+        "weald_replica_keys",
+        "Keys of the node's replica, deleted ones that are still remembered included.",
+        |r| r.keys,
+    ),
+    (
+        "weald_replica_bytes",
+        "What the node's replica takes, on the disk or in memory.",
+        |r| r.bytes,
+    ),
+    (
+        "weald_hot_tier_bytes",
+        "Memory that is used before the replica.",
+        |r| r.tier_bytes,
+    ),
+];
+
+/// What only grows.
+pub(crate) const REPLICA_COUNTERS: &[ReplicaNumber] = &[
+    (
+        "weald_hot_tier_hits",
+        "Reads that the memory before the replica answered.",
+        |r| r.tier_hits,
+    ),
+    ("weald_replica_reads", "Reads that the replica answered.", |r| {
+        (r.hits + r.misses).saturating_sub(r.tier_hits)
+    }),
+    ("weald_replica_changes", "Changes of the replica.", |r| r.changes),
+];
+
 impl View {
     pub(super) fn empty() -> Arc<View> {
         Arc::new(View {
             metrics: None,
+            replica: None,
             layout: None,
             peers: Vec::new(),
             partitions: Vec::new(),
@@ -179,6 +218,7 @@ impl View {
     pub(super) fn of(node: &Node) -> Result<Arc<View>, ClientError> {
         Ok(Arc::new(View {
             metrics: Some(node.metrics()?),
+            replica: node.storage_stats().ok(),
             layout: node.layout()?,
             peers: node.peers()?,
             partitions: node.partitions()?,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::call::Call;
-use crate::cluster::{COUNTERS, GAUGES};
+use crate::cluster::{COUNTERS, GAUGES, REPLICA_COUNTERS, REPLICA_GAUGES};
 use crate::commands::{is, text};
 use crate::error::{CommandError, CommandResult};
 use crate::registry::{Category, Command, Flags, Group, registry};
@@ -462,6 +462,13 @@ fn cluster(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     if let Some(metrics) = &view.metrics {
         for (name, _, number) in GAUGES.iter().chain(COUNTERS) {
             let _ = write!(out, "{name}:{}\r\n", number(metrics));
+        }
+    }
+    if let Some(replica) = &view.replica {
+        let budget = call.state.config.number("cluster-hot-bytes");
+        field!(out, "weald_hot_tier_budget_bytes", budget);
+        for (name, _, number) in REPLICA_GAUGES.iter().chain(REPLICA_COUNTERS) {
+            let _ = write!(out, "{name}:{}\r\n", number(replica));
         }
     }
     Ok(())

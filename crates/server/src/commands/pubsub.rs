@@ -137,7 +137,7 @@ pub(crate) const COMMANDS: &[Command] = &[
                 2,
                 "6.2.0",
                 "Returns helpful text about the different subcommands.",
-                super::command::help,
+                pubsub_help,
             ),
         ],
     ),
@@ -207,6 +207,28 @@ fn end(call: &mut Call<'_, '_>, topic: Topic, kind: &[u8]) -> CommandResult {
         call.reply.bulk(&name);
         call.reply.integer(count(&call.session.subscriptions, topic));
     }
+    Ok(())
+}
+
+fn pubsub_help(call: &mut Call<'_, '_>) -> CommandResult {
+    let lines = [
+        "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CHANNELS [<pattern>]",
+        "    Return the currently active channels matching a <pattern> (default: '*').",
+        "NUMPAT",
+        "    Return number of subscriptions to patterns.",
+        "NUMSUB [<channel> ...]",
+        "    Return the number of subscribers for the specified channels, excluding",
+        "    pattern subscriptions(default: no channels).",
+        "SHARDCHANNELS [<pattern>]",
+        "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+        "SHARDNUMSUB [<shardchannel> ...]",
+        "    Return the number of subscribers for the specified shard level channel(s)",
+        "HELP",
+        "    Print this help.",
+    ];
+    call.reply.array(lines.len());
+    lines.iter().for_each(|line| call.reply.simple(line));
     Ok(())
 }
 

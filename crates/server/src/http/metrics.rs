@@ -72,6 +72,11 @@ const GAUGES: &[(&str, &str, &str)] = &[
         "weald_log_bytes",
         "Length of the log that a restart would replay.",
     ),
+    (
+        "weald_hot_tier_budget_bytes",
+        "weald_hot_tier_budget_bytes",
+        "Memory that may be used before the replica of a node.",
+    ),
 ];
 
 /// Names and fields of `INFO` of what only grows, and their meanings.
@@ -157,12 +162,18 @@ pub(super) fn page(asker: &Asker<'_>) -> Answer {
             family(name, "counter", help, &format!("{name}_total {value}\n"));
         }
     }
-    for (name, help, _) in cluster::GAUGES {
+    let gauges = cluster::GAUGES.iter().map(|(name, help, _)| (name, help));
+    for (name, help) in gauges.chain(cluster::REPLICA_GAUGES.iter().map(|(name, help, _)| (name, help))) {
         if let Some(value) = number(name) {
             family(name, "gauge", help, &format!("{name} {value}\n"));
         }
     }
-    for (name, help, _) in cluster::COUNTERS {
+    let counters = cluster::COUNTERS.iter().map(|(name, help, _)| (name, help));
+    for (name, help) in counters.chain(
+        cluster::REPLICA_COUNTERS
+            .iter()
+            .map(|(name, help, _)| (name, help)),
+    ) {
         if let Some(value) = number(name) {
             family(name, "counter", help, &format!("{name}_total {value}\n"));
         }

@@ -61,6 +61,33 @@ impl Served {
         }
     }
 
+    /// The only node of a cluster.
+    pub(crate) fn node(settings: &[(&str, &str)]) -> Served {
+        let dir = tempfile::tempdir().expect("a directory");
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "a secret of enough bytes\n").expect("a file");
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret, owner_only).expect("it is ours");
+        // Nobody else takes it in the moment between.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.expect("a port is free").port().to_string();
+        let mut all = vec![
+            ("cluster-port", port.as_str()),
+            ("cluster-secret-file", secret.to_str().expect("a path of letters")),
+            ("replica-count", "1"),
+            ("cluster-partition-bits", "2"),
+        ];
+        all.extend(settings);
+        let served = Served::in_dir(dir, &all);
+        let mut client = served.client();
+        let began = std::time::Instant::now();
+        while !matches!(client.run("SET first 1"), Frame::Simple(_)) {
+            assert!(began.elapsed() < PATIENCE, "the node does not serve");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        served
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(TcpStream::connect(self.address).expect("it accepts"))
     }

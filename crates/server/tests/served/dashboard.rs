@@ -102,6 +102,48 @@ fn it_shows_what_the_server_does() {
 }
 
 #[test]
+fn a_node_shows_its_ring_its_repair_and_its_hot_tier() {
+    let Some(browser) = browser() else { return };
+    let hidden = "document.getElementById('hot-panel').hidden";
+    let (_alone, url) = served();
+    browser.open(&url);
+    browser.wait_until("document.getElementById('state').textContent === 'live'");
+    assert_eq!(browser.run(&format!("return {hidden}")), json!(true));
+
+    let node = Served::node(&[("http", "yes"), ("http-port", "0"), ("cluster-hot-bytes", "2mb")]);
+    let mut client = node.client();
+    for _ in 0..20 {
+        client.check("GET first", "1");
+    }
+    browser.open(&format!("http://{}/", node.http.expect("HTTP is served")));
+    browser.wait_until(&format!("!{hidden}"));
+    let row = |name: &str| {
+        format!(
+            "[...document.querySelectorAll('#hot dt')].find(name => name.innerText === '{name}').nextSibling.innerText"
+        )
+    };
+    browser.wait_until(&format!("Number({}) >= 20", row("Hits")));
+    assert_eq!(
+        browser.run(&format!("return {}", row("Budget"))),
+        json!("2.0 MiB")
+    );
+    browser.screenshot("node");
+    browser.run("location.hash = 'cluster'");
+    browser.wait_until("document.querySelectorAll('#node-rows tr').length === 1");
+    browser.wait_until("document.getElementById('repair').innerText.includes('Differences found')");
+    browser.screenshot("cluster");
+    let phone = json!({"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true});
+    browser.debug("Emulation.setDeviceMetricsOverride", &phone);
+    let width = browser.run("return document.documentElement.scrollWidth");
+    assert!(
+        width.as_u64().expect("a number") <= 360,
+        "{width} wide on a phone"
+    );
+    browser.screenshot("phone-cluster");
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}
+
+#[test]
 fn a_keyboard_is_enough() {
     let Some(browser) = browser() else { return };
     let (_served, url) = served();

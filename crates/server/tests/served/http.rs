@@ -114,6 +114,38 @@ fn probes_metrics_and_the_dashboard_are_served() {
 }
 
 #[test]
+fn a_node_tells_of_its_replica_and_the_memory_before_it() {
+    let served = Served::node(&[("http", "yes"), ("http-port", "0"), ("cluster-hot-bytes", "2mb")]);
+    let mut client = served.client();
+    for _ in 0..5 {
+        client.check("GET first", "1");
+    }
+    client.check("GET none", "null");
+    let number = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.strip_prefix(' '))
+            .and_then(|value| value.parse::<u64>().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let began = Instant::now();
+    // It is looked at now and then.
+    let text = loop {
+        let answer = get(&served, "/metrics");
+        let text = answer.text().to_owned();
+        if text.contains("weald_hot_tier_hits_total") && number(&text, "weald_hot_tier_hits_total") >= 5 {
+            break text;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(number(&text, "weald_hot_tier_budget_bytes"), 2 << 20);
+    assert!(number(&text, "weald_hot_tier_bytes") > 0);
+    assert_eq!(number(&text, "weald_replica_keys"), 1);
+    assert!(number(&text, "weald_replica_reads_total") >= 1);
+    assert!(number(&text, "weald_replica_changes_total") >= 1);
+}
+
+#[test]
 fn keys_are_listed_read_written_and_deleted() {
     let served = served(&[]);
     assert_eq!(

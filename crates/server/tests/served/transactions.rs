@@ -34,6 +34,36 @@ fn a_command_that_is_refused_spoils_the_transaction() {
 }
 
 #[test]
+fn an_exec_that_can_not_be_run_ends_the_transaction() {
+    let served = Served::new();
+    let mut client = served.client();
+    let aborted = "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    client.check("EXEC a", aborted);
+    client.check("MULTI", "+OK");
+    client.check("SET a 1", "+QUEUED");
+    client.check("EXEC a", aborted);
+    client.check("DISCARD", "-ERR DISCARD without MULTI");
+    client.check("EXISTS a", ":0");
+    client.check("ACL SETUSER limited on nopass +@all -exec ~*", "+OK");
+    client.check("AUTH limited any", "+OK");
+    client.check("MULTI", "+OK");
+    client.check(
+        "EXEC",
+        "-EXECABORT Transaction discarded because of: NOPERM User limited has no permissions to run the 'exec' command",
+    );
+    client.check("DISCARD", "-ERR DISCARD without MULTI");
+    // What it watched is not watched any more.
+    let mut other = served.client();
+    client.check("WATCH a", "+OK");
+    client.check("EXEC a", aborted);
+    other.check("SET a 2", "+OK");
+    client.check("AUTH default any", "+OK");
+    client.check("MULTI", "+OK");
+    client.check("SET a 3", "+QUEUED");
+    client.check("EXEC", "[+OK]");
+}
+
+#[test]
 fn a_watched_key_that_was_changed_ends_it() {
     let served = Served::new();
     let (mut one, mut other) = (served.client(), served.client());

@@ -210,6 +210,8 @@ fn a_tier_keeps_within_its_budget_and_the_store_has_everything() {
     assert!(tier.get(b"large").unwrap().is_some());
     let stats = tier.stats().unwrap();
     assert!(stats.tier_hits < 3000, "5 MB don't fit into 1 MB: {stats:?}");
+    let used = 1 << 19..(1 << 20) + 5 * super::VOLUME_BYTES;
+    assert!(used.contains(&stats.tier_bytes), "{stats:?}");
 }
 
 /// Writers count keys up; a reader never sees a count that is lower than one whose write had returned.

@@ -1,8 +1,10 @@
 //! What the command line looks like. Each command's own arguments stand beside the command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::bucket::BucketPath;
 use crate::cli::cluster::Cluster;
@@ -10,6 +12,7 @@ use crate::cli::commands::{
     backup, bench, bucket, check, compact, del, dump, get, repair, scan, serve, set, shell, stats,
 };
 use crate::cli::hot;
+use crate::cli::place::Given;
 use crate::cli::tree::Tree;
 
 /// What the exit code says, in the help of the program.
@@ -47,9 +50,27 @@ pub(crate) struct Cli {
     )]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     pub(crate) db: Option<PathBuf>,
+    /// Whether the database is named on the command line, not in the environment.
+    #[arg(skip)]
+    pub(crate) db_by_flag: bool,
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Cli {
+    /// Reads the command line.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(args)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.db_by_flag = matches.value_source("db") == Some(ValueSource::CommandLine);
+        Ok(cli)
+    }
+
+    /// What is said of the database outside the command's own arguments.
+    pub(crate) fn given(&self) -> Given<'_> {
+        Given::new(self.db.as_deref(), self.db_by_flag)
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -37,7 +37,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use args::Cli;
 use failure::Failure;
@@ -64,11 +64,14 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::read(args) {
         Ok(cli) => cli,
         Err(e) => {
             // Help goes to standard output, which may be closed by now.
             let _ = e.print();
+            if is_a_word_too_many(&e) {
+                let _ = writeln!(std::io::stderr(), "A database is named with --db FILE.");
+            }
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
@@ -88,4 +91,11 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Whether there is one more argument than the command takes: often the database.
+fn is_a_word_too_many(e: &clap::Error) -> bool {
+    let word = e.get(ContextKind::InvalidArg);
+    e.kind() == ErrorKind::UnknownArgument
+        && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
 }

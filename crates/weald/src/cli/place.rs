@@ -51,6 +51,44 @@ impl Drop for Fresh {
     }
 }
 
+/// What the flag and the environment say of the database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    path: Option<&'a Path>,
+    by_flag: bool,
+}
+
+impl<'a> Given<'a> {
+    /// `by_flag`: the path is not from the environment.
+    pub(crate) fn new(path: Option<&'a Path>, by_flag: bool) -> Given<'a> {
+        Given {
+            path: path.filter(|path| !path.as_os_str().is_empty()),
+            by_flag,
+        }
+    }
+
+    /// Whether a database is named without a word of the command's own.
+    pub(crate) fn is_named(self) -> bool {
+        self.path.is_some()
+    }
+
+    /// The database, which the command's arguments may name as well: that counts more than the environment, and not beside the flag. `usage` is what to
+    /// type where nothing names it.
+    pub(crate) fn or(self, argument: Option<&'a Path>, usage: &str) -> Result<&'a Path> {
+        match (self.path, argument) {
+            (Some(flag), Some(argument)) if self.by_flag && flag != argument => Err(Failure::Usage(format!(
+                "two databases are named, {} with --db and {} without: name one",
+                flag.display(),
+                argument.display()
+            ))),
+            (_, Some(path)) | (Some(path), None) => Ok(path),
+            (None, None) => Err(Failure::Usage(format!(
+                "which database? type 'weald {usage}', or name it with --db FILE or in the environment variable WEALD_DB"
+            ))),
+        }
+    }
+}
+
 /// The path that was given.
 pub(crate) fn path(db: Option<&Path>) -> Result<&Path> {
     match db {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::program::{Place, program, signal};
@@ -309,6 +309,46 @@ fn systemd_is_told_when_it_is_ready() {
     assert_eq!(serving.end("TERM"), Some(0));
     let len = socket.recv(&mut buffer).unwrap();
     assert_eq!(&buffer[..len], b"STOPPING=1");
+}
+
+#[test]
+fn without_files_for_more_clients_those_that_are_there_are_served() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--port", "0", "--bind", "127.0.0.1", "--http", "no"]);
+    let mut few_files = Command::new("sh");
+    few_files
+        .args(["-c", "ulimit -n 48; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(place.dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command = few_files;
+    let serving = Serving::start(command);
+    let mut stream = serving.connect();
+    let mut replies = BufReader::new(stream.try_clone().unwrap());
+    let mut ask = |request: &str| {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        replies.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(ask("SET k v\r\n"), "+OK\r\n");
+    let crowd: Vec<TcpStream> = (0..100).map(|_| serving.connect()).collect();
+    for _ in 0..20 {
+        assert_eq!(ask("SET k v\r\n"), "+OK\r\n");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(crowd);
+    let begin = Instant::now();
+    // Until they are gone, some are told that there are too many.
+    while serving.ask("PING\r\n", 1) != ["+PONG"] {
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "others are served again"
+        );
+    }
+    assert_eq!(serving.end("TERM"), Some(0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use weald::{BackupPoint, Database, RestoreOptions};
 use crate::cli::Outcome;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
+use crate::cli::place::Given;
 use crate::cli::progress::Progress;
 use crate::cli::stream::{self, Sink};
 use crate::cli::{place, replace, text};
@@ -19,9 +20,13 @@ use crate::cli::{place, replace, text};
 /// A backup holds pages as they are, so it is fast both ways, and an incremental one holds only the changed ones. 'weald dump' writes
 /// a format that other programs can read.
 #[derive(Args, Debug)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct Backup {
+    /// The database, instead of --db
+    #[arg(value_name = "DATABASE", value_hint = clap::ValueHint::FilePath)]
+    database: Option<PathBuf>,
     /// The file that is written; - is standard output
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
     to: PathBuf,
     /// Write only what this earlier backup of the same database does not have
     #[arg(long, value_name = "BACKUP", value_hint = clap::ValueHint::FilePath)]
@@ -36,12 +41,12 @@ pub(crate) struct Backup {
 
 /// Make a database from a full backup and the incremental ones after it
 ///
-/// The database that --db names appears only once all of it is there and was checked.
+/// The database appears only once all of it is there and was checked.
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
-    /// A full backup, then incremental ones in their order; - is standard input
-    #[arg(value_name = "BACKUP", required = true, value_hint = clap::ValueHint::FilePath)]
-    from: Vec<PathBuf>,
+    /// The database, where neither --db nor WEALD_DB names it; then a full backup, and incremental ones in their order; - is standard input
+    #[arg(value_names = ["DATABASE", "BACKUP"], num_args = 1.., required = true, value_hint = clap::ValueHint::FilePath)]
+    names: Vec<PathBuf>,
     /// Replace the database if there is one
     #[arg(long)]
     force: bool,
@@ -51,9 +56,9 @@ pub(crate) struct Restore {
 }
 
 impl Backup {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
         stream::refuse_report(&self.to, self.json)?;
-        let path = place::existing(db)?;
+        let path = place::existing(Some(given.or(self.database.as_deref(), "backup DATABASE FILE")?))?;
         let base = self.since.as_deref().map(point).transpose()?;
         let mut sink = Sink::new(&self.to, self.force)?;
         let open = place::write(Some(path))?;
@@ -95,12 +100,18 @@ fn point(path: &Path) -> Result<BackupPoint> {
 }
 
 impl Restore {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
-        let path = place::path(db)?;
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
+        let (argument, from) = match self.names.split_first() {
+            Some((database, from)) if !given.is_named() && !from.is_empty() => {
+                (Some(database.as_path()), from)
+            }
+            _ => (None, &self.names[..]),
+        };
+        let path = given.or(argument, "restore DATABASE BACKUP")?;
         replace::refuse_existing(path, self.force)?;
         let mut total = Some(0);
         let mut sources = Vec::new();
-        for from in &self.from {
+        for from in from {
             let (source, len) = stream::source(from)?;
             total = total.zip(len).map(|(total, len)| total + len);
             sources.push(source);

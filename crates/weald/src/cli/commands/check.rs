@@ -1,6 +1,6 @@
 //! `weald check`: is everything as it was written?
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 use weald::{CheckReport, Database, DatabaseOptions};
@@ -8,6 +8,7 @@ use weald::{CheckReport, Database, DatabaseOptions};
 use crate::cli::Outcome;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
+use crate::cli::place::Given;
 use crate::cli::progress::Progress;
 use crate::cli::{place, text};
 
@@ -16,14 +17,17 @@ use crate::cli::{place, text};
 /// Nothing is changed. Exits with 1 if there are problems, each of which is named with its place.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
+    /// The database, instead of --db
+    #[arg(value_name = "DATABASE", value_hint = clap::ValueHint::FilePath)]
+    database: Option<PathBuf>,
     /// Write {"place":…,"what":…} for each problem, then {"sound":…} with what was found
     #[arg(long)]
     json: bool,
 }
 
 impl Check {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
-        let path = place::existing(db)?;
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
+        let path = place::existing(Some(given.or(self.database.as_deref(), "check DATABASE")?))?;
         let progress = Progress::new("checking");
         let report = Database::check_file(path, DatabaseOptions::new(), progress.follow(None))
             .map_err(|e| Failure::Database(path.to_owned(), Box::new(e)))?;

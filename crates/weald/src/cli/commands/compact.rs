@@ -8,6 +8,7 @@ use weald::{DatabaseOptions, PageSize};
 use crate::cli::Outcome;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
+use crate::cli::place::Given;
 use crate::cli::progress::Progress;
 use crate::cli::{place, replace, text};
 
@@ -17,6 +18,9 @@ use crate::cli::{place, replace, text};
 /// have another page size.
 #[derive(Args, Debug)]
 pub(crate) struct Compact {
+    /// The database, instead of --db
+    #[arg(value_name = "DATABASE", value_hint = clap::ValueHint::FilePath)]
+    database: Option<PathBuf>,
     /// Leave the database as it is and write a copy to this file, which must not exist
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     to: Option<PathBuf>,
@@ -36,7 +40,8 @@ fn page_size(text: &str) -> Result<PageSize, String> {
 }
 
 impl Compact {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
+        let db = Some(given.or(self.database.as_deref(), "compact DATABASE")?);
         let path = place::existing(db)?;
         let before = len(path)?;
         let after = match &self.to {

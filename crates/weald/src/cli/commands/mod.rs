@@ -22,6 +22,7 @@ use crate::cli::failure::Result;
 /// Does what was asked.
 pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
     let db = cli.db.as_deref();
+    let given = cli.given();
     let Some(command) = &cli.command else {
         return serve::Serve::default().run();
     };
@@ -30,17 +31,17 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Get(get) => get.run(db),
         Command::Set(set) => set.run(db),
         Command::Del(del) => del.run(db),
-        Command::Scan(scan) => scan.run(db),
+        Command::Scan(scan) => scan.run(given),
         Command::Bucket(bucket) => bucket.run(db),
         Command::Tree(tree) => tree.run(db),
-        Command::Stats(stats) => stats.run(db),
-        Command::Check(check) => check.run(db),
-        Command::Repair(repair) => repair.run(db),
-        Command::Compact(compact) => compact.run(db),
-        Command::Backup(backup) => backup.run(db),
-        Command::Restore(restore) => restore.run(db),
-        Command::Dump(dump) => dump.run(db),
-        Command::Load(load) => load.run(db),
+        Command::Stats(stats) => stats.run(given),
+        Command::Check(check) => check.run(given),
+        Command::Repair(repair) => repair.run(given),
+        Command::Compact(compact) => compact.run(given),
+        Command::Backup(backup) => backup.run(given),
+        Command::Restore(restore) => restore.run(given),
+        Command::Dump(dump) => dump.run(given),
+        Command::Load(load) => load.run(given),
         Command::Bench(bench) => bench.run(db),
         Command::Hot(hot) => hot.run(),
         Command::Cluster(cluster) => cluster.run(),

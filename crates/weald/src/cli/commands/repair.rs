@@ -1,6 +1,6 @@
 //! `weald repair`: what is readable of a damaged database.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use weald::{Database, DatabaseOptions, RepairReport};
@@ -8,6 +8,7 @@ use weald::{Database, DatabaseOptions, RepairReport};
 use crate::cli::Outcome;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
+use crate::cli::place::Given;
 use crate::cli::progress::Progress;
 use crate::cli::{place, replace, text};
 
@@ -16,9 +17,13 @@ use crate::cli::{place, replace, text};
 /// The damaged one is not changed. Exits with 1 if something is lost, and names each loss with its place. Keys whose place is not
 /// certain are in the bucket lost+found of the copy.
 #[derive(Args, Debug)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct Repair {
+    /// The damaged database, instead of --db
+    #[arg(value_name = "DATABASE", value_hint = clap::ValueHint::FilePath)]
+    database: Option<PathBuf>,
     /// The file of the new database, which must not exist
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "NEW", required = true, value_hint = clap::ValueHint::FilePath)]
     to: PathBuf,
     /// Write {"place":…,"what":…} for each loss, then {"complete":…} with what was saved
     #[arg(long)]
@@ -26,8 +31,8 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
-        let path = place::existing(db)?;
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
+        let path = place::existing(Some(given.or(self.database.as_deref(), "repair DATABASE NEW")?))?;
         replace::refuse_taken(&self.to)?;
         let progress = Progress::new("repairing");
         let report = Database::repair_with(path, &self.to, DatabaseOptions::new(), progress.follow(None))

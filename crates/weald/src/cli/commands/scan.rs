@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 use weald::{Bucket, Pair};
@@ -11,6 +11,7 @@ use crate::cli::Outcome;
 use crate::cli::args::In;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::Output;
+use crate::cli::place::Given;
 use crate::cli::{input, place};
 
 /// The start and the end of a range of keys.
@@ -22,6 +23,9 @@ pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// line can be taken apart again, whatever the bytes are. On a terminal only the beginning of a long value is shown.
 #[derive(Args, Debug)]
 pub(crate) struct Scan {
+    /// The database, instead of --db
+    #[arg(value_name = "DATABASE", value_hint = clap::ValueHint::FilePath)]
+    database: Option<PathBuf>,
     #[command(flatten)]
     place: In,
     #[command(flatten)]
@@ -85,9 +89,9 @@ fn after(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Scan {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
         let bounds = self.range.bounds(self.hex)?;
-        let open = place::read(db)?;
+        let open = place::read(Some(given.or(self.database.as_deref(), "scan DATABASE")?))?;
         let failed = open.failed();
         let tx = open.db.read().map_err(&failed)?;
         let bucket = self.place.path().read(&tx).map_err(&failed)?;

@@ -1,6 +1,6 @@
 //! `weald stats`: what the database tells of itself.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 use weald::Stats as Numbers;
@@ -9,6 +9,7 @@ use crate::cli::Outcome;
 use crate::cli::failure::Result;
 use crate::cli::output::Output;
 use crate::cli::place;
+use crate::cli::place::Given;
 use crate::cli::text;
 
 /// Show the size of the database and what its space goes to
@@ -16,6 +17,9 @@ use crate::cli::text;
 /// Nothing is written, not even to the log; what the log has is counted in.
 #[derive(Args, Debug)]
 pub(crate) struct Stats {
+    /// The database, instead of --db
+    #[arg(value_name = "DATABASE", value_hint = clap::ValueHint::FilePath)]
+    database: Option<PathBuf>,
     /// Write one JSON object; sizes are in bytes
     #[arg(long)]
     json: bool,
@@ -30,9 +34,9 @@ struct Row {
 }
 
 impl Stats {
-    pub(crate) fn run(&self, db: Option<&Path>) -> Result<Outcome> {
-        let path = place::existing(db)?;
-        let open = place::read(db)?;
+    pub(crate) fn run(&self, given: Given<'_>) -> Result<Outcome> {
+        let path = given.or(self.database.as_deref(), "stats DATABASE")?;
+        let open = place::read(Some(path))?;
         let rows = rows(&open.db.stats());
         let mut out = Output::new();
         if self.json {
