@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use weald_cluster_proto::NodeId;
+use weald_cluster_proto::{NodeId, WIRE_VERSION};
 
 use crate::keys::Keys;
-pub(super) use noise::Noise;
 use noise::NoiseSession;
 #[cfg(all(target_os = "linux", feature = "io_uring"))]
 pub(super) use noise::{HANDSHAKE_MAX, Handshake, Shaken};
+pub(super) use noise::{Noise, check_versions};
 
 /// The most bytes that a record holds, and the cipher's tag.
 pub(super) const RECORD_MAX: usize = 65_535 - TAG;
@@ -42,6 +42,9 @@ pub(super) enum SessionError {
     Stranger,
     #[error("the peer sent what no node sends")]
     Malformed,
+    /// It is of another build, and the two have no version of messages in common.
+    #[error("the peer speaks version {0:?} of the messages between nodes, and this node {WIRE_VERSION}")]
+    Version(Vec<u8>),
 }
 
 /// What this process begins its sessions with.

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 
 use snow::{Builder, HandshakeState, TransportState};
-use weald_cluster_proto::NodeId;
+use weald_cluster_proto::{NodeId, WIRE_VERSION};
 use zeroize::Zeroizing;
 
 use super::{Cipher, Session, SessionError, TAG, Timed};
@@ -76,6 +76,20 @@ impl Noise {
     }
 }
 
+/// Whether the one who connects speaks the version of messages that this node does. Its first payload says which it speaks, a byte each; zeros only pad it, and to say nothing is to
+/// speak the first version.
+pub(in crate::transport) fn check_versions(payload: &[u8]) -> Result<(), SessionError> {
+    let mut spoken: Vec<u8> = payload.iter().copied().filter(|&version| version != 0).collect();
+    if spoken.is_empty() {
+        spoken.push(1);
+    }
+    if spoken.contains(&WIRE_VERSION) {
+        Ok(())
+    } else {
+        Err(SessionError::Version(spoken))
+    }
+}
+
 pub(super) fn initiate(noise: &Noise, timed: Timed<'_>) -> Result<Session, SessionError> {
     let mut out = Vec::new();
     let handshake = Handshake::ask(noise, &mut out)?;
@@ -132,7 +146,7 @@ impl Handshake {
         let mut handshake = Handshake {
             noise: Box::new(noise.initiator()?),
         };
-        handshake.write(&[], out)?;
+        handshake.write(&[WIRE_VERSION], out)?;
         Ok(handshake)
     }
 
@@ -158,6 +172,7 @@ impl Handshake {
         payload.truncate(len);
         // Only the first frame comes before its sender's key.
         if self.noise.get_remote_static().is_none() {
+            check_versions(&payload)?;
             self.write(&noise.binding, out)?;
             return Ok(Shaken::Going(self));
         }
@@ -249,6 +264,33 @@ mod tests {
             drop(stream);
             (asked, answer.join().expect("no panics"))
         })
+    }
+
+    #[test]
+    fn who_speaks_no_version_of_ours_is_refused_and_told_apart() {
+        let (here, there) = (node(1), node(2));
+        let first = |spoken: &[u8]| {
+            let noise = Box::new(here.initiator().expect("keys"));
+            let mut frame = Vec::new();
+            Handshake { noise }.write(spoken, &mut frame).expect("written");
+            frame
+        };
+        let spoken: [(&[u8], bool); 4] = [
+            (&[], true),
+            (&[7, WIRE_VERSION], true),
+            (&[7, 8], false),
+            (&[7, 0, 0], false),
+        ];
+        for (spoken, fine) in spoken {
+            let answer = Handshake::answer(&there).expect("keys");
+            match answer.take(&there, &first(spoken)[2..], &mut Vec::new()) {
+                Ok(Shaken::Going(_)) => assert!(fine, "{spoken:?}"),
+                Err(SessionError::Version(theirs)) => {
+                    assert!(!fine && theirs.iter().all(|version| spoken.contains(version)));
+                }
+                _ => panic!("{spoken:?} led to something else"),
+            }
+        }
     }
 
     #[test]

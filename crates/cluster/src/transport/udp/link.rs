@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use snow::{HandshakeState, StatelessTransportState};
-use weald_cluster_proto::NodeId;
+use weald_cluster_proto::{NodeId, WIRE_VERSION};
 
 use super::super::lanes::Lanes;
 use super::super::session::{Noise, SessionError};
@@ -289,7 +289,9 @@ impl Link {
 fn greet(noise: &Noise, name: u64, now: Instant, limit: Duration) -> Result<Greeting, SessionError> {
     let mut handshake = noise.initiator()?;
     let mut first = vec![0; 512];
-    let len = handshake.write_message(&[0; PADDING], &mut first)?;
+    let mut spoken = [0; PADDING];
+    spoken[0] = WIRE_VERSION;
+    let len = handshake.write_message(&spoken, &mut first)?;
     Ok(Greeting {
         name,
         stage: Stage::Hello(Box::new(handshake)),

@@ -10,7 +10,7 @@ use weald_cluster_proto::NodeId;
 
 use super::super::Receive;
 use super::super::lanes::{Arrived, Assembly};
-use super::super::session::SessionError;
+use super::super::session::{SessionError, check_versions};
 use super::packet::{self, ASKS, HEADER, Packet, Seen, TAG};
 use super::{Shared, add, draw};
 
@@ -111,6 +111,7 @@ impl Doors {
         if len != packet::PADDING {
             return Err(SessionError::Malformed);
         }
+        check_versions(&payload[..len])?;
         let name = draw()?;
         let mut second = vec![0; 512];
         let len = handshake.write_message(shared.noise.binding(), &mut second)?;
