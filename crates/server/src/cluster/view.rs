@@ -154,6 +154,11 @@ pub(crate) const COUNTERS: &[Number] = &[
         m.malformed
     }),
     (
+        "weald_cluster_messages_unknown",
+        "Messages of a kind that later builds know.",
+        |m| m.node.messages_unknown,
+    ),
+    (
         "weald_cluster_store_failures",
         "Operations of the replica's storage that failed.",
         |m| m.store_failures,

@@ -25,7 +25,7 @@ Exit codes:
   4  a file is damaged, or is none that this version reads
   5  the disk, a file, or standard input or output failed
 
-Without a command it is 'weald serve': a server for Redis clients, with the data in ./weald-data.
+Without a command it is 'weald serve': a server for Redis clients, with the data in ./weald-data. It may have the settings of 'serve': 'weald --port 7000'.
 
 Keys and values are bytes. As arguments they are taken as they are, or as hexadecimal digits with --hex.
 'get' gives raw bytes to a pipe or file; whatever else shows bytes escapes those that can't be read (\\n, \\\\, \\xff).";
@@ -61,7 +61,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Reads the command line.
     pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-        let matches = Cli::command().try_get_matches_from(args)?;
+        let matches = Cli::command().try_get_matches_from(as_meant(args.into_iter().collect()))?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         cli.db_by_flag = matches.value_source("db") == Some(ValueSource::CommandLine);
         Ok(cli)
@@ -71,6 +71,19 @@ impl Cli {
     pub(crate) fn given(&self) -> Given<'_> {
         Given::new(self.db.as_deref(), self.db_by_flag)
     }
+}
+
+/// Spells out what is left to guess: settings without a command are those of the server, and `help get` is `get --help`.
+fn as_meant(mut args: Vec<OsString>) -> Vec<OsString> {
+    let first = args.get(1).map_or("", |first| first.to_str().unwrap_or_default());
+    let name = first.split('=').next().unwrap_or_default();
+    if first == "help" {
+        args.remove(1);
+        args.push("--help".into());
+    } else if name.starts_with("--") && !["--", "--help", "--version", "--db"].contains(&name) {
+        args.insert(1, "serve".into());
+    }
+    args
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,5 +122,42 @@ impl In {
     /// The path of the bucket, empty for the root.
     pub(crate) fn path(&self) -> BucketPath {
         self.bucket.clone().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(line: &str) -> String {
+        let args = line.split(' ').map(OsString::from).collect();
+        let meant: Vec<_> = as_meant(args)
+            .into_iter()
+            .map(|arg| arg.into_string().unwrap())
+            .collect();
+        meant.join(" ")
+    }
+
+    #[test]
+    fn settings_without_a_command_are_those_of_the_server() {
+        assert_eq!(meant("weald --port 7000"), "weald serve --port 7000");
+        assert_eq!(meant("weald --port=7000"), "weald serve --port=7000");
+        for as_it_is in [
+            "weald",
+            "weald serve --port 7000",
+            "weald --db f get k",
+            "weald --db=f get k",
+            "weald -d f get k",
+            "weald --help",
+            "weald --version",
+        ] {
+            assert_eq!(meant(as_it_is), as_it_is);
+        }
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        assert_eq!(meant("weald help"), "weald --help");
+        assert_eq!(meant("weald help cluster join"), "weald cluster join --help");
     }
 }
