@@ -74,10 +74,6 @@ impl Wake {
         }
     }
 
-    fn is_stopped(&self) -> bool {
-        self.asked().stop
-    }
-
     fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().expect("no panic while a wish is noted")
     }
@@ -172,15 +168,30 @@ fn tend_pages(core: &Core) {
             continue;
         }
         if asked || core.is_checkpoint_overdue() || idle.is_time(core) {
-            let result = core.checkpoint();
-            core.wake.asked().failure = result.err();
+            checkpoint(core);
         }
         if collected.elapsed() >= core.options.expiry_interval {
             collected = Instant::now();
             let _ = core.collect_expired();
         }
-        let _ = core.tend_filters(&|| core.wake.is_stopped());
+        let _ = core.tend_filters(&|pause| rest(core, pause));
     }
+}
+
+fn checkpoint(core: &Core) {
+    let result = core.checkpoint();
+    core.wake.asked().failure = result.err();
+}
+
+/// Lets others have the disk for so long, but not wait for a checkpoint. Whether it is time to stop.
+fn rest(core: &Core, pause: Duration) -> bool {
+    let asked = core
+        .wake
+        .wait(pause, |asked| std::mem::take(&mut asked.checkpoint));
+    if asked == Some(true) && core.poison.check().is_ok() && !core.backlog.exists() {
+        checkpoint(core);
+    }
+    asked.is_none()
 }
 
 /// Notices when nobody commits, which is a good time for a checkpoint: an opening after a crash then has little to replay.

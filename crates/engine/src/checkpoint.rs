@@ -127,7 +127,7 @@ impl Core {
     /// Writes the newest state to the file. Returns at once where the file has it already.
     pub(crate) fn checkpoint(&self) -> Result<CheckpointInfo> {
         if !self.options.background {
-            self.tend_filters(&|| false)?;
+            self.tend_filters(&|_| false)?;
         }
         self.checkpoint_with(false)
     }

@@ -26,8 +26,10 @@ use crate::tree::Cursor;
 const KEYS_MIN: u64 = 16 << 10;
 /// No filter takes more memory than this: past it the tree is too large for a filter to stay in the cache.
 const BYTES_MAX: u64 = 1 << 30;
-/// Keys looked at between two looks whether the database is being closed.
-const SLICE: usize = 4096;
+/// Bytes of leaves that are read between two looks whether the database is being closed. Where the file is not mapped they stay in memory until then.
+const SLICE: usize = 512 << 10;
+/// What a leaf keeps of each entry beside key and value, or somewhat more.
+const SLOT: usize = 16;
 /// Nobody who closes the database waits longer than this for the next look.
 const SLICE_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// A slice that takes longer comes from the disk, which others want to read too.
@@ -325,29 +327,30 @@ pub(crate) fn headers(
 }
 
 impl Core {
-    /// Reads what is in the file of filters, and makes those that are missing or spoilt. `stop` is asked now and then.
-    pub(crate) fn tend_filters(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+    /// Reads what is in the file of filters, and makes those that are missing or spoilt. Now and then it lets `rest` take so long, or do what is more
+    /// urgent, and ends if that says so.
+    pub(crate) fn tend_filters(&self, rest: &dyn Fn(Duration) -> bool) -> Result<()> {
         if self.options.bloom_bits_per_key == 0 {
             return Ok(());
         }
-        self.load_filters(stop)?;
+        self.load_filters(rest)?;
         let wanted = std::mem::take(&mut *self.filters.wanted());
         for tree in wanted {
-            if stop() {
+            if rest(Duration::ZERO) {
                 break;
             }
-            self.tend_filter(tree, stop)?;
+            self.tend_filter(tree, rest)?;
         }
         Ok(())
     }
 
-    fn load_filters(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn load_filters(&self, rest: &dyn Fn(Duration) -> bool) -> Result<()> {
         let loading = self.filters.set.load().loading.clone();
         for image in loading {
             let mut group = [0; GROUP];
             let mut whole = true;
             for index in 0..image.header.groups() {
-                if stop() {
+                if rest(Duration::ZERO) {
                     return Ok(());
                 }
                 self.store
@@ -382,7 +385,7 @@ impl Core {
         Ok(())
     }
 
-    fn tend_filter(&self, tree: TreeId, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn tend_filter(&self, tree: TreeId, rest: &dyn Fn(Duration) -> bool) -> Result<()> {
         let (len, seen) = {
             let (pin, roots) = self.pin();
             (record(&self.store.snapshot(&pin), &roots, tree)?.len, roots.txid)
@@ -417,9 +420,11 @@ impl Core {
             ));
             self.filters
                 .change(|set| drop(set.in_making.insert(tree, Arc::clone(&filter))));
+            // Somebody may have wished for it again before it was to be seen there.
+            self.filters.wanted().remove(&tree);
             filter
         };
-        let filled = self.fill_filter(tree, &making, stop);
+        let filled = self.fill_filter(tree, &making, rest);
         self.filters.change(|set| {
             // A tree that was dropped meanwhile was forgotten.
             if set.in_making.remove(&tree).is_some() && matches!(filled, Ok(true)) {
@@ -430,12 +435,11 @@ impl Core {
     }
 
     /// Inserts the keys of a state that has all commits from before the filter was entered; whether all.
-    fn fill_filter(&self, tree: TreeId, filter: &Bloom, stop: &dyn Fn() -> bool) -> Result<bool> {
+    fn fill_filter(&self, tree: TreeId, filter: &Bloom, rest: &dyn Fn(Duration) -> bool) -> Result<bool> {
         while self.published.txid() < filter.valid_from() {
-            if stop() || self.poison.check().is_err() {
+            if rest(Duration::from_millis(1)) || self.poison.check().is_err() {
                 return Ok(false);
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
         let mut from = Vec::new();
         // A snapshot for each slice, since one that stays holds all pages that were read where the file is not mapped.
@@ -445,27 +449,32 @@ impl Core {
             let pages = self.store.snapshot(&pin);
             let mut cursor = Cursor::new(pages, record(&pages, &roots, tree)?.root);
             let mut next = cursor.seek(&from)?;
-            for _ in 0..SLICE {
-                let Some((key, _)) = next else {
+            let mut bytes = 0;
+            while bytes < SLICE {
+                let Some((key, entry)) = next else {
                     // A key that was deleted before this snapshot is in neither it nor a later commit, and one that came after its slice
                     // was looked at was inserted by its commit.
                     filter.set_valid_from(roots.txid);
                     return Ok(true);
                 };
                 filter.insert(filter.hash(key));
+                bytes += SLOT + key.len() + entry.value.bytes_in_leaf();
                 next = cursor.next()?;
             }
             match next {
                 Some((key, _)) => key.clone_into(&mut from),
                 None => from.push(0),
             }
+            // Not while others rest: what they replace would have to stay.
             drop(pin);
-            if stop() {
-                return Ok(false);
-            }
             let took = began.elapsed();
-            if took > SLICE_CACHED {
-                std::thread::sleep((took * 3).min(SLICE_PAUSE_MAX));
+            let pause = if took > SLICE_CACHED {
+                took * 3
+            } else {
+                Duration::ZERO
+            };
+            if rest(pause.min(SLICE_PAUSE_MAX)) {
+                return Ok(false);
             }
         }
     }
@@ -513,20 +522,52 @@ mod tests {
             let mut tx = db.write().unwrap();
             put(&mut tx, keys.clone());
             assert!(db.stats().spills > spills);
-            core.tend_filters(&|| false).unwrap();
+            core.tend_filters(&|_| false).unwrap();
             put(&mut tx, keys.end..keys.end + 10);
             if commit {
                 tx.commit().unwrap();
             } else {
                 drop(tx);
             }
-            core.tend_filters(&|| false).unwrap();
+            core.tend_filters(&|_| false).unwrap();
             assert!(core.filters.are_ready() && core.filters.bytes() > 0);
             let tx = db.read().unwrap();
             for n in 0..keys.end + 10 {
                 let expected = commit || n < KEYS_MIN;
                 assert_eq!(tx.contains_key(&n.to_be_bytes()).unwrap(), expected, "{n}");
             }
+        }
+    }
+
+    #[test]
+    fn while_one_is_filled_others_commit_and_make_checkpoints() {
+        let options = DatabaseOptions::new().background(false);
+        let db =
+            Database::open_with_options("db", options.vfs(std::sync::Arc::new(weald_vfs::Memory::new())))
+                .unwrap();
+        let mut tx = db.write().unwrap();
+        (0..60_000u64).for_each(|n| tx.put(&(2 * n).to_be_bytes(), &[7; 100]).unwrap());
+        tx.commit().unwrap();
+        let core = db.core();
+        core.filters.change(|set| *set = Set::default());
+        core.filters.note_len(TreeId::ROOT, KEYS_MIN);
+        let rests = std::cell::Cell::new(0);
+        let rest = |_| {
+            rests.set(rests.get() + 1);
+            let n: u64 = rests.get();
+            db.put(&(2 * n * 5_000 + 1).to_be_bytes(), b"v").unwrap();
+            assert!(core.checkpoint_with(false).unwrap().pages > 0);
+            false
+        };
+        core.tend_filters(&rest).unwrap();
+        assert!(rests.get() > 10, "{} rests", rests.get());
+        assert!(core.filters.are_ready() && core.filters.bytes() > 0);
+        let tx = db.read().unwrap();
+        for n in 1..=rests.get() {
+            assert!(
+                tx.contains_key(&(2 * n * 5_000 + 1).to_be_bytes()).unwrap(),
+                "{n}"
+            );
         }
     }
 
@@ -545,11 +586,11 @@ mod tests {
 
         core.filters.note_len(TreeId::ROOT, KEYS_MIN);
         core.state().head.txid.0 += 1;
-        core.tend_filters(&|| false).unwrap();
+        core.tend_filters(&|_| false).unwrap();
         assert!(is_wanted(), "its commit is still to be published");
 
         core.state().head.txid.0 -= 1;
-        core.tend_filters(&|| false).unwrap();
+        core.tend_filters(&|_| false).unwrap();
         assert!(!is_wanted(), "it is short after all");
     }
 }

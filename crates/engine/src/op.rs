@@ -19,6 +19,16 @@ pub(crate) enum Value<'a> {
     Large(LargeRef),
 }
 
+impl Value<'_> {
+    /// How much of a leaf it takes.
+    pub(crate) fn bytes_in_leaf(&self) -> usize {
+        match self {
+            Value::Inline(value) => value.len(),
+            Value::Large(_) => LargeRef::LEN,
+        }
+    }
+}
+
 /// Where a large value is: a run of contiguous pages that begins with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LargeRef {

@@ -83,12 +83,12 @@ function overview(stats) {
     ["Commits", count(counters.commits)], ["Failed commits", String(counters.failed_commits)]]);
   fill($("server"), [["Up", seconds(+info.uptime_in_seconds)], ["Commands", count(counters.commands)], ["Errors", count(counters.errors)],
     ["Expired keys", count(counters.expired_keys)], ["Blocked clients", info.blocked_clients], ["Refused connections", count(counters.rejected_connections)]]);
-  const replica = info.weald_replica_keys !== undefined, budget = +(info.weald_hot_tier_budget_bytes || 0);
+  const replica = info.weald_replica_entries !== undefined, budget = +(info.weald_hot_tier_budget_bytes || 0);
   $("replica-panel").hidden = !replica;
   $("hot-panel").hidden = !replica || !budget;
   if (!replica) return;
   const hits = +info.weald_hot_tier_hits, reads = +info.weald_replica_reads;
-  fill($("replica"), [["Keys", count(+info.weald_replica_keys)], ["Size", bytes(+info.weald_replica_bytes)], ["Reads", count(reads)],
+  fill($("replica"), [["Entries", count(+info.weald_replica_entries)], ["Size", bytes(+info.weald_replica_bytes)], ["Reads", count(reads)],
     ["Changes", count(+info.weald_replica_changes)]]);
   fill($("hot"), [["Hits", count(hits)], ["Misses", count(reads)], ["Share of hits", hits + reads ? (100 * hits / (hits + reads)).toFixed(1) + " %" : "–"],
     ["Memory", bytes(+info.weald_hot_tier_bytes)], ["Budget", bytes(budget)]]);

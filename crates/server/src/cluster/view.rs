@@ -179,8 +179,8 @@ type ReplicaNumber = (&'static str, &'static str, fn(&Replica) -> u64);
 /// What goes up and down.
 pub(crate) const REPLICA_GAUGES: &[ReplicaNumber] = &[
     (
-        "weald_replica_keys",
-        "Keys of the node's replica, deleted ones that are still remembered included.",
+        "weald_replica_entries",
+        "Keys of the node's replica, deletions that are still remembered, and what the node keeps for itself.",
         |r| r.keys,
     ),
     (

@@ -4,11 +4,10 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use crate::program::{Place, noise, signal};
+use crate::program::{Place, SIGINT, SIGTERM, heeds_interrupts, noise, signal};
 
 /// What the system calls a write to a closed pipe.
 const SIGPIPE: i32 = 13;
-const SIGINT: i32 = 2;
 
 #[test]
 fn a_closed_pipe_ends_a_command_without_a_word() {
@@ -83,6 +82,7 @@ fn an_interrupted_benchmark_leaves_nothing() {
     signal(&child, "INT");
     let _ = out.read(&mut heading);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.signal(), Some(SIGINT));
+    let expected = if heeds_interrupts() { SIGINT } else { SIGTERM };
+    assert_eq!(output.status.signal(), Some(expected));
     assert!(place.files().is_empty(), "{:?}", place.files());
 }

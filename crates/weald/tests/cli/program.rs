@@ -179,8 +179,25 @@ pub(crate) fn feed(mut command: Command, input: &[u8]) -> Answer {
     }
 }
 
-/// Sends a signal, as the shell does.
+pub(crate) const SIGINT: i32 = 2;
+pub(crate) const SIGTERM: i32 = 15;
+
+/// Whether Ctrl-C does anything: programs that a shell started in the background, and what they start, ignore it.
+pub(crate) fn heeds_interrupts() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.unwrap_or(0) & 1 << (SIGINT - 1) == 0
+}
+
+/// Sends a signal, as the shell does; another one instead of an interrupt where that would do nothing.
 pub(crate) fn signal(child: &Child, name: &str) {
+    let name = if name == "INT" && !heeds_interrupts() {
+        eprintln!("SKIPPED: interrupts are ignored here, so this is ended by SIGTERM");
+        "TERM"
+    } else {
+        name
+    };
     let status = Command::new("kill")
         .args(["-s", name, &child.id().to_string()])
         .status();
