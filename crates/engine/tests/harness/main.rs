@@ -5,6 +5,7 @@
 //!  op         one operation of a transaction, on the database and on the model; what each must answer
 //!  model      the oracle: nested maps
 //!  generate   operations, transactions and options by chance
+//!  hooked     a file system that tells of each call before it makes it
 //!  history    a short list of steps with the state after each commit, run on a simulated disk
 //! ```
 //!
@@ -19,9 +20,11 @@ mod faults;
 mod filters;
 mod generate;
 mod history;
+mod hooked;
 mod isolation;
 mod large;
 mod limits;
+mod meanwhile;
 mod model;
 mod model_test;
 mod op;
