@@ -24,6 +24,8 @@ use crate::transport::{Receive, Refused};
 const ROUNDS_MAX: usize = 64;
 /// How often it does before what is to be sent is.
 const ROUNDS_UNSENT: usize = 4;
+/// With more clients that wait the node's thread does all.
+const CROWD: usize = 2;
 /// How soon the node's thread looks again while requests come.
 const BUSY_SLEEP: Duration = Duration::from_millis(3);
 /// How often it looks whether a stop is over.
@@ -73,7 +75,7 @@ impl Turns {
     pub(super) fn ask(&self, ask: Ask) -> Result<(), ClientError> {
         match self.inbox.ask(ask) {
             Ok(state) => {
-                self.run(state);
+                self.hand_in(state);
                 Ok(())
             }
             Err((ask, error)) => {
@@ -89,7 +91,7 @@ impl Turns {
         let mut state = self.inbox.lock();
         if !state.closed {
             state.mail.completions.extend(completed);
-            self.run(state);
+            self.hand_in(state);
         }
     }
 
@@ -97,6 +99,15 @@ impl Turns {
         let mut state = self.inbox.lock();
         state.stopping = true;
         self.inbox.wake_before(state, Instant::now());
+    }
+
+    /// Sees that what waits is taken: here where few clients wait, so that no thread has to be woken, else by the node's thread, so that more comes together.
+    fn hand_in(&self, state: MutexGuard<'_, State>) {
+        if state.clients > CROWD {
+            self.inbox.wake_before(state, Instant::now());
+        } else {
+            self.run(state);
+        }
     }
 
     /// Runs the protocol on what waits, unless somebody does.
@@ -209,7 +220,7 @@ impl Turns {
                 break;
             }
         }
-        self.run(state);
+        self.hand_in(state);
         taken
     }
 }
