@@ -407,7 +407,7 @@ impl Core {
         space.give_back(capture.filters);
     }
 
-    /// Gives blocks of long free runs back to the file system, once: of all of them on closing, when nobody waits for pages, else of the longest.
+    /// Gives blocks of long free runs back to the file system, once, those of the longest first: on closing, when nobody waits for pages, as many as there is time for.
     fn punch_holes(&self, checkpoints: &mut Checkpoints, closing: bool) -> Result<()> {
         let pages = HOLE / self.store.page_size() as u64;
         let space = self.store.space();

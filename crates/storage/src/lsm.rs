@@ -170,16 +170,11 @@ impl Storage for Lsm {
         }
     }
 
-    /// Keys are not counted for it: that reads all of them.
-    fn bytes(&self) -> Result<u64> {
-        self.store()?.db.disk_space().map_err(failed)
-    }
-
     fn stats(&self) -> Result<Stats> {
-        let items = self.store()?.items;
+        let Open { db, items } = self.store()?;
         Ok(Stats {
-            keys: items.len().map_err(failed)? as u64,
-            bytes: self.bytes()?,
+            keys: items.approximate_len() as u64,
+            bytes: db.disk_space().map_err(failed)?,
             hits: self.reads.hits(),
             misses: self.reads.misses(),
             changes: self.ring.count(),

@@ -133,7 +133,7 @@ impl Range {
 /// What a store knows about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Keys, deleted ones that are still remembered included.
+    /// Keys, deleted ones that are still remembered included; an estimate where the backend would have to read them all.
     pub keys: u64,
     /// Bytes that it takes, on the disk or in memory.
     pub bytes: u64,
@@ -232,9 +232,4 @@ pub trait Storage: Send + Sync {
 
     /// Counts and sizes.
     fn stats(&self) -> Result<Stats>;
-
-    /// Bytes that it takes, on the disk or in memory: of the [`stats`](Storage::stats) what is to be asked often.
-    fn bytes(&self) -> Result<u64> {
-        self.stats().map(|stats| stats.bytes)
-    }
 }

@@ -323,10 +323,6 @@ impl Storage for HotTier {
     }
 
     /// The store's own, with the reads that the tier answered among the hits.
-    fn bytes(&self) -> Result<u64> {
-        self.below.bytes()
-    }
-
     fn stats(&self) -> Result<Stats> {
         let below = self.below.stats()?;
         let tier_hits = self.hits.load(Ordering::Relaxed);

@@ -244,14 +244,9 @@ impl Node {
         self.storage.stats()
     }
 
-    /// Bytes that the storage takes on this machine's disk. None where it keeps nothing there, or others keep it.
-    pub fn disk_bytes(&self) -> weald_storage::Result<u64> {
-        let limits = self.storage.limits();
-        if limits.durable && !limits.shared {
-            self.storage.bytes()
-        } else {
-            Ok(0)
-        }
+    /// What the storage can do.
+    pub fn storage_limits(&self) -> weald_storage::Limits {
+        self.storage.limits()
     }
 
     /// What happened after that event, as far as it is remembered; 0 for all.

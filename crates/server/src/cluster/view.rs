@@ -9,12 +9,12 @@ use weald_cluster::{ClientError, Metrics, Node};
 /// A node and its cluster at one moment.
 pub(crate) struct View {
     pub(crate) metrics: Option<Metrics>,
-    /// What the node's storage tells of itself.
+    /// What the node's storage tells of itself; nothing where others keep it, who would be asked for all their keys again and again.
     pub(crate) replica: Option<Replica>,
     pub(crate) layout: Option<Layout>,
     pub(crate) peers: Vec<PeerStatus>,
     pub(crate) partitions: Vec<PartitionStats>,
-    /// Bytes of the replica on the disk, unless the storage fails to say.
+    /// Bytes of the replica, where it is on this machine's disk.
     pub(crate) disk_bytes: Option<u64>,
 }
 
@@ -221,13 +221,19 @@ impl View {
     }
 
     pub(super) fn of(node: &Node) -> Result<Arc<View>, ClientError> {
+        let limits = node.storage_limits();
+        let replica = if limits.shared {
+            None
+        } else {
+            node.storage_stats().ok()
+        };
         Ok(Arc::new(View {
             metrics: Some(node.metrics()?),
-            replica: node.storage_stats().ok(),
+            replica,
             layout: node.layout()?,
             peers: node.peers()?,
             partitions: node.partitions()?,
-            disk_bytes: node.disk_bytes().ok(),
+            disk_bytes: replica.filter(|_| limits.durable).map(|replica| replica.bytes),
         }))
     }
 }
