@@ -38,21 +38,8 @@ impl Town {
     }
 
     pub(crate) fn ask(&mut self, node: u64, request: Request) -> Reply {
-        self.tokens += 1;
-        let token = ClientToken(self.tokens);
-        assert!(
-            self.world.request(NodeId(node), token, request),
-            "node {node} is down"
-        );
-        for _ in 0..1000 {
-            self.wait(10_000);
-            while let Some((_, to, reply)) = self.world.replies.pop_front() {
-                if to == token {
-                    return reply;
-                }
-            }
-        }
-        panic!("no answer in ten seconds");
+        let token = self.begin(node, request);
+        self.reply(token)
     }
 
     pub(crate) fn put(&mut self, node: u64, key: &str, value: Option<&str>) -> Result<Version, Error> {
@@ -117,19 +104,13 @@ impl Town {
 
     /// Begins to set a key through its register, and doesn't wait.
     pub(crate) fn begin_set(&mut self, node: u64, key: &str, value: Option<&str>) -> ClientToken {
-        self.tokens += 1;
-        let token = ClientToken(self.tokens);
         let request = Request::CompareAndSet {
             key: bytes(key),
             expect: Expect::Anything,
             value: value.map(bytes),
             ttl_ms: None,
         };
-        assert!(
-            self.world.request(NodeId(node), token, request),
-            "node {node} is down"
-        );
-        token
+        self.begin(node, request)
     }
 
     pub(crate) fn reply(&mut self, token: ClientToken) -> Reply {
