@@ -79,6 +79,7 @@ impl Node {
         let now = self.now.steady_ms;
         self.tick_hints();
         self.expire_sessions();
+        self.look_again();
         self.resume_sessions();
         self.tick_round();
         while self.repair.pace.is_hurried(now)

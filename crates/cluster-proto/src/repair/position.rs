@@ -62,12 +62,15 @@ impl Node {
         (confirmed < end && end - confirmed <= limit).then_some(confirmed)
     }
 
-    /// A partition is as it is at the peer.
-    pub(super) fn confirm_equal(&mut self, node: NodeId, partition: Partition, end: u64) {
+    /// A partition has all that it had at the peer when that one, at this start of it, said where its ring ends.
+    pub(super) fn confirm_equal(&mut self, node: NodeId, partition: Partition, (boot, end): (u64, u64)) {
         let shared = self.shared_with(node);
         let Some(position) = self.repair.positions.get_mut(&node) else {
             return;
         };
+        if position.boot != boot || end < position.candidate {
+            return;
+        }
         position.left.remove(&partition);
         if position.left.is_empty() {
             position.confirmed = position.confirmed.max(Some(position.candidate));

@@ -1,6 +1,7 @@
 //! A session: one partition is compared with one other owner's, and both get what the other has that is newer.
 //!
-//! Sums tell whether anything differs, and in which leaves. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
+//! Sums tell whether anything differs, and in which leaves. Where it is few leaves, that may be writes which are just under way: the sums are looked at once more a moment later, and a leaf that was equal at either look is.
+//! Then this node goes through its keys in order, page by page, says which ranks it has in the other leaves, gets what is newer, and sends what is wanted. The price is that both
 //! read the whole partition once, however little differs; what travels is little. Pages are asked for as the [`pace`](super::pace) allows.
 
 use super::RepairPending;
@@ -12,6 +13,19 @@ use crate::message::{Body, Origin, Summary, WriteItem, Written};
 use crate::node::{Node, Pending};
 use crate::store::{Change, Completion, StoreOp};
 
+/// So many leaves that differ, out of 256, may do so because of writes that are under way.
+const SUSPECTS_MAX: usize = 32;
+/// A write that is under way takes less than this, mostly.
+const SECOND_LOOK_MS: u64 = 20;
+
+/// What the first look at the sums found.
+#[derive(Debug)]
+struct FirstLook {
+    suspects: Vec<u16>,
+    /// When the second is due; it is asked for once.
+    due_ms: Option<u64>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) partition: Partition,
@@ -19,6 +33,7 @@ pub(crate) struct Session {
     request: RequestId,
     /// Part of a round of settling, which wants to know how it ended.
     round: bool,
+    first_look: Option<FirstLook>,
     leaves: Vec<u16>,
     after: Option<Bytes>,
     /// What the peer was asked about, up to which key, and whether that was this node's last page.
@@ -29,7 +44,8 @@ pub(crate) struct Session {
     open: usize,
     /// Something could not be applied here or there.
     imperfect: bool,
-    ring: u64,
+    /// Which start of the peer answered, and where its ring of changes ended at the first look.
+    ring: (u64, u64),
     /// The next page is asked for when the pace allows it.
     held_back: bool,
     /// Without progress until then it is given up.
@@ -39,38 +55,51 @@ pub(crate) struct Session {
 impl Node {
     pub(super) fn begin_session(&mut self, partition: Partition, peer: Owner, round: bool) -> bool {
         self.want_sums(partition);
-        let Some(tree) = self.replica.tree(partition) else {
+        if self.replica.tree(partition).is_none() {
             return false;
-        };
-        let root = tree.root;
-        let request = self.next_request();
+        }
         self.repair.next_session += 1;
         let session = Session {
             partition,
             peer,
-            request,
+            request: RequestId::default(),
             round,
+            first_look: None,
             leaves: Vec::new(),
             after: None,
             asked: (None, false),
             covered: None,
             open: 0,
             imperfect: false,
-            ring: 0,
+            ring: (0, 0),
             held_back: false,
             ends_at: self.now.steady_ms + self.config.request_timeout_ms,
         };
         let id = self.repair.next_session;
         self.repair.sessions.insert(id, session);
+        self.compare_sums(id);
+        true
+    }
+
+    fn compare_sums(&mut self, id: u64) {
+        let request = self.next_request();
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        session.request = request;
+        let (partition, node) = (session.partition, session.peer.node);
+        let Some(tree) = self.replica.tree(partition) else {
+            return self.end_session(id, false);
+        };
+        let root = tree.root;
         self.send(
-            peer.node,
+            node,
             Body::Compare {
                 request,
                 partition,
                 root,
             },
         );
-        true
     }
 
     fn session_of(&self, request: RequestId) -> Option<u64> {
@@ -123,12 +152,29 @@ impl Node {
         let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
-        session.ring = ring;
+        let first_look = session.first_look.take().filter(|_| session.ring.0 == boot);
+        if first_look.is_none() {
+            session.ring = (boot, ring);
+        }
         let (partition, node, round): (Partition, NodeId, bool) =
             (session.partition, session.peer.node, session.round);
         let place = self.hear_ring(node, boot, ring);
         if leaves.is_empty() {
             return self.end_session(id, true);
+        }
+        let Some(tree) = self.replica.tree(partition) else {
+            return self.end_session(id, false);
+        };
+        let mut leaves = tree.differing(leaves);
+        let is_first = first_look.is_none();
+        if let Some(first) = first_look {
+            leaves.retain(|leaf| first.suspects.binary_search(leaf).is_ok());
+        }
+        if leaves.is_empty() {
+            return self.end_session(id, true);
+        }
+        if is_first && leaves.len() <= SUSPECTS_MAX {
+            return self.look_again_soon(id, leaves);
         }
         self.stats.differences += 1;
         self.hurry_repair();
@@ -137,13 +183,35 @@ impl Node {
             self.ask_for_changes(node, since);
             return self.end_session(id, false);
         }
-        let Some(tree) = self.replica.tree(partition) else {
-            return self.end_session(id, false);
-        };
-        let leaves = tree.differing(leaves);
         if let Some(session) = self.repair.sessions.get_mut(&id) {
             session.leaves = leaves;
             self.read_page(id);
+        }
+    }
+
+    fn look_again_soon(&mut self, id: u64, suspects: Vec<u16>) {
+        let due_ms = self.now.steady_ms + SECOND_LOOK_MS;
+        if let Some(session) = self.repair.sessions.get_mut(&id) {
+            session.ends_at = due_ms + self.config.request_timeout_ms;
+            session.first_look = Some(FirstLook {
+                suspects,
+                due_ms: Some(due_ms),
+            });
+        }
+    }
+
+    /// Looks at the sums again where that is due.
+    pub(super) fn look_again(&mut self) {
+        let now = self.now.steady_ms;
+        let mut due = Vec::new();
+        for (&id, session) in &mut self.repair.sessions {
+            let look = session.first_look.as_mut();
+            if look.is_some_and(|look| look.due_ms.take_if(|due| now >= *due).is_some()) {
+                due.push(id);
+            }
+        }
+        for id in due {
+            self.compare_sums(id);
         }
     }
 

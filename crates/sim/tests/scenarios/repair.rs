@@ -1,8 +1,8 @@
 //! What was missed, and what was deleted.
 
 use weald_cluster_proto::{
-    Body, Bug, Config, CopyId, Entry, Event, Message, NodeId, Origin, Phase, Quorums, Record, RequestId,
-    Start, WriteItem,
+    Body, Bug, Config, CopyId, Entry, Event, Level, Message, NodeId, Origin, Phase, Quorums, Record, Request,
+    RequestId, Start, WriteItem,
 };
 use weald_sim::{Disk, World, founding, tune};
 
@@ -19,6 +19,29 @@ fn a_node_that_was_away_gets_what_it_missed() {
         let disk = &world.machines[&NodeId(3)].disk;
         disk.durable.values().any(|entry| entry.record.version == version)
     });
+}
+
+#[test]
+fn writes_that_are_under_way_are_not_taken_for_differences() {
+    let mut town = Town::new(3, &[]);
+    town.tell();
+    for number in 0..1000 {
+        let request = Request::Put {
+            items: vec![(bytes(&format!("k{number}")), Some(bytes("v")))],
+            ttl_ms: None,
+            write: Level::Cluster,
+            durable: true,
+        };
+        town.begin(1 + number % 3, request);
+        town.wait(2_000);
+    }
+    let told = town.story(&["Compare", "Differ", "Exchange"]);
+    assert!(told.contains("1 -> 2: Compare"), "{told}");
+    // Nobody had to read a partition for it.
+    assert!(!told.contains("Exchange"), "{told}");
+    for node in 1..=3 {
+        assert_eq!(town.node(node).stats().differences, 0, "at node {node}");
+    }
 }
 
 #[test]
