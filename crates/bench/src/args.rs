@@ -40,7 +40,8 @@ weald-bench hot [options]
   --markdown PATH write the table there too
 
 weald-bench cluster [options]  three nodes beside Redis with two replicas and etcd, where installed
-  --clusters A,B  of weald-memory, weald-file, redis, etcd: all by default
+  --clusters A,B  of weald-memory, weald-file, weald-served-memory, weald-served-file (servers of the program beside this one, see cargo build --release),
+                  redis, etcd: all by default
   --clients A,B   tasks that write at the same time (1,50,1000)
   --depths A,B    keys that a task writes at a time (1,16)
   --seconds N     how long each writes (4)

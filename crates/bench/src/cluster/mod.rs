@@ -3,17 +3,21 @@
 //! ```text
 //!  load     tasks that write, alone or several keys at a time
 //!  weald    three nodes in this process, and how long repair and a join take
-//!  servers  processes of others: ports, CPU time, their end
+//!  servers  processes: ports, CPU time, their end
+//!  served   three servers of Weald
+//!  resp     a client of Redis's protocol, for these and for
 //!  redis    one Redis with two replicas, each write followed by WAIT 1
 //!  etcd     three members, by their JSON gateway
 //! ```
 //!
-//! Each write is on two of three nodes when it returns. CPU is that of all nodes, per key. Weald's includes the tasks that ask, which run in the nodes' process;
-//! for the others only the servers count. Redis and `weald-memory` keep what they acknowledge in memory, etcd and `weald-file` on the disk. etcd's gateway costs it more than its own protocol would.
+//! Each write is on two of three nodes when it returns. CPU is that of all nodes, per key. That of `weald-memory` and `weald-file` includes the tasks that ask, which run in the nodes' process;
+//! for the others only the servers count. Redis and what is called memory keep what they acknowledge there, etcd and what is called file on the disk. etcd's gateway costs it more than its own protocol would.
 
 mod etcd;
 mod load;
 mod redis;
+mod resp;
+mod served;
 mod servers;
 mod weald;
 
@@ -43,7 +47,14 @@ trait Client {
 /// Keys and values are made from numbers.
 const KEYS: u64 = 100_000;
 const VALUE: [u8; 100] = [b'v'; 100];
-const NAMES: [&str; 4] = ["weald-memory", "weald-file", "redis", "etcd"];
+const NAMES: [&str; 6] = [
+    "weald-memory",
+    "weald-file",
+    "weald-served-memory",
+    "weald-served-file",
+    "redis",
+    "etcd",
+];
 
 fn key(number: u64) -> [u8; 16] {
     let mut key = *b"key-000000000000";
@@ -121,7 +132,7 @@ pub(crate) fn run(asked: &Asked) -> Result<()> {
     writeln!(tables, "| --- | ---: | ---: | ---: | ---: |")?;
     for name in &asked.names {
         let Some(cluster) = start(name, asked)? else {
-            eprintln!("{name} is not installed: left out");
+            eprintln!("the program of {name} is not there: left out");
             continue;
         };
         for &depth in &asked.depths {
@@ -177,13 +188,19 @@ fn title(name: &str, transport: TransportKind) -> String {
     }
 }
 
+fn boxed(cluster: impl Cluster + 'static) -> Box<dyn Cluster> {
+    Box::new(cluster)
+}
+
 /// Starts a cluster, if its programs are there.
 fn start(name: &str, asked: &Asked) -> Result<Option<Box<dyn Cluster>>> {
     Ok(match name {
         "weald-memory" => Some(Box::new(weald::Nodes::start(asked, "memory", 3)?)),
         "weald-file" => Some(Box::new(weald::Nodes::start(asked, "file", 3)?)),
-        "redis" => redis::start(&asked.dir)?.map(|cluster| Box::new(cluster) as Box<dyn Cluster>),
-        "etcd" => etcd::start(&asked.dir)?.map(|cluster| Box::new(cluster) as Box<dyn Cluster>),
+        "weald-served-memory" => served::start(asked, "memory")?.map(boxed),
+        "weald-served-file" => served::start(asked, "file")?.map(boxed),
+        "redis" => redis::start(&asked.dir)?.map(boxed),
+        "etcd" => etcd::start(&asked.dir)?.map(boxed),
         other => return Err(Error::from(format!("no cluster {other:?}"))),
     })
 }

@@ -1,5 +1,6 @@
 //! Processes that were started for a comparison, and end with it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,16 @@ impl Servers {
         })
     }
 
-    pub(super) fn spawn(&mut self, program: &str, args: &[String]) -> Result<()> {
+    /// Runs a program to its end.
+    pub(super) fn run(&self, program: &Path, args: impl IntoIterator<Item = String>) -> Result<()> {
+        let done = Command::new(program).args(args).current_dir(&self.dir).output()?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&done.stderr).into_owned().into())
+    }
+
+    pub(super) fn spawn(&mut self, program: impl AsRef<OsStr>, args: &[String]) -> Result<()> {
         let log = File::create(self.dir.join(format!("log-{}", self.children.len())))?;
         let child = Command::new(program)
             .args(args)
