@@ -64,15 +64,16 @@ impl Node {
 
     /// A partition is as it is at the peer.
     pub(super) fn confirm_equal(&mut self, node: NodeId, partition: Partition, end: u64) {
-        let shared = self.shared_with(node);
         let Some(position) = self.repair.positions.get_mut(&node) else {
             return;
         };
         position.left.remove(&partition);
         if position.left.is_empty() {
-            position.confirmed = position.confirmed.max(Some(position.candidate));
-            position.candidate = end;
-            position.left = shared;
+            let shared = self.shared_with(node);
+            if let Some(position) = self.repair.positions.get_mut(&node) {
+                position.confirmed = position.confirmed.max(Some(position.candidate));
+                (position.candidate, position.left) = (end, shared);
+            }
         }
     }
 

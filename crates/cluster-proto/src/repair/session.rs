@@ -1,9 +1,10 @@
 //! A session: one partition is compared with one other owner's, and both get what the other has that is newer.
 //!
-//! Sums tell whether anything differs, and in which leaves. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
+//! Sums tell whether anything differs, and in which leaves. Where clients write there is always something on its way to one of the two, so a difference counts only if it stands: a little later the sums are looked at again, and leaves that differed one time only
+//! were equal the other, which is enough, as everything that was there at first was then at both. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
 //! read the whole partition once, however little differs; what travels is little. Pages are asked for as the [`pace`](super::pace) allows.
 
-use super::RepairPending;
+use super::{RepairPending, SESSIONS_MAX};
 use crate::clock::Version;
 use crate::codec::Bytes;
 use crate::entry::Entry;
@@ -19,6 +20,7 @@ pub(crate) struct Session {
     request: RequestId,
     /// Part of a round of settling, which wants to know how it ended.
     round: bool,
+    look: Look,
     leaves: Vec<u16>,
     after: Option<Bytes>,
     /// What the peer was asked about, up to which key, and whether that was this node's last page.
@@ -29,11 +31,33 @@ pub(crate) struct Session {
     open: usize,
     /// Something could not be applied here or there.
     imperfect: bool,
+    /// The peer's start, and where its ring ended, at the first look.
+    boot: u64,
     ring: u64,
     /// The next page is asked for when the pace allows it.
     held_back: bool,
     /// Without progress until then it is given up.
     ends_at: u64,
+}
+
+/// How often the sums have been looked at.
+#[derive(Debug)]
+enum Look {
+    /// They are being looked at for the first time.
+    First,
+    /// These leaves differed. The second look is due at that time.
+    Due(u64, Vec<u16>),
+    /// It is under way.
+    Second(Vec<u16>),
+    /// What differs stands.
+    Over,
+}
+
+impl Session {
+    /// Whether it waits for its second look, which costs nobody anything.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.look, Look::Due(..))
+    }
 }
 
 impl Node {
@@ -50,12 +74,14 @@ impl Node {
             peer,
             request,
             round,
+            look: Look::First,
             leaves: Vec::new(),
             after: None,
             asked: (None, false),
             covered: None,
             open: 0,
             imperfect: false,
+            boot: 0,
             ring: 0,
             held_back: false,
             ends_at: self.now.steady_ms + self.config.request_timeout_ms,
@@ -123,12 +149,35 @@ impl Node {
         let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
-        session.ring = ring;
+        // The answer to the first look, once more.
+        if session.is_resting() {
+            return;
+        }
         let (partition, node, round): (Partition, NodeId, bool) =
             (session.partition, session.peer.node, session.round);
         let place = self.hear_ring(node, boot, ring);
         if leaves.is_empty() {
-            return self.end_session(id, true);
+            return self.end_equal(id, boot, ring);
+        }
+        let Some(tree) = self.replica.tree(partition) else {
+            return self.end_session(id, false);
+        };
+        let mut leaves = tree.differing(leaves);
+        let again_at = self.now.steady_ms + self.config.resend_ms / 8;
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        match std::mem::replace(&mut session.look, Look::Over) {
+            Look::First if !leaves.is_empty() => {
+                (session.boot, session.ring) = (boot, ring);
+                session.look = Look::Due(again_at, leaves);
+                return;
+            }
+            Look::Second(first) => leaves.retain(|leaf| first.binary_search(leaf).is_ok()),
+            _ => {}
+        }
+        if leaves.is_empty() {
+            return self.end_equal(id, boot, ring);
         }
         self.stats.differences += 1;
         self.hurry_repair();
@@ -137,14 +186,22 @@ impl Node {
             self.ask_for_changes(node, since);
             return self.end_session(id, false);
         }
-        let Some(tree) = self.replica.tree(partition) else {
-            return self.end_session(id, false);
-        };
-        let leaves = tree.differing(leaves);
         if let Some(session) = self.repair.sessions.get_mut(&id) {
             session.leaves = leaves;
             self.read_page(id);
         }
+    }
+
+    /// Nothing differs that was there at the first look, if the peer has not been started again since.
+    fn end_equal(&mut self, id: u64, boot: u64, ring: u64) {
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        if matches!(session.look, Look::First) {
+            (session.boot, session.ring) = (boot, ring);
+        }
+        let same = session.boot == boot;
+        self.end_session(id, same);
     }
 
     /// Goes on with those that waited for their turn.
@@ -155,6 +212,45 @@ impl Node {
             if self.repair.pace.allows() {
                 self.read_page(id);
             }
+        }
+        self.look_again();
+    }
+
+    /// Looks at sums for the second time, as far as there is room for what may follow.
+    fn look_again(&mut self) {
+        let now = self.now.steady_ms;
+        let due = |(&id, session): (&u64, &Session)| match session.look {
+            Look::Due(at, _) if at <= now => Some(id),
+            _ => None,
+        };
+        let due: Vec<u64> = self.repair.sessions.iter().filter_map(due).collect();
+        for id in due
+            .into_iter()
+            .take(SESSIONS_MAX.saturating_sub(self.repair.working()))
+        {
+            let request = self.next_request();
+            let ends_at = now + self.config.request_timeout_ms;
+            let Some(session) = self.repair.sessions.get_mut(&id) else {
+                continue;
+            };
+            let Look::Due(_, first) = std::mem::replace(&mut session.look, Look::Over) else {
+                continue;
+            };
+            (session.look, session.request, session.ends_at) = (Look::Second(first), request, ends_at);
+            let (partition, node) = (session.partition, session.peer.node);
+            let Some(tree) = self.replica.tree(partition) else {
+                self.end_session(id, false);
+                continue;
+            };
+            let root = tree.root;
+            self.send(
+                node,
+                Body::Compare {
+                    request,
+                    partition,
+                    root,
+                },
+            );
         }
     }
 
@@ -216,7 +312,7 @@ impl Node {
 
     /// A session waits for its turn no longer than for an answer: the pace is what holds it back then, not the peer.
     fn is_over(session: &Session, now_ms: u64) -> bool {
-        now_ms >= session.ends_at && !session.held_back
+        now_ms >= session.ends_at && !session.held_back && !session.is_resting()
     }
 
     fn settled_of(&self, id: u64) -> Version {
