@@ -172,6 +172,9 @@ impl<T: Wire> Wire for Box<T> {
     }
 }
 
+/// Room that a list's length gets before its items are there.
+const AHEAD_MAX: usize = 16;
+
 impl<T: Wire> Wire for Vec<T> {
     fn put(&self, out: &mut Writer) {
         put_len(self.len(), out);
@@ -181,7 +184,7 @@ impl<T: Wire> Wire for Vec<T> {
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let len = from.len()?;
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(len.min(AHEAD_MAX));
         for _ in 0..len {
             items.push(T::take(from)?);
         }

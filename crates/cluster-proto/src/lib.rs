@@ -51,6 +51,7 @@ mod config;
 mod coordinator;
 mod effect;
 mod entry;
+mod few;
 mod id;
 mod layout;
 mod membership;

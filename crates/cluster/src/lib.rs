@@ -53,6 +53,6 @@ pub use transport::Quic;
 #[cfg(all(target_os = "linux", feature = "io_uring"))]
 pub use transport::Uring;
 pub use transport::{
-    MemoryNet, MemoryTransport, Receive, Refused, Tcp, TcpError, TcpOptions, Transport, TransportKind,
-    TransportStats, Udp, UdpOptions, UnknownTransport,
+    MemoryNet, MemoryTransport, Messages, Receive, Refused, Tcp, TcpError, TcpOptions, Transport,
+    TransportKind, TransportStats, Udp, UdpOptions, UnknownTransport,
 };

@@ -327,11 +327,9 @@ impl Node {
         let Some(layout) = &self.layout else {
             return Vec::new();
         };
-        let mut sets = layout.writers(partition);
-        if self.has_bug(Bug::SingleWrites) {
-            sets.truncate(1);
-        }
-        let sides = sets.into_iter().map(|owners| Side { owners, needed });
+        let most = if self.has_bug(Bug::SingleWrites) { 1 } else { 2 };
+        let sets = layout.write_sets(partition).take(most);
+        let sides = sets.map(|owners| Side { owners, needed });
         sides.map(|side| self.spoil(side)).collect()
     }
 

@@ -4,7 +4,7 @@
 //! write would lose to what came before it. So it is written again, once, with a version later than all that the quorum told of. Whatever was acknowledged, or shown to a reader, before the write began, is among that; so what is later
 //! still was there at the same time, and the write has its place right before it. Owners that have not answered by the end get a hint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Op, OpId, PartResult, Purpose, Side, not_enough};
 use crate::bugs::Bug;
@@ -39,8 +39,6 @@ struct Item {
     key: Bytes,
     entry: Entry,
     sides: Vec<Side>,
-    /// All of them, each once.
-    owners: Vec<Owner>,
     /// In the order in which they came; one for each owner.
     answers: Vec<(Owner, Written)>,
     /// Another operation goes on with it.
@@ -54,7 +52,6 @@ impl Item {
             key,
             entry,
             sides: Vec::new(),
-            owners: Vec::new(),
             answers: Vec::new(),
             handed_on: false,
             result: None,
@@ -96,14 +93,18 @@ impl Item {
         self.answer(owner).is_some() && !self.holds(owner)
     }
 
-    fn ask(&mut self, sides: Vec<Side>) {
-        self.owners.clear();
-        for owner in sides.iter().flat_map(|side| &side.owners) {
-            if !self.owners.contains(owner) {
-                self.owners.push(*owner);
-            }
-        }
-        self.sides = sides;
+    /// All owners, each once.
+    fn owners(&self) -> impl Iterator<Item = &Owner> {
+        let sides = self.sides.iter().enumerate();
+        sides.flat_map(|(at, side)| {
+            let before = &self.sides[..at];
+            let first = |owner: &&Owner| !before.iter().any(|side| side.owners.contains(owner));
+            side.owners.iter().filter(first)
+        })
+    }
+
+    fn is_owner(&self, owner: &Owner) -> bool {
+        self.sides.iter().any(|side| side.owners.contains(owner))
     }
 
     /// What the answers amount to, once they do.
@@ -151,7 +152,7 @@ impl Node {
         needed: u8,
         durable: bool,
     ) -> Result<(), Error> {
-        let mut list = Vec::new();
+        let mut list = Vec::with_capacity(items.len());
         for (key, value) in items {
             let version = self.issue_version()?;
             let expires_ms = ttl_ms
@@ -221,11 +222,11 @@ impl Node {
         op.request = request;
         op.refusals.clear();
         for item in &mut op.items {
-            item.ask(self.sides(layout.partition_of(&item.key), op.needed));
-            let owners = &item.owners;
+            item.sides = self.sides(layout.partition_of(&item.key), op.needed);
             // What readers have seen at owners that still are some goes on to count; other answers were given under another layout.
-            item.answers
-                .retain(|(owner, _)| op.origin == Origin::Reader && owners.contains(owner));
+            let mut answers = std::mem::take(&mut item.answers);
+            answers.retain(|(owner, _)| op.origin == Origin::Reader && item.is_owner(owner));
+            item.answers = answers;
         }
         self.coordinator.ops.insert(id, Op::Write(op));
         self.send_write(id);
@@ -239,14 +240,23 @@ impl Node {
             return;
         };
         op.resend_at = resend_at;
-        let mut messages: BTreeMap<NodeId, Vec<WriteItem>> = BTreeMap::new();
+        // In the order of the nodes.
+        let mut messages: Vec<(NodeId, Vec<WriteItem>)> = Vec::new();
+        let room = op.items.len().min(16);
         for (index, item) in op.items.iter().enumerate() {
             let over = item.handed_on || matches!(item.result, Some(Err(_)));
-            for owner in &item.owners {
+            for owner in item.owners() {
                 if over || item.answer(owner).is_some() {
                     continue;
                 }
-                let items = messages.entry(owner.node).or_default();
+                let at = match messages.binary_search_by_key(&owner.node, |(node, _)| *node) {
+                    Ok(at) => at,
+                    Err(at) => {
+                        messages.insert(at, (owner.node, Vec::with_capacity(room)));
+                        at
+                    }
+                };
+                let items = &mut messages[at].1;
                 let index = index as u16;
                 // A node whose copy is being replaced is an owner twice.
                 if items.last().is_none_or(|last| last.index != index) {
@@ -284,7 +294,7 @@ impl Node {
             let Some(item) = op.items.get_mut(usize::from(index)) else {
                 continue;
             };
-            if item.owners.contains(&from) {
+            if item.is_owner(&from) {
                 item.take_answer(from, written);
             }
         }
@@ -398,10 +408,13 @@ impl Node {
         let Some(Op::Write(op)) = self.coordinator.ops.get_mut(&id) else {
             return;
         };
-        let results: Option<Vec<Result<Version, Error>>> = op.items.iter().map(|item| item.result).collect();
-        let Some(results) = results else { return };
+        if op.items.iter().any(|item| item.result.is_none()) {
+            return;
+        }
         if !op.replied {
             op.replied = true;
+            let results: Vec<Result<Version, Error>> =
+                op.items.iter().filter_map(|item| item.result).collect();
             self.hint_the_absent(id, false);
             let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
                 return;
@@ -412,7 +425,7 @@ impl Node {
         let Some(Op::Write(op)) = self.coordinator.ops.get(&id) else {
             return;
         };
-        let answered = |item: &Item| item.owners.iter().all(|owner| item.answer(owner).is_some());
+        let answered = |item: &Item| item.owners().all(|owner| item.answer(owner).is_some());
         let over = |item: &Item| item.handed_on || matches!(item.result, Some(Err(_))) || answered(item);
         if op.items.iter().all(over) || op.origin == Origin::Reader {
             self.finish_write(id, None);
@@ -447,12 +460,14 @@ impl Node {
             .iter_mut()
             .filter(|item| !item.handed_on && matches!(item.result, Some(Ok(_))))
         {
-            for owner in item.owners.clone() {
+            let absent = |owner: &&Owner| {
                 let absent = all || !self.members.is_reachable(owner.node);
-                if absent && owner.node != self.owner.node && item.answer(&owner).is_none() {
-                    item.answers.push((owner, Written::Failed));
-                    hints.push((owner.node, item.key.clone(), item.entry.record.clone()));
-                }
+                absent && owner.node != self.owner.node && item.answer(owner).is_none()
+            };
+            let absent: Vec<Owner> = item.owners().filter(absent).copied().collect();
+            for owner in absent {
+                item.answers.push((owner, Written::Failed));
+                hints.push((owner.node, item.key.clone(), item.entry.record.clone()));
             }
         }
         for (node, key, record) in hints {

@@ -205,21 +205,20 @@ impl Layout {
 
     /// The sets of owners that each must have a quorum of a write: one, or while the partition moves two.
     pub fn writers(&self, partition: Partition) -> Vec<Vec<Owner>> {
+        self.write_sets(partition).collect()
+    }
+
+    /// The same, one after the other.
+    pub(crate) fn write_sets(&self, partition: Partition) -> impl Iterator<Item = Vec<Owner>> + use<> {
         let current = self.current.owners_of(partition);
-        let Some(old) = &self.old else {
-            return vec![current];
-        };
-        let old = old.owners_of(partition);
-        if same_set(&old, &current) {
-            vec![current]
-        } else {
-            vec![old, current]
-        }
+        let old = self.old.as_ref().map(|old| old.owners_of(partition));
+        let old = old.filter(|old| !same_set(old, &current));
+        old.into_iter().chain([current])
     }
 
     /// Every owner, old or new.
     pub fn owners(&self, partition: Partition) -> BTreeSet<Owner> {
-        self.writers(partition).into_iter().flatten().collect()
+        self.write_sets(partition).flatten().collect()
     }
 
     /// Whether this copy of a node owns the partition, or did before the change that is going on.

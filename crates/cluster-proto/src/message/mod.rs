@@ -41,8 +41,8 @@ const MAGIC: [u8; 4] = [b'W', b'd', b'm', WIRE_VERSION];
 impl Message {
     /// The bytes to send.
     pub fn encode(&self) -> Vec<u8> {
-        // Most messages are short: one allocation, and no copies while it grows.
-        let mut out = Vec::with_capacity(256);
+        // One allocation, and no copies while it grows.
+        let mut out = Vec::with_capacity(self.body.about_len());
         out.extend(MAGIC);
         self.cluster.put(&mut out);
         self.from.put(&mut out);
@@ -277,6 +277,16 @@ bodies! {
 }
 
 impl Body {
+    /// About how many bytes a message with this takes, rather more than fewer. Only of writes is much known before.
+    fn about_len(&self) -> usize {
+        let item = |item: &WriteItem| 64 + item.key.len() + item.entry.size();
+        match self {
+            Body::Write { items, .. } => 64 + items.iter().map(item).sum::<usize>(),
+            Body::WriteDone { items, .. } => 64 + 40 * items.len(),
+            _ => 256,
+        }
+    }
+
     /// Which request it belongs to.
     pub(crate) fn request(&self) -> Option<RequestId> {
         match self {

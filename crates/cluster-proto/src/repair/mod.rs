@@ -42,8 +42,10 @@ pub(crate) struct Repair {
     pub(crate) pace: Pace,
 }
 
-/// Comparisons that go on at the same time.
+/// Comparisons that are being worked on at the same time.
 const SESSIONS_MAX: usize = 4;
+/// Those that wait for their second look as well.
+const RESTING_MAX: usize = 32;
 
 /// What repair asked the storage for.
 #[derive(Debug)]
@@ -63,6 +65,14 @@ pub(crate) enum RepairPending {
 }
 
 impl Repair {
+    /// Sessions that have something to do.
+    fn working(&self) -> usize {
+        self.sessions
+            .values()
+            .filter(|session| !session.is_resting())
+            .count()
+    }
+
     /// The layout changed: what was being compared may be somebody else's.
     pub(crate) fn forget_sessions(&mut self) {
         self.sessions.clear();
@@ -79,12 +89,12 @@ impl Node {
         let now = self.now.steady_ms;
         self.tick_hints();
         self.expire_sessions();
-        self.look_again();
         self.resume_sessions();
         self.tick_round();
         while self.repair.pace.is_hurried(now)
             && self.repair.pace.allows()
-            && self.repair.sessions.len() < SESSIONS_MAX
+            && self.repair.working() < SESSIONS_MAX
+            && self.repair.sessions.len() < RESTING_MAX
             && self.compare_next()
         {
             self.repair.pace.spend(COMPARISON_BYTES);
@@ -93,7 +103,7 @@ impl Node {
         if now >= self.repair.next_at {
             let interval = self.config.repair_interval_ms;
             self.repair.next_at = now + interval - self.random.below(interval / 4 + 1);
-            if self.repair.sessions.len() < 2 {
+            if self.repair.working() < 2 {
                 self.compare_next();
             }
             if self.has_bug(Bug::TimedTombstones) {

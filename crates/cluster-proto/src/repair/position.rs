@@ -64,18 +64,20 @@ impl Node {
 
     /// A partition has all that it had at the peer when that one, at this start of it, said where its ring ends.
     pub(super) fn confirm_equal(&mut self, node: NodeId, partition: Partition, (boot, end): (u64, u64)) {
-        let shared = self.shared_with(node);
         let Some(position) = self.repair.positions.get_mut(&node) else {
             return;
         };
+        // Said before the place was passed that is to be confirmed, it tells nothing of what came in between.
         if position.boot != boot || end < position.candidate {
             return;
         }
         position.left.remove(&partition);
         if position.left.is_empty() {
-            position.confirmed = position.confirmed.max(Some(position.candidate));
-            position.candidate = end;
-            position.left = shared;
+            let shared = self.shared_with(node);
+            if let Some(position) = self.repair.positions.get_mut(&node) {
+                position.confirmed = position.confirmed.max(Some(position.candidate));
+                (position.candidate, position.left) = (end, shared);
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! A session: one partition is compared with one other owner's, and both get what the other has that is newer.
 //!
-//! Sums tell whether anything differs, and in which leaves. Where it is few leaves, that may be writes which are just under way: the sums are looked at once more a moment later, and a leaf that was equal at either look is.
-//! Then this node goes through its keys in order, page by page, says which ranks it has in the other leaves, gets what is newer, and sends what is wanted. The price is that both
+//! Sums tell whether anything differs, and in which leaves. Where clients write there is always something on its way to one of the two, so a difference counts only if it stands: a little later the sums are looked at again, and leaves that differed one time only
+//! were equal the other, which is enough, as everything that was there at first was then at both. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
 //! read the whole partition once, however little differs; what travels is little. Pages are asked for as the [`pace`](super::pace) allows.
 
-use super::RepairPending;
+use super::{RepairPending, SESSIONS_MAX};
 use crate::clock::Version;
 use crate::codec::Bytes;
 use crate::entry::Entry;
@@ -13,19 +13,6 @@ use crate::message::{Body, Origin, Summary, WriteItem, Written};
 use crate::node::{Node, Pending};
 use crate::store::{Change, Completion, StoreOp};
 
-/// So many leaves that differ, out of 256, may do so because of writes that are under way.
-const SUSPECTS_MAX: usize = 32;
-/// A write that is under way takes less than this, mostly.
-const SECOND_LOOK_MS: u64 = 20;
-
-/// What the first look at the sums found.
-#[derive(Debug)]
-struct FirstLook {
-    suspects: Vec<u16>,
-    /// When the second is due; it is asked for once.
-    due_ms: Option<u64>,
-}
-
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) partition: Partition,
@@ -33,7 +20,7 @@ pub(crate) struct Session {
     request: RequestId,
     /// Part of a round of settling, which wants to know how it ended.
     round: bool,
-    first_look: Option<FirstLook>,
+    look: Look,
     leaves: Vec<u16>,
     after: Option<Bytes>,
     /// What the peer was asked about, up to which key, and whether that was this node's last page.
@@ -44,62 +31,72 @@ pub(crate) struct Session {
     open: usize,
     /// Something could not be applied here or there.
     imperfect: bool,
-    /// Which start of the peer answered, and where its ring of changes ended at the first look.
-    ring: (u64, u64),
+    /// The peer's start, and where its ring ended, at the first look.
+    boot: u64,
+    ring: u64,
     /// The next page is asked for when the pace allows it.
     held_back: bool,
     /// Without progress until then it is given up.
     ends_at: u64,
 }
 
+/// How often the sums have been looked at.
+#[derive(Debug)]
+enum Look {
+    /// They are being looked at for the first time.
+    First,
+    /// These leaves differed. The second look is due at that time.
+    Due(u64, Vec<u16>),
+    /// It is under way.
+    Second(Vec<u16>),
+    /// What differs stands.
+    Over,
+}
+
+impl Session {
+    /// Whether it waits for its second look, which costs nobody anything.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.look, Look::Due(..))
+    }
+}
+
 impl Node {
     pub(super) fn begin_session(&mut self, partition: Partition, peer: Owner, round: bool) -> bool {
         self.want_sums(partition);
-        if self.replica.tree(partition).is_none() {
+        let Some(tree) = self.replica.tree(partition) else {
             return false;
-        }
+        };
+        let root = tree.root;
+        let request = self.next_request();
         self.repair.next_session += 1;
         let session = Session {
             partition,
             peer,
-            request: RequestId::default(),
+            request,
             round,
-            first_look: None,
+            look: Look::First,
             leaves: Vec::new(),
             after: None,
             asked: (None, false),
             covered: None,
             open: 0,
             imperfect: false,
-            ring: (0, 0),
+            boot: 0,
+            ring: 0,
             held_back: false,
             ends_at: self.now.steady_ms + self.config.request_timeout_ms,
         };
         let id = self.repair.next_session;
         self.repair.sessions.insert(id, session);
-        self.compare_sums(id);
-        true
-    }
-
-    fn compare_sums(&mut self, id: u64) {
-        let request = self.next_request();
-        let Some(session) = self.repair.sessions.get_mut(&id) else {
-            return;
-        };
-        session.request = request;
-        let (partition, node) = (session.partition, session.peer.node);
-        let Some(tree) = self.replica.tree(partition) else {
-            return self.end_session(id, false);
-        };
-        let root = tree.root;
         self.send(
-            node,
+            peer.node,
             Body::Compare {
                 request,
                 partition,
                 root,
             },
         );
+        true
     }
 
     fn session_of(&self, request: RequestId) -> Option<u64> {
@@ -138,7 +135,7 @@ impl Node {
             self.repair.pace.failed(self.now.steady_ms);
         }
         if equal {
-            self.confirm_equal(session.peer.node, session.partition, session.ring);
+            self.confirm_equal(session.peer.node, session.partition, (session.boot, session.ring));
         }
         if session.round {
             self.round_compared(session.partition, session.peer, equal);
@@ -152,29 +149,35 @@ impl Node {
         let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
-        let first_look = session.first_look.take().filter(|_| session.ring.0 == boot);
-        if first_look.is_none() {
-            session.ring = (boot, ring);
+        // The answer to the first look, once more.
+        if session.is_resting() {
+            return;
         }
         let (partition, node, round): (Partition, NodeId, bool) =
             (session.partition, session.peer.node, session.round);
         let place = self.hear_ring(node, boot, ring);
         if leaves.is_empty() {
-            return self.end_session(id, true);
+            return self.end_equal(id, boot, ring);
         }
         let Some(tree) = self.replica.tree(partition) else {
             return self.end_session(id, false);
         };
         let mut leaves = tree.differing(leaves);
-        let is_first = first_look.is_none();
-        if let Some(first) = first_look {
-            leaves.retain(|leaf| first.suspects.binary_search(leaf).is_ok());
+        let again_at = self.now.steady_ms + self.config.resend_ms / 8;
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        match std::mem::replace(&mut session.look, Look::Over) {
+            Look::First if !leaves.is_empty() => {
+                (session.boot, session.ring) = (boot, ring);
+                session.look = Look::Due(again_at, leaves);
+                return;
+            }
+            Look::Second(first) => leaves.retain(|leaf| first.binary_search(leaf).is_ok()),
+            _ => {}
         }
         if leaves.is_empty() {
-            return self.end_session(id, true);
-        }
-        if is_first && leaves.len() <= SUSPECTS_MAX {
-            return self.look_again_soon(id, leaves);
+            return self.end_equal(id, boot, ring);
         }
         self.stats.differences += 1;
         self.hurry_repair();
@@ -189,30 +192,16 @@ impl Node {
         }
     }
 
-    fn look_again_soon(&mut self, id: u64, suspects: Vec<u16>) {
-        let due_ms = self.now.steady_ms + SECOND_LOOK_MS;
-        if let Some(session) = self.repair.sessions.get_mut(&id) {
-            session.ends_at = due_ms + self.config.request_timeout_ms;
-            session.first_look = Some(FirstLook {
-                suspects,
-                due_ms: Some(due_ms),
-            });
+    /// Nothing differs that was there at the first look, if the peer has not been started again since.
+    fn end_equal(&mut self, id: u64, boot: u64, ring: u64) {
+        let Some(session) = self.repair.sessions.get_mut(&id) else {
+            return;
+        };
+        if matches!(session.look, Look::First) {
+            (session.boot, session.ring) = (boot, ring);
         }
-    }
-
-    /// Looks at the sums again where that is due.
-    pub(super) fn look_again(&mut self) {
-        let now = self.now.steady_ms;
-        let mut due = Vec::new();
-        for (&id, session) in &mut self.repair.sessions {
-            let look = session.first_look.as_mut();
-            if look.is_some_and(|look| look.due_ms.take_if(|due| now >= *due).is_some()) {
-                due.push(id);
-            }
-        }
-        for id in due {
-            self.compare_sums(id);
-        }
+        let same = session.boot == boot;
+        self.end_session(id, same);
     }
 
     /// Goes on with those that waited for their turn.
@@ -223,6 +212,45 @@ impl Node {
             if self.repair.pace.allows() {
                 self.read_page(id);
             }
+        }
+        self.look_again();
+    }
+
+    /// Looks at sums for the second time, as far as there is room for what may follow.
+    fn look_again(&mut self) {
+        let now = self.now.steady_ms;
+        let due = |(&id, session): (&u64, &Session)| match session.look {
+            Look::Due(at, _) if at <= now => Some(id),
+            _ => None,
+        };
+        let due: Vec<u64> = self.repair.sessions.iter().filter_map(due).collect();
+        for id in due
+            .into_iter()
+            .take(SESSIONS_MAX.saturating_sub(self.repair.working()))
+        {
+            let request = self.next_request();
+            let ends_at = now + self.config.request_timeout_ms;
+            let Some(session) = self.repair.sessions.get_mut(&id) else {
+                continue;
+            };
+            let Look::Due(_, first) = std::mem::replace(&mut session.look, Look::Over) else {
+                continue;
+            };
+            (session.look, session.request, session.ends_at) = (Look::Second(first), request, ends_at);
+            let (partition, node) = (session.partition, session.peer.node);
+            let Some(tree) = self.replica.tree(partition) else {
+                self.end_session(id, false);
+                continue;
+            };
+            let root = tree.root;
+            self.send(
+                node,
+                Body::Compare {
+                    request,
+                    partition,
+                    root,
+                },
+            );
         }
     }
 
@@ -284,7 +312,7 @@ impl Node {
 
     /// A session waits for its turn no longer than for an answer: the pace is what holds it back then, not the peer.
     fn is_over(session: &Session, now_ms: u64) -> bool {
-        now_ms >= session.ends_at && !session.held_back
+        now_ms >= session.ends_at && !session.held_back && !session.is_resting()
     }
 
     fn settled_of(&self, id: u64) -> Version {

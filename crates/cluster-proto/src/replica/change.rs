@@ -5,6 +5,7 @@ use crate::bugs::Bug;
 use crate::clock::Version;
 use crate::codec::Bytes;
 use crate::entry::{Entry, Rank};
+use crate::few::Few;
 use crate::id::{NodeId, Partition, RequestId};
 use crate::message::{Body, ReadItem, Refusal, Summary, Written};
 use crate::node::{Node, Pending};
@@ -14,7 +15,7 @@ use crate::store::{Change, Completion, Decision, Outcome, StoreOp};
 #[derive(Debug)]
 pub(crate) enum ReplicaPending {
     /// Changes of these keys, in order.
-    Changed(Partition, Vec<Bytes>, Then),
+    Changed(Partition, Few<Bytes>, Then),
     /// Keys of a request that were read: their numbers, and whether to send them whole.
     Read(u64, Partition, Vec<u16>, bool),
     /// Part of a promise without memory, which only a planted bug makes.
@@ -32,7 +33,7 @@ pub(crate) enum ReplicaPending {
 #[derive(Debug)]
 pub(crate) enum Then {
     /// One part of the answer to a write: the numbers of its items.
-    Written(u64, Vec<u16>),
+    Written(u64, Few<u16>),
     Promise(NodeId, RequestId),
     Accept(NodeId, RequestId),
     /// Something of this node's own.
@@ -118,7 +119,7 @@ impl Node {
         self.replica.in_flight = self.replica.in_flight.saturating_sub(1);
         match (pending, completion) {
             (ReplicaPending::Changed(partition, keys, then), Completion::Changed(decisions)) => {
-                for (key, decision) in keys.iter().zip(&decisions) {
+                for (key, decision) in keys.as_slice().iter().zip(&decisions) {
                     self.sum_up(partition, key, decision.before, decision.after);
                 }
                 self.changed(partition, then, Some(decisions));
@@ -234,12 +235,13 @@ impl Node {
                 let Answer::Write(items) = &mut gather.answer else {
                     return;
                 };
+                let indices = indices.as_slice().iter().copied();
                 match decisions {
                     Some(decisions) => {
                         let outcomes = decisions.iter().map(|decision| written(&decision.outcome));
-                        items.extend(indices.into_iter().zip(outcomes));
+                        items.extend(indices.zip(outcomes));
                     }
-                    None => items.extend(indices.into_iter().map(|index| (index, Written::Failed))),
+                    None => items.extend(indices.map(|index| (index, Written::Failed))),
                 }
                 gather.left -= 1;
                 self.finish_gather(id);

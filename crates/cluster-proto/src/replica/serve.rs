@@ -7,6 +7,7 @@ use crate::bugs::Bug;
 use crate::codec::Bytes;
 use crate::config::{KEY_MAX, KEYS_MAX};
 use crate::entry::{Ballot, Entry, Past, Record};
+use crate::few::Few;
 use crate::id::{NodeId, Partition, RequestId};
 use crate::message::{Body, Origin, Refusal, Summary, WriteItem, Written};
 use crate::node::Node;
@@ -48,43 +49,43 @@ impl Node {
         if items.len() > KEYS_MAX || items.iter().any(|item| item.key.len() > KEY_MAX) {
             return self.refuse(from, request, Refusal::Failed);
         }
-        let mut wanted: Vec<(Partition, u16, Bytes, Change)> = Vec::with_capacity(items.len());
-        let mut answered = Vec::new();
-        for item in items {
+        let mut answered = Vec::with_capacity(items.len());
+        let mut wanted = items;
+        let mut refusal = None;
+        wanted.retain(|item| {
             let partition = self.partition_of(&item.key);
             if !self.owns(partition) {
-                return self.refuse(from, request, Refusal::NotOwner);
-            }
-            if self.movement.is_unmarked(partition) {
-                return self.refuse(from, request, Refusal::Layout);
-            }
-            if let Some(objection) = self.objection(origin, partition, &item.entry) {
+                refusal = refusal.or(Some(Refusal::NotOwner));
+            } else if self.movement.is_unmarked(partition) {
+                refusal = refusal.or(Some(Refusal::Layout));
+            } else if let Some(objection) = self.objection(origin, partition, &item.entry) {
                 answered.push((item.index, objection));
-                continue;
+                return false;
             }
-            let change = match origin {
-                Origin::Client | Origin::Hint if item.entry.register.is_none() => {
-                    Change::Put(item.entry.record)
-                }
-                _ => Change::Merge(item.entry),
-            };
-            wanted.push((partition, item.index, item.key, change));
+            true
+        });
+        if let Some(reason) = refusal {
+            return self.refuse(from, request, reason);
         }
         if self.has_bug(Bug::AcknowledgeBeforeApply) {
-            let early = wanted.iter().map(|&(_, index, ..)| (index, Written::Applied));
+            let early = wanted.iter().map(|item| (item.index, Written::Applied));
             let items = answered.iter().copied().chain(early).collect();
             self.send(from, Body::WriteDone { request, items });
         }
         // One operation for each partition, in the order of the items.
-        wanted.sort_by_key(|(partition, ..)| *partition);
-        let parts = wanted.chunk_by(|(one, ..), (other, ..)| one == other).count();
+        wanted.sort_by_cached_key(|item| self.partition_of(&item.key));
+        let same =
+            |one: &WriteItem, other: &WriteItem| self.partition_of(&one.key) == self.partition_of(&other.key);
+        let parts = wanted.chunk_by(same).count();
         let id = self.gather(from, request, parts, Answer::Write(answered));
         let mut wanted = wanted.into_iter().peekable();
-        while let Some((partition, index, key, change)) = wanted.next() {
-            let (mut indices, mut changes) = (vec![index], vec![(key, change)]);
-            while let Some((_, index, key, change)) = wanted.next_if(|(next, ..)| *next == partition) {
-                indices.push(index);
-                changes.push((key, change));
+        while let Some(item) = wanted.next() {
+            let partition = self.partition_of(&item.key);
+            let mut indices = Few::One(item.index);
+            let mut changes = vec![change_of(origin, item)];
+            while let Some(item) = wanted.next_if(|next| self.partition_of(&next.key) == partition) {
+                indices.push(item.index);
+                changes.push(change_of(origin, item));
             }
             self.replica_change(partition, changes, durable, Then::Written(id, indices));
         }
@@ -355,4 +356,13 @@ impl Node {
             self.replica_store(StoreOp::Read { partition, keys }, pending);
         }
     }
+}
+
+/// What a write does to its key.
+fn change_of(origin: Origin, item: WriteItem) -> (Bytes, Change) {
+    let change = match origin {
+        Origin::Client | Origin::Hint if item.entry.register.is_none() => Change::Put(item.entry.record),
+        _ => Change::Merge(item.entry),
+    };
+    (item.key, change)
 }

@@ -1,6 +1,7 @@
 //! The node as a client of its cluster: typed requests, each waiting for its answer, and [`Node::submit`] for those who don't wait.
 
-use std::sync::mpsc;
+use std::cell::RefCell;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -40,26 +41,77 @@ pub enum LocalError {
 
 type Take = dyn FnOnce(Result<Reply, ClientError>) + Send;
 
+/// Where a thread waits for an answer: one at a time, so each thread has one of these and uses it again.
+#[derive(Default)]
+struct Slot {
+    answer: Mutex<Option<Result<Reply, ClientError>>>,
+    filled: Condvar,
+}
+
+thread_local! {
+    static SLOT: RefCell<Arc<Slot>> = RefCell::default();
+}
+
+impl Slot {
+    /// The calling thread's, empty. Another one where somebody may still fill that: whoever handed over a request and panicked has not waited.
+    fn of_this_thread() -> Arc<Slot> {
+        let free = |slot: &RefCell<Arc<Slot>>| {
+            let mut slot = slot.borrow_mut();
+            match Arc::get_mut(&mut slot) {
+                Some(free) => *free.answer.get_mut().unwrap_or_else(PoisonError::into_inner) = None,
+                None => *slot = Arc::default(),
+            }
+            slot.clone()
+        };
+        // A thread that is ending has none any more.
+        SLOT.try_with(free).unwrap_or_default()
+    }
+
+    fn fill(&self, result: Result<Reply, ClientError>) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.filled.notify_one();
+    }
+
+    fn wait(&self) -> Result<Reply, ClientError> {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(result) = answer.take() {
+                return result;
+            }
+            answer = self.filled.wait(answer).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+enum Waits {
+    Thread(Arc<Slot>),
+    Call(Box<Take>),
+}
+
 /// What is done with the answer to a request: exactly once, whatever becomes of the node.
-pub(crate) struct Answer(Option<Box<Take>>);
+pub(crate) struct Answer(Option<Waits>);
 
 impl Answer {
     fn new(take: impl FnOnce(Result<Reply, ClientError>) + Send + 'static) -> Answer {
-        Answer(Some(Box::new(take)))
+        Answer(Some(Waits::Call(Box::new(take))))
     }
 
     pub(super) fn give(mut self, result: Result<Reply, ClientError>) {
-        if let Some(take) = self.0.take() {
-            take(result);
+        self.take(result);
+    }
+
+    fn take(&mut self, result: Result<Reply, ClientError>) {
+        match self.0.take() {
+            Some(Waits::Thread(slot)) => slot.fill(result),
+            Some(Waits::Call(take)) => take(result),
+            None => {}
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(take) = self.0.take() {
-            take(Err(ClientError::Stopped));
-        }
+        self.take(Err(ClientError::Stopped));
     }
 }
 
@@ -91,19 +143,33 @@ impl Node {
     /// Hands over a request as it is, and waits for the answer. While the node is not ready it is handed over again, for as long as a request may take:
     /// nothing was changed then, and a node that starts is ready soon.
     pub fn request(&self, request: &Request) -> Result<Reply, ClientError> {
-        self.check(request)?;
-        let until = Instant::now() + self.request_timeout;
+        self.insist(|| request.clone())
+    }
+
+    /// Hands over a request, made anew each time, until the node is ready for it.
+    fn insist(&self, make: impl Fn() -> Request) -> Result<Reply, ClientError> {
+        let mut began = None;
         loop {
-            let (sender, reply) = mpsc::sync_channel(1);
-            // Nobody waits any more if there is nobody to send to.
-            let answer = Answer::new(move |result| drop(sender.try_send(result)));
-            self.turns.ask(Ask::Request(request.clone(), answer))?;
-            let reply = reply.recv().map_err(|_| ClientError::Stopped)??;
-            if !is_not_ready(&reply) || Instant::now() >= until {
+            let request = make();
+            self.check(&request)?;
+            let reply = self.hand_over(request)?;
+            if !is_not_ready(&reply) {
+                return Ok(reply);
+            }
+            if began.get_or_insert_with(Instant::now).elapsed() >= self.request_timeout {
                 return Ok(reply);
             }
             std::thread::sleep(RETRY);
         }
+    }
+
+    /// Hands over a request, and waits for the answer.
+    fn hand_over(&self, request: Request) -> Result<Reply, ClientError> {
+        let slot = Slot::of_this_thread();
+        let answer = Answer(Some(Waits::Thread(slot.clone())));
+        // What is not taken is answered as well.
+        let _ = self.turns.ask(Ask::Request(request, answer));
+        slot.wait()
     }
 
     /// Hands over a request as it is. `answer` is called once, on a thread of the node, or on one that asks it something, this one before the call returns
@@ -185,8 +251,11 @@ impl Node {
 
     /// Reads keys, each for itself: one message for each node that has any.
     pub fn get_many(&self, keys: &[&[u8]], level: Level) -> Result<Vec<Result<Found, Error>>, ClientError> {
-        let keys = keys.iter().map(|&key| key.into()).collect();
-        match self.request(&Request::Get { keys, read: level })? {
+        let request = || Request::Get {
+            keys: keys.iter().map(|&key| key.into()).collect(),
+            read: level,
+        };
+        match self.insist(request)? {
             Reply::Values(found) => Ok(found),
             reply => Err(other(reply)),
         }
@@ -215,7 +284,7 @@ impl Node {
         ttl: Option<Duration>,
         level: Level,
     ) -> Result<Vec<Result<Version, Error>>, ClientError> {
-        let request = Request::Put {
+        let request = || Request::Put {
             items: items
                 .iter()
                 .map(|&(key, value)| (key.into(), value.map(Bytes::from)))
@@ -224,7 +293,7 @@ impl Node {
             write: level,
             durable: true,
         };
-        match self.request(&request)? {
+        match self.insist(request)? {
             Reply::Written(versions) => Ok(versions),
             reply => Err(other(reply)),
         }

@@ -77,17 +77,18 @@ impl Driver {
 
     /// Takes in what waited, and what time it is.
     pub(super) fn step(&mut self, mail: Mail, inbox: &Inbox) {
+        // What is taken together is taken at one time.
+        let now = now(self.started);
         for (token, completion) in mail.completions {
             self.store.completed(token);
-            self.protocol.complete(token, completion, now(self.started));
+            self.protocol.complete(token, completion, now);
         }
         for (from, message) in mail.messages {
-            self.protocol.receive(from, message, now(self.started));
+            self.protocol.receive(from, message, now);
         }
         for ask in mail.asks {
-            self.answer(ask, inbox);
+            self.answer(ask, inbox, now);
         }
-        let now = now(self.started);
         if now.steady_ms >= self.tick_at {
             self.protocol.tick(now);
             self.tick_at = self.protocol.next_tick();
@@ -120,14 +121,14 @@ impl Driver {
     }
 
     /// The protocol is told the time at each input, and ticks by itself.
-    fn answer(&mut self, ask: Ask, inbox: &Inbox) {
+    fn answer(&mut self, ask: Ask, inbox: &Inbox, now: Now) {
         // Whoever asked may have gone.
         match ask {
             Ask::Request(request, answer) => {
                 self.next_client += 1;
                 let client = ClientToken(self.next_client);
                 self.clients.insert(client, answer);
-                self.protocol.request(client, request, now(self.started));
+                self.protocol.request(client, request, now);
             }
             Ask::Status(reply) => drop(reply.send(self.protocol.status())),
             Ask::Layout(reply) => drop(reply.send(self.protocol.layout().cloned())),
@@ -167,8 +168,9 @@ impl Driver {
             if jobs.is_empty() {
                 break;
             }
+            let now = now(self.started);
             for (token, completion) in self.store.submit(jobs) {
-                self.protocol.complete(token, completion, now(self.started));
+                self.protocol.complete(token, completion, now);
             }
         }
     }

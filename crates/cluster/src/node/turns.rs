@@ -18,7 +18,7 @@ use weald_cluster_proto::{Completion, Message, NodeId, Token};
 use super::ClientError;
 use super::driver::Driver;
 use super::inbox::{Ask, Inbox, State};
-use crate::transport::{Receive, Refused};
+use crate::transport::{Messages, Receive, Refused};
 
 /// How often one thread takes what waits before the node's own goes on.
 const ROUNDS_MAX: usize = 64;
@@ -230,8 +230,8 @@ impl Receive for Turns {
         self.take_in(from, std::iter::once(message))
     }
 
-    fn receive_all(&self, from: NodeId, messages: &[Vec<u8>]) -> Result<(), Refused> {
-        self.take_in(from, messages.iter().map(Vec::as_slice))
+    fn receive_all(&self, from: NodeId, messages: &Messages) -> Result<(), Refused> {
+        self.take_in(from, messages.iter())
     }
 }
 

@@ -83,8 +83,18 @@ impl Disk {
                 .iter()
                 .flat_map(|batch| batch.changes.iter().map(move |change| (batch, change)))
         };
-        let keys: Vec<Vec<u8>> = flat()
-            .map(|(batch, (key, _))| place::data_key(batch.partition, key))
+        // One after the other in one buffer.
+        let mut keys = Vec::with_capacity(flat().map(|(_, (key, _))| key.len() + 2).sum());
+        for (batch, (key, _)) in flat() {
+            place::put_data_key(batch.partition, key, &mut keys);
+        }
+        let mut rest = &keys[..];
+        let names: Vec<&[u8]> = flat()
+            .map(|(_, (key, _))| {
+                let (name, after) = rest.split_at(key.len() + 2);
+                rest = after;
+                name
+            })
             .collect();
         let changes: Vec<(&Change, bool)> = flat()
             .map(|(batch, (_, change))| (change, batch.durable))
@@ -96,9 +106,8 @@ impl Disk {
         };
         let mut decisions: Vec<Option<Decision>> = vec![None; changes.len()];
         self.loose.fetch_add(loose, Ordering::SeqCst);
-        let names: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let done = self.storage.update(&names, durability, &mut |at, old| {
-            let current = old.map(|item| place::to_entry(&keys[at], item)).transpose()?;
+            let current = old.map(|item| place::to_entry(names[at], item)).transpose()?;
             let mut decision = changes[at].0.decide(current.as_ref());
             let write = decision.write.as_ref().map(place::to_item);
             // What is kept must be as durable as what is written.

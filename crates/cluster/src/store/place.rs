@@ -23,6 +23,11 @@ pub(crate) fn data_key(partition: Partition, key: &[u8]) -> Vec<u8> {
     [&partition.0.to_be_bytes()[..], key].concat()
 }
 
+pub(super) fn put_data_key(partition: Partition, key: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&partition.0.to_be_bytes());
+    out.extend_from_slice(key);
+}
+
 pub(super) fn meta_key(name: &[u8]) -> Vec<u8> {
     [&META[..], name].concat()
 }

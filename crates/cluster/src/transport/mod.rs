@@ -6,6 +6,7 @@
 mod kind;
 mod lanes;
 mod memory;
+mod messages;
 #[cfg(feature = "quic")]
 mod quic;
 mod session;
@@ -22,6 +23,7 @@ use weald_cluster_proto::{Lane, NodeId};
 
 pub use kind::{TransportKind, UnknownTransport};
 pub use memory::{MemoryNet, MemoryTransport};
+pub use messages::Messages;
 #[cfg(feature = "quic")]
 pub use quic::Quic;
 pub use tcp::{Tcp, TcpError, TcpOptions};
@@ -35,7 +37,7 @@ pub trait Receive: Send + Sync {
     fn receive(&self, from: NodeId, message: &[u8]) -> Result<(), Refused>;
 
     /// Takes messages that came together, in their order: the same as one by one, but the node is woken once.
-    fn receive_all(&self, from: NodeId, messages: &[Vec<u8>]) -> Result<(), Refused> {
+    fn receive_all(&self, from: NodeId, messages: &Messages) -> Result<(), Refused> {
         messages
             .iter()
             .try_for_each(|message| self.receive(from, message))

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use weald_cluster_proto::{MESSAGE_MAX, NodeId};
 
-use super::super::Receive;
 use super::super::session::SessionError;
 use super::super::tcp::add;
+use super::super::{Messages, Receive};
 use super::{LANES, PROOF_LEN, Shared, WRONG, check, failed, lost};
 
 /// Bytes that are read at once.
@@ -128,7 +128,7 @@ async fn read(
     }
 }
 
-async fn read_lane(mut stream: RecvStream, sender: mpsc::Sender<Vec<Vec<u8>>>) -> Result<(), SessionError> {
+async fn read_lane(mut stream: RecvStream, sender: mpsc::Sender<Messages>) -> Result<(), SessionError> {
     let mut lane = [0];
     if stream.read_exact(&mut lane).await.is_err() {
         return Ok(());
@@ -153,7 +153,7 @@ fn hand_on(
     connection: &Connection,
     peer: NodeId,
     receiver: &dyn Receive,
-    mut batches: mpsc::Receiver<Vec<Vec<u8>>>,
+    mut batches: mpsc::Receiver<Messages>,
 ) {
     while let Some(messages) = batches.blocking_recv() {
         if shared.is_stopped() {
@@ -172,9 +172,9 @@ fn hand_on(
 struct Frames(Vec<u8>);
 
 impl Frames {
-    fn take(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, SessionError> {
+    fn take(&mut self, bytes: &[u8]) -> Result<Messages, SessionError> {
         self.0.extend(bytes);
-        let mut messages = Vec::new();
+        let mut messages = Messages::default();
         let mut rest = &self.0[..];
         while let Some((len, after)) = rest.split_first_chunk() {
             let len = u32::from_le_bytes(*len) as usize;
@@ -184,7 +184,7 @@ impl Frames {
             let Some((message, after)) = after.split_at_checked(len) else {
                 break;
             };
-            messages.push(message.to_vec());
+            messages.push(message);
             rest = after;
         }
         let left = rest.len();
@@ -206,10 +206,11 @@ mod tests {
             .collect();
         for size in [1, 2, 3, 7, 64, 1000] {
             let mut frames = Frames::default();
-            let got: Vec<Vec<u8>> = bytes
-                .chunks(size)
-                .flat_map(|chunk| frames.take(chunk).expect("they are messages"))
-                .collect();
+            let mut got: Vec<Vec<u8>> = Vec::new();
+            for chunk in bytes.chunks(size) {
+                let messages = frames.take(chunk).expect("they are messages");
+                got.extend(messages.iter().map(<[u8]>::to_vec));
+            }
             assert_eq!(got, sent);
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::Receive;
 use super::super::lanes::{Arrived, Assembly, Malformed, PONG};
 use super::super::session::{Session, SessionError};
+use super::super::{Messages, Receive};
 use super::{Shared, add};
 
 impl From<Malformed> for SessionError {
@@ -111,7 +111,7 @@ fn read(
 struct Came {
     record: Vec<u8>,
     assembly: Assembly,
-    messages: Vec<Vec<u8>>,
+    messages: Messages,
     pinged: bool,
 }
 

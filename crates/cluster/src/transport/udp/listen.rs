@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use snow::{HandshakeState, StatelessTransportState};
 use weald_cluster_proto::NodeId;
 
-use super::super::Receive;
 use super::super::lanes::{Arrived, Assembly};
 use super::super::session::{SessionError, check_versions};
+use super::super::{Messages, Receive};
 use super::packet::{self, ASKS, HEADER, Packet, Seen, TAG};
 use super::{Shared, add, draw};
 
@@ -219,7 +219,7 @@ fn hand_on(
 ) -> Result<bool, SessionError> {
     let (&flags, chunks) = plain.split_first().ok_or(SessionError::Malformed)?;
     let mut assembly = Assembly::default();
-    let mut messages = Vec::new();
+    let mut messages = Messages::default();
     let ended = assembly.take(chunks, &mut |arrived| match arrived {
         Arrived::Message(message) => {
             messages.push(message);

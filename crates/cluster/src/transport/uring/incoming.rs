@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use weald_vfs::{Ended, SocketRing};
 
-use super::super::Receive;
 use super::super::lanes::{Arrived, Assembly, PONG};
 use super::super::session::{HANDSHAKE_MAX, Handshake, Session, SessionError, Shaken};
 use super::super::tcp::add;
+use super::super::{Messages, Receive};
 use super::wire::{TooLong, Wire};
 use super::{NEVER, REST, Shared, wait, wire};
 
@@ -252,7 +252,7 @@ fn hand_on(
     shared: &Shared,
     receiver: &dyn Receive,
 ) -> Result<bool, SessionError> {
-    let (mut pinged, mut messages) = (false, Vec::new());
+    let (mut pinged, mut messages) = (false, Messages::default());
     let ended = assembly.take(record, &mut |arrived| match arrived {
         Arrived::Message(message) => {
             messages.push(message);
