@@ -1,5 +1,8 @@
 //! The numbers that name things: pages, commits, trees, places in the log.
 
+/// Nothing that is counted from 1 up comes this far: a number beyond is damage, and sums of two below it don't overflow.
+const COUNTED_MAX: u64 = 1 << 62;
+
 /// The number of a page; its bytes are at `id × page size` in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PageId(pub(crate) u64);
@@ -50,6 +53,11 @@ impl PagePtr {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxId(pub u64);
 
+impl TxId {
+    /// What lies beyond is damage.
+    pub(crate) const MAX: TxId = TxId(COUNTED_MAX);
+}
+
 /// Which bucket is meant, without its name: it stays good while the bucket exists, whatever it is renamed to. Numbers are never given
 /// to another bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +78,8 @@ impl TreeId {
     pub(crate) const EXPIRY: TreeId = TreeId(3);
     /// Where the trees of the buckets begin.
     pub(crate) const FIRST_USER: u64 = 16;
+    /// What lies beyond is damage.
+    pub(crate) const MAX: TreeId = TreeId(COUNTED_MAX);
 }
 
 /// A log sequence number: a position in the write-ahead log, in bytes since the database was created.
@@ -77,8 +87,8 @@ impl TreeId {
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// Far more than any disk takes in: what lies beyond is damage, and sums of two positions below it don't overflow.
-    pub(crate) const MAX: Lsn = Lsn(1 << 62);
+    /// Far more than any disk takes in: what lies beyond is damage.
+    pub(crate) const MAX: Lsn = Lsn(COUNTED_MAX);
 
     /// The position `bytes` further on.
     pub(crate) fn plus(self, bytes: u64) -> Lsn {

@@ -173,7 +173,8 @@ impl<'f> Merger<'f> {
                 }) = entry
                 && let Ok(id) = (*id).try_into()
             {
-                *next_tree = (*next_tree).max(u64::from_le_bytes(id).saturating_add(1));
+                let next = u64::from_le_bytes(id).saturating_add(1);
+                *next_tree = (*next_tree).max(next.min(TreeId::MAX.0));
             }
         })?;
         record.take(&applied);

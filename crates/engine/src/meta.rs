@@ -5,7 +5,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ids::Lsn;
+use crate::ids::{Lsn, TreeId, TxId};
 use crate::options::PageSize;
 use crate::roots::Roots;
 use crate::store::Extent;
@@ -110,16 +110,25 @@ impl Meta {
             checksum: word(at + 24),
         };
         let roots: [u64; Roots::WORDS] = std::array::from_fn(|i| word(128 + i * 8));
+        let roots = Roots::from_words(&roots);
+        let checkpoint = word(32);
+        let counted = checkpoint <= TxId::MAX.0
+            && roots.txid <= TxId::MAX
+            && roots.lsn <= Lsn::MAX
+            && roots.next_tree <= TreeId::MAX.0;
+        if !counted {
+            return Err(MetaFault::Damaged);
+        }
         Ok(Meta {
             page_size,
             database: u128::from_le_bytes(bytes[16..32].try_into().expect("sixteen bytes")),
-            checkpoint: word(32),
+            checkpoint,
             time_ms: word(40),
             end: word(48),
             logged: word(56) != 0,
             free: blob(64),
             filters: blob(96),
-            roots: Roots::from_words(&roots),
+            roots,
         })
     }
 }
@@ -127,7 +136,6 @@ impl Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::TxId;
 
     fn meta() -> Meta {
         let mut roots = Roots::empty();
@@ -166,6 +174,21 @@ mod tests {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(Meta::decode(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_nothing_counts_up_to_are_damage() {
+        let spoilt: [fn(&mut Meta); 4] = [
+            |meta| meta.checkpoint = u64::MAX,
+            |meta| meta.roots.txid = TxId(u64::MAX),
+            |meta| meta.roots.lsn = Lsn(u64::MAX - 7),
+            |meta| meta.roots.next_tree = u64::MAX,
+        ];
+        for (at, spoil) in spoilt.into_iter().enumerate() {
+            let mut meta = meta();
+            spoil(&mut meta);
+            assert_eq!(Meta::decode(&meta.encode()), Err(MetaFault::Damaged), "{at}");
         }
     }
 

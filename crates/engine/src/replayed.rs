@@ -81,6 +81,9 @@ impl Replay {
                     let what = format!("commit {} comes after a later one", txid.0);
                     return Err(Error::corrupt(dir, Some(lsn.0), what));
                 }
+                if txid > TxId::MAX {
+                    return Err(Error::corrupt(dir, Some(lsn.0), "a commit's number is too great"));
+                }
                 for op in batch.ops() {
                     let op = op?;
                     match op {

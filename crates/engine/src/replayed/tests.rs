@@ -316,11 +316,6 @@ fn a_large_value_is_not_taken_for_one_that_was_in_its_place_before() {
 
 /// What opening says of a log whose last commit refers to this value, and has this run before it.
 fn forged(large: LargeRef, run: Option<&[u8]>) -> Result<Core, Error> {
-    let vfs: Arc<dyn Vfs> = Arc::new(Memory::new());
-    let core = open(&vfs);
-    write(&core, |tx| tx.put(b"first", b"x").expect("a put"));
-    core.checkpoint().expect("a checkpoint");
-    write(&core, |tx| tx.put(b"second", b"y").expect("a put"));
     let mut encoder = BatchEncoder::new();
     if let Some(bytes) = run {
         encoder.push(&Op::Run { large, bytes });
@@ -334,11 +329,42 @@ fn forged(large: LargeRef, run: Option<&[u8]>) -> Result<Core, Error> {
         key: b"forged",
         entry,
     });
+    logged(TxId(3), encoder)
+}
+
+/// What opening says of a log whose last commit is this.
+fn logged(txid: TxId, encoder: BatchEncoder) -> Result<Core, Error> {
+    let vfs: Arc<dyn Vfs> = Arc::new(Memory::new());
+    let core = open(&vfs);
+    write(&core, |tx| tx.put(b"first", b"x").expect("a put"));
+    core.checkpoint().expect("a checkpoint");
+    write(&core, |tx| tx.put(b"second", b"y").expect("a put"));
     let mut batch = encoder.finish().expect("a batch");
     let wal = core.wal.as_ref().expect("a log");
-    wal.append(TxId(3), &mut batch, Way::Call).expect("an append");
+    wal.append(txid, &mut batch, Way::Call).expect("an append");
     drop(core);
     recovery::open(Path::new("db"), vfs, DatabaseOptions::new())
+}
+
+/// After a commit with the last number of all there could be none.
+#[test]
+fn a_commit_whose_number_is_too_great_is_damage() {
+    let put = |tree, key: &[u8], value: &[u8]| {
+        let mut encoder = BatchEncoder::new();
+        let entry = Entry {
+            value: Value::Inline(value),
+            expires: None,
+        };
+        encoder.push(&Op::Put { tree, key, entry });
+        encoder
+    };
+    let opened = logged(TxId(u64::MAX), put(TreeId::ROOT, b"k", b"v"));
+    assert!(matches!(opened, Err(Error::Corrupt(_))));
+    // Nor a bucket after one with the last id.
+    let core = logged(TxId(3), put(TreeId::NAMES, b"name", &[255; 8])).expect("it opens");
+    write(&core, |tx| tx.put(b"third", b"z").expect("a put"));
+    assert!(core.new_tree() >= TreeId::MAX);
+    assert!(core.new_tree() > TreeId::MAX);
 }
 
 #[test]
