@@ -3,7 +3,6 @@
 //! ```text
 //!  load     tasks that write, alone or several keys at a time
 //!  weald    three nodes in this process, and how long repair and a join take
-//!  servers  processes of others: ports, CPU time, their end
 //!  redis    one Redis with two replicas, each write followed by WAIT 1
 //!  etcd     three members, by their JSON gateway
 //! ```
@@ -14,7 +13,6 @@
 mod etcd;
 mod load;
 mod redis;
-mod servers;
 mod weald;
 
 use std::fmt::Write as _;

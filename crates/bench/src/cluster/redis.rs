@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::servers::{Servers, connect, free_ports, is_installed, wait};
 use super::{Client, Cluster, VALUE, key};
 use crate::engine::Result;
+use crate::servers::{Servers, connect, free_ports, is_installed, wait};
 
 pub(super) struct Redis {
     servers: Servers,
