@@ -7,6 +7,7 @@ use crate::engine::{Error, Result};
 use crate::engines;
 use crate::hot;
 use crate::rows;
+use crate::server;
 use crate::trees;
 
 pub(crate) const HELP: &str = "\
@@ -49,6 +50,15 @@ weald-bench cluster [options]  three nodes beside Redis with two replicas and et
   --store-workers N  threads of each of Weald's nodes that write and read data (2)
   --transport T   between Weald's nodes: tcp, udp, and with the feature transports tls, quic (tcp)
   --dir, --markdown as above
+
+weald-bench server [options]   redis-benchmark on `weald serve` and on redis-server, where installed
+  --servers A,B   of weald, redis: both by default
+  --weald PATH    the program (weald beside this one)
+  --connections A,B, --pipelines A,B, --sizes A,B   what rows are made of (1,50,500; 1,16,128; 16,1024,65536)
+  --durable W     yes, no or both (both); durable rows are of SET alone
+  --seconds N     about how long a row takes (2)
+  --memory-keys N keys whose memory is measured (1000000), or none
+  --dir, --markdown as above
 ";
 
 /// What to do.
@@ -60,6 +70,7 @@ pub(crate) enum Command {
     Hot(hot::Asked),
     Charts { json: PathBuf, svg: PathBuf },
     Cluster(cluster::Asked),
+    Server(server::Asked),
     Child(Task),
 }
 
@@ -100,6 +111,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
         Some("hot") => Ok(Command::Hot(hot::Asked::parse(args)?)),
         Some("charts") => charts(args),
         Some("cluster") => Ok(Command::Cluster(cluster::Asked::parse(args)?)),
+        Some("server") => Ok(Command::Server(server::Asked::parse(args)?)),
         Some("child") => Ok(Command::Child(task(args)?)),
         None | Some("help") => Ok(Command::Help),
         Some(other) => Err(format!("no command {other:?}; try --help").into()),

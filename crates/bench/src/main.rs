@@ -13,12 +13,15 @@
 //!  hot         the hot layer
 //!  trees       verifiable trees
 //!  cluster     three nodes
+//!  server      the server beside Redis
+//!  servers     processes that are started for that, and end with it
 //! ```
 //!
 //! `cargo run --release -p weald-bench --features peers -- engine --keys 1000000 --runs 3`
 //! `cargo run --release -p weald-bench --features hot-peers -- hot`
 //! `cargo run --release -p weald-bench -- tree --items 100000`
 //! `cargo run --release -p weald-bench -- cluster --markdown cluster.md`
+//! `cargo build --release && cargo run --release -p weald-bench -- server --markdown server.md`
 //! `cargo run --release -p weald-bench --features tree-peers -- tree --items 100000`
 
 #![deny(unsafe_code)]
@@ -33,6 +36,8 @@ mod measure;
 mod report;
 mod rows;
 mod scenarios;
+mod server;
+mod servers;
 mod session;
 mod trees;
 mod workload;
@@ -53,6 +58,7 @@ fn main() -> ExitCode {
             .and_then(|json| charts::draw(&json, &svg))
             .map(|names| println!("{}", names.join("\n"))),
         Ok(args::Command::Cluster(asked)) => cluster::run(&asked),
+        Ok(args::Command::Server(asked)) => server::run(&asked),
         Ok(args::Command::Child(task)) => engines::run(&task),
         Err(why) => Err(why),
     };

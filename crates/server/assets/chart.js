@@ -25,7 +25,7 @@ class Chart {
       return node;
     };
     const all = this.points.flat().filter((value) => value !== null);
-    const highest = Math.max(1, ...all), scale = 10 ** Math.floor(Math.log10(highest));
+    const highest = Math.max(this.binary ? 1024 : 1, ...all), scale = 10 ** Math.floor(Math.log10(highest));
     const max = this.binary ? 2 ** Math.ceil(Math.log2(highest))
       : [1, 2, 5, 10].map((factor) => factor * scale).find((bound) => bound >= highest);
     const y = (value) => top + (height - top - bottom) * (1 - value / max);
@@ -51,6 +51,7 @@ class Chart {
       const now = last[line] == null ? "–" : this.format(last[line]);
       svg.append(make("text", { x: left + 14 + line * 130, y: height - 2 }, `${name} ${now}`));
     });
+    svg.append(make("text", { x: width - right, y: height - 2, "text-anchor": "end" }, "last 2 min"));
     this.place.replaceChildren(svg);
   }
 }

@@ -49,7 +49,7 @@ function percentile(classes, share) {
 }
 
 function overview(stats) {
-  const { counters, info } = stats, at = performance.now();
+  const { counters, info } = stats, at = performance.now(), node = info.weald_replica_entries !== undefined;
   let rate = 0;
   if (before) {
     const passed = (at - before.at) / 1000, was = before.stats;
@@ -60,15 +60,19 @@ function overview(stats) {
     charts.commands.add([rate]);
     charts.latency.add([percentile(classes, 0.5), percentile(classes, 0.99)]);
     charts.network.add([per("received_bytes"), per("sent_bytes")]);
-    charts.commits.add([per("commits")]);
+    // A node keeps nothing but its replica.
+    charts.commits.add([node ? Math.max(0, (info.weald_replica_changes - was.info.weald_replica_changes) / passed) || 0 : per("commits")]);
   }
   before = { at, stats };
   let keys = 0;
   for (const name in info) if (/^db\d+$/.test(name)) keys += Number(/keys=(\d+)/.exec(info[name])[1]);
   const looked = counters.keyspace_hits + counters.keyspace_misses;
-  $("to-cluster").hidden = !info.weald_cluster_node;
-  $("about").textContent = `${info.weald_version} on port ${info.tcp_port}, durability ${info.weald_durability}`;
-  const tiles = [["Commands/s", count(rate)], ["Keys", count(keys)], ["Clients", info.connected_clients],
+  if ($("to-cluster").hidden !== !info.weald_cluster_node) {
+    $("to-cluster").hidden = !info.weald_cluster_node;
+    reveal();
+  }
+  $("about").textContent = `${info.weald_version} on port ${info.tcp_port}, ${node ? "node " + info.weald_cluster_node : "durability " + info.weald_durability}`;
+  const tiles = [["Commands/s", count(rate)], node ? ["Entries here", count(+info.weald_replica_entries)] : ["Keys", count(keys)], ["Clients", info.connected_clients],
     ["Data", bytes(+info.weald_file_bytes)], ["Memory", bytes(+info.used_memory_rss)],
     ["Hits", looked ? (100 * counters.keyspace_hits / looked).toFixed(1) + " %" : "–"]];
   $("tiles").replaceChildren(...tiles.map(([name, value]) => {
@@ -83,22 +87,24 @@ function overview(stats) {
     ["Commits", count(counters.commits)], ["Failed commits", String(counters.failed_commits)]]);
   fill($("server"), [["Up", seconds(+info.uptime_in_seconds)], ["Commands", count(counters.commands)], ["Errors", count(counters.errors)],
     ["Expired keys", count(counters.expired_keys)], ["Blocked clients", info.blocked_clients], ["Refused connections", count(counters.rejected_connections)]]);
-  const replica = info.weald_replica_entries !== undefined, budget = +(info.weald_hot_tier_budget_bytes || 0);
-  $("replica-panel").hidden = !replica;
-  $("hot-panel").hidden = !replica || !budget;
-  if (!replica) return;
+  const budget = +(info.weald_hot_tier_budget_bytes || 0);
+  $("storage-panel").hidden = $("log-panel").hidden = node;
+  $("replica-panel").hidden = !node;
+  $("hot-panel").hidden = !node || !budget;
+  $("stored").textContent = node ? "Changes of the replica" : "Commits";
+  if (!node) return;
   const hits = +info.weald_hot_tier_hits, reads = +info.weald_replica_reads;
   fill($("replica"), [["Entries", count(+info.weald_replica_entries)], ["Size", bytes(+info.weald_replica_bytes)], ["Reads", count(reads)],
     ["Changes", count(+info.weald_replica_changes)]]);
   fill($("hot"), [["Hits", count(hits)], ["Misses", count(reads)], ["Share of hits", hits + reads ? (100 * hits / (hits + reads)).toFixed(1) + " %" : "–"],
-    ["Memory", bytes(+info.weald_hot_tier_bytes)], ["Budget", bytes(budget)]]);
+    ["Budget for entries", bytes(budget)], ["Memory, all told", bytes(+info.weald_hot_tier_bytes)]]);
 }
 
 async function clients() {
   const answer = await ask("clients");
   $("client-rows").replaceChildren(...answer.clients.map((client) => {
     const row = element("tr");
-    row.append(element("td", client.addr, "mono"), element("td", client.name), element("td", client.user), element("td", client.cmd, "mono"),
+    row.append(element("td", client.addr, "mono whole"), element("td", client.name), element("td", client.user), element("td", client.cmd, "mono"),
       element("td", seconds(+client.age), "number"), element("td", seconds(+client.idle), "number"), element("td", bytes(+client["tot-mem"]), "number"));
     return row;
   }));
@@ -108,8 +114,8 @@ async function slowlog() {
   const answer = await ask("slowlog?count=100");
   const rows = answer.commands.map((entry) => {
     const row = element("tr");
-    row.append(element("td", new Date(entry.unix_seconds * 1000).toLocaleString()), element("td", micros(entry.microseconds), "number"),
-      element("td", entry.arguments.map(shown).join(" "), "mono"), element("td", shown(entry.client), "mono"));
+    row.append(element("td", new Date(entry.unix_seconds * 1000).toLocaleString(), "whole"), element("td", micros(entry.microseconds), "number"),
+      element("td", entry.arguments.map(shown).join(" "), "mono"), element("td", shown(entry.client), "mono whole"));
     return row;
   });
   if (!rows.length) {
@@ -130,7 +136,7 @@ async function cluster() {
     bar.value = node.partitions;
     bar.setAttribute("aria-label", "share of the ring");
     share.append(bar);
-    row.append(element("td", node.node, "mono"), element("td", node.address, "mono"), element("td", node.state), element("td", node.member), share,
+    row.append(element("td", node.node, "mono whole"), element("td", node.address, "mono whole"), element("td", node.state), element("td", node.member), share,
       ...["partitions", "primary", "zone", "weight"].map((name) => element("td", String(node[name]), "number")));
     return row;
   }));
@@ -199,11 +205,18 @@ async function show(key, db) {
 
 const views = ["overview", "keys", "clients", "slowlog", "cluster"];
 const view = () => views.includes(location.hash.slice(1)) ? location.hash.slice(1) : "overview";
+// On a phone not all links fit: the one that is chosen is to be seen.
+function reveal() {
+  const link = document.querySelector("nav a[aria-current]"), nav = link.parentElement;
+  nav.scrollLeft = link.offsetLeft + link.offsetWidth + 16 - nav.clientWidth;
+}
 function turn() {
   for (const name of views) $("view-" + name).hidden = name !== view();
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === "#" + view()) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+    if (link.hash !== "#" + view()) { link.removeAttribute("aria-current"); continue; }
+    link.setAttribute("aria-current", "page");
   }
+  reveal();
   if (view() === "keys" && !search) list(true);
   for (const name in charts) charts[name].draw();
 }
@@ -224,6 +237,6 @@ async function look() {
 $("search").addEventListener("submit", (event) => { event.preventDefault(); list(true); });
 $("more").addEventListener("click", () => list(false));
 addEventListener("hashchange", () => { turn(); $("main").focus({ preventScroll: true }); });
-addEventListener("resize", () => { for (const name in charts) charts[name].draw(); });
+addEventListener("resize", () => { reveal(); for (const name in charts) charts[name].draw(); });
 turn();
 look();

@@ -337,12 +337,9 @@ impl<'db> Executor<'db> {
             .tick()
             .finish(self.state.settings.durability_interval);
         let us = began.elapsed().as_micros() as u64;
+        self.state.note_latency("commit", us, self.now_ms);
         let stats = &self.state.stats;
         stats.commit_us.add(us);
-        let threshold = self.state.settings.latency_threshold_ms;
-        if threshold > 0 && us / 1000 >= threshold {
-            self.state.latency.add("commit", us / 1000, self.now_ms / 1000);
-        }
         match committed {
             Ok(_) => stats.commits.add(1),
             Err(_) => stats.failed_commits.add(1),
@@ -533,15 +530,12 @@ fn count(call: &mut Call<'_, '_>, command: &Command, us: u64, failed: bool) {
             .slowlog
             .add(&args, us, call.now_ms / 1000, &session.peer, &session.name, max);
     }
-    let threshold = call.state.settings.latency_threshold_ms;
-    if threshold > 0 && us / 1000 >= threshold {
-        let event = if command.flags.has(Flags::FAST) {
-            "fast-command"
-        } else {
-            "command"
-        };
-        call.state.latency.add(event, us / 1000, call.now_ms / 1000);
-    }
+    let event = if command.flags.has(Flags::FAST) {
+        "fast-command"
+    } else {
+        "command"
+    };
+    call.state.note_latency(event, us, call.now_ms);
 }
 
 /// Remembers which keys a client has read that keeps copies of them.

@@ -144,6 +144,15 @@ impl State {
         }
     }
 
+    /// Something took that long: an event for `LATENCY`, if it is looked at and was long enough.
+    #[inline]
+    pub(crate) fn note_latency(&mut self, event: &'static str, us: u64, now_ms: u64) {
+        let threshold = self.settings.latency_threshold_ms;
+        if threshold > 0 && us / 1000 >= threshold {
+            self.latency.add(event, us / 1000, now_ms / 1000);
+        }
+    }
+
     /// A key was changed by a client.
     #[inline]
     pub(crate) fn touched(&mut self, db: usize, key: &[u8], by: ClientId) {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::servers::{Servers, connect, free_ports, is_installed, wait};
 use super::{Client, Cluster, VALUE, key};
 use crate::engine::Result;
+use crate::servers::{Servers, connect, free_ports, is_installed, wait};
 
 pub(super) struct Etcd {
     servers: Servers,

@@ -3,7 +3,6 @@
 //! ```text
 //!  load     tasks that write, alone or several keys at a time
 //!  weald    three nodes in this process, and how long repair and a join take
-//!  servers  processes: ports, CPU time, their end
 //!  served   three servers of Weald
 //!  resp     a client of Redis's protocol, for these and for
 //!  redis    one Redis with two replicas, each write followed by WAIT 1
@@ -18,7 +17,6 @@ mod load;
 mod redis;
 mod resp;
 mod served;
-mod servers;
 mod weald;
 
 use std::fmt::Write as _;

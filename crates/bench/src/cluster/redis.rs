@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::resp::Connection;
-use super::servers::{Servers, free_ports, is_installed, wait};
 use super::{Client, Cluster};
 use crate::engine::Result;
+use crate::servers::{Servers, free_ports, is_installed, wait};
 
 pub(super) struct Redis {
     servers: Servers,

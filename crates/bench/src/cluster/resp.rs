@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use super::servers::connect;
 use super::{Client, VALUE, key};
 use crate::engine::Result;
+use crate::servers::connect;
 
 pub(super) struct Connection {
     stream: BufReader<TcpStream>,

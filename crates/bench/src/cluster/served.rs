@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::resp::Connection;
-use super::servers::{Servers, free_ports, wait};
 use super::{Asked, Client, Cluster};
 use crate::engine::Result;
+use crate::servers::{Servers, free_ports, wait};
 
 pub(super) struct Served {
     servers: Servers,

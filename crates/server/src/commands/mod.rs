@@ -18,6 +18,7 @@ mod expiry;
 mod hashes;
 mod info;
 mod keys;
+mod latency;
 mod lcs;
 mod lists;
 mod maintenance;
@@ -27,6 +28,7 @@ mod pubsub;
 mod scan;
 mod sets;
 mod sort;
+mod sparkline;
 mod strings;
 mod tracking;
 mod transactions;
@@ -60,6 +62,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     maintenance::COMMANDS,
     memory::COMMANDS,
     observe::COMMANDS,
+    latency::COMMANDS,
     debug::COMMANDS,
     transactions::COMMANDS,
     pubsub::COMMANDS,

@@ -1,9 +1,9 @@
-//! `SLOWLOG`, `LATENCY` and `MONITOR`: looking on.
+//! `SLOWLOG` and `MONITOR`: looking on.
 
 use crate::call::Call;
 use crate::commands::integer;
 use crate::error::{CommandError, CommandResult};
-use crate::registry::{Command, CommandId, Flags, Group, registry};
+use crate::registry::{Command, Flags, Group};
 
 const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
 
@@ -39,56 +39,6 @@ pub(crate) const COMMANDS: &[Command] = &[
                 "slowlog|help",
                 2,
                 "6.2.0",
-                "Returns helpful text about the different subcommands.",
-                super::command::help,
-            ),
-        ],
-    ),
-    Command::container(
-        "latency",
-        Group::Server,
-        "2.8.13",
-        "A container for latency diagnostics commands.",
-        &[
-            sub(
-                "latency|latest",
-                2,
-                "2.8.13",
-                "Returns the latest latency samples for all events.",
-                latency_latest,
-            ),
-            sub(
-                "latency|history",
-                3,
-                "2.8.13",
-                "Returns timestamp-latency samples for an event.",
-                latency_history,
-            ),
-            sub(
-                "latency|reset",
-                -2,
-                "2.8.13",
-                "Resets the latency data for one or more events.",
-                latency_reset,
-            ),
-            sub(
-                "latency|histogram",
-                -2,
-                "7.0.0",
-                "Returns the cumulative distribution of latencies of a subset or all commands.",
-                latency_histogram,
-            ),
-            sub(
-                "latency|doctor",
-                2,
-                "2.8.13",
-                "Returns a human-readable latency analysis report.",
-                latency_doctor,
-            ),
-            sub(
-                "latency|help",
-                2,
-                "2.8.13",
                 "Returns helpful text about the different subcommands.",
                 super::command::help,
             ),
@@ -148,108 +98,6 @@ fn slowlog_len(call: &mut Call<'_, '_>) -> CommandResult {
 fn slowlog_reset(call: &mut Call<'_, '_>) -> CommandResult {
     call.state.slowlog.clear();
     call.reply.ok();
-    Ok(())
-}
-
-fn latency_latest(call: &mut Call<'_, '_>) -> CommandResult {
-    let events = &call.state.latency.events;
-    call.reply.array(events.len());
-    for (name, (samples, max)) in events {
-        let last = samples.last();
-        call.reply.array(4);
-        call.reply.bulk(name.as_bytes());
-        call.reply.integer(last.map_or(0, |sample| sample.at_s as i64));
-        call.reply.integer(last.map_or(0, |sample| sample.ms as i64));
-        call.reply.integer(*max as i64);
-    }
-    Ok(())
-}
-
-fn latency_history(call: &mut Call<'_, '_>) -> CommandResult {
-    let event = call
-        .state
-        .latency
-        .events
-        .iter()
-        .find(|(name, _)| name.as_bytes() == call.args[2]);
-    let samples = event
-        .map(|(_, (samples, _))| samples.as_slice())
-        .unwrap_or_default();
-    call.reply.array(samples.len());
-    for sample in samples {
-        call.reply.array(2);
-        call.reply.integer(sample.at_s as i64);
-        call.reply.integer(sample.ms as i64);
-    }
-    Ok(())
-}
-
-fn latency_reset(call: &mut Call<'_, '_>) -> CommandResult {
-    let names = &call.args[2..];
-    let before = call.state.latency.events.len();
-    call.state
-        .latency
-        .events
-        .retain(|name, _| !names.is_empty() && !names.contains(&name.as_bytes()));
-    call.reply
-        .integer((before - call.state.latency.events.len()) as i64);
-    Ok(())
-}
-
-fn latency_histogram(call: &mut Call<'_, '_>) -> CommandResult {
-    let wanted: Vec<CommandId> = match &call.args[2..] {
-        [] => registry().all().iter().map(|found| found.id).collect(),
-        names => names
-            .iter()
-            .filter_map(|name| registry().find(name))
-            .flat_map(|found| {
-                let subs = found.command.subcommands().iter();
-                let subs = subs
-                    .filter_map(|sub| registry().find(sub.name.as_bytes()))
-                    .map(|found| found.id);
-                std::iter::once(found.id).chain(subs)
-            })
-            .collect(),
-    };
-    let mark = call.reply.mark();
-    let mut shown = 0;
-    for id in wanted {
-        let stats = *call.state.stats_of(id);
-        if stats.calls == 0 {
-            continue;
-        }
-        shown += 1;
-        call.reply
-            .bulk(registry().all()[id.0 as usize].command.name.as_bytes());
-        call.reply.map(2);
-        call.reply.bulk(b"calls");
-        call.reply.integer(stats.calls as i64);
-        call.reply.bulk(b"histogram_usec");
-        let inner = call.reply.mark();
-        let (mut classes, mut all) = (0, 0);
-        for (class, count) in stats.latency.iter().enumerate().filter(|(_, count)| **count > 0) {
-            classes += 1;
-            all += u64::from(*count);
-            call.reply.integer(1i64 << class);
-            call.reply.integer(all as i64);
-        }
-        call.reply.map_at(inner, classes);
-    }
-    call.reply.map_at(mark, shown);
-    Ok(())
-}
-
-fn latency_doctor(call: &mut Call<'_, '_>) -> CommandResult {
-    let threshold = call.state.settings.latency_threshold_ms;
-    let mut text = if threshold == 0 {
-        "Latency events are not looked at: CONFIG SET latency-monitor-threshold <milliseconds> begins with it.\n".to_owned()
-    } else {
-        format!("Events of {threshold} ms and more:\n")
-    };
-    for (name, (samples, max)) in &call.state.latency.events {
-        text.push_str(&format!("{name}: {} times, {max} ms at most\n", samples.len()));
-    }
-    call.reply.verbatim(b"txt", text.as_bytes());
     Ok(())
 }
 

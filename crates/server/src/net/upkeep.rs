@@ -186,7 +186,10 @@ fn sweep(executor: &mut Executor<'_>) -> Result<bool, CommandError> {
         return Ok(false);
     }
     executor.keyspace.tick().begin_write(Durability::None)?;
+    let began = Instant::now();
     let more_lapsed = lapsed && executor.keyspace.expire_some(EXPIRED_PER_TURN)?;
+    let us = began.elapsed().as_micros() as u64;
+    executor.state.note_latency("expire-cycle", us, executor.now_ms);
     let more_garbage = garbage && executor.keyspace.reclaim_some(RECLAIMED_PER_TURN)?;
     Ok(more_lapsed || more_garbage)
 }

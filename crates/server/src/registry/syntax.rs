@@ -191,6 +191,7 @@ const SYNTAX: &[(&str, &str)] = &[
     ("incrbyfloat", "key:key increment:double"),
     ("info", "section*?"),
     ("keys", "pattern:pattern"),
+    ("latency|graph", "event"),
     ("latency|histogram", "command*?"),
     ("latency|history", "event"),
     ("latency|reset", "event*?"),

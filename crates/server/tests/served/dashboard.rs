@@ -124,8 +124,16 @@ fn a_node_shows_its_ring_its_repair_and_its_hot_tier() {
     };
     browser.wait_until(&format!("Number({}) >= 20", row("Hits")));
     assert_eq!(
-        browser.run(&format!("return {}", row("Budget"))),
+        browser.run(&format!("return {}", row("Budget for entries"))),
         json!("2.0 MiB")
+    );
+    let shown = browser.run(
+        "return [...document.querySelectorAll('#view-overview .panel')].filter(panel => !panel.hidden).map(panel => panel.querySelector('h2').innerText)",
+    );
+    assert_eq!(
+        shown,
+        json!(["Server", "Replica", "Hot tier"]),
+        "of a node that is all"
     );
     browser.screenshot("node");
     browser.run("location.hash = 'cluster'");
@@ -139,6 +147,9 @@ fn a_node_shows_its_ring_its_repair_and_its_hot_tier() {
         width.as_u64().expect("a number") <= 360,
         "{width} wide on a phone"
     );
+    // The link to where one is can be seen.
+    let place = "document.getElementById('to-cluster').getBoundingClientRect()";
+    browser.wait_until(&format!("{place}.left >= 0 && {place}.right <= innerWidth"));
     browser.screenshot("phone-cluster");
     assert_eq!(browser.complaints(), [] as [&str; 0]);
 }

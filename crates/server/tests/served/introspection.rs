@@ -101,6 +101,68 @@ fn slow_commands_are_remembered() {
     client.check("SLOWLOG RESET", "+OK");
 }
 
+#[test]
+fn what_took_long_is_told_and_drawn() {
+    let served = Served::new();
+    let mut client = served.client();
+    let doctor = show(&client.run("LATENCY DOCTOR"));
+    assert!(doctor.contains("are not looked at"), "{doctor}");
+    client.check("CONFIG SET latency-monitor-threshold 10", "+OK");
+    let doctor = show(&client.run("LATENCY DOCTOR"));
+    assert!(doctor.contains("Nothing has taken 10 ms or more"), "{doctor}");
+    client.check(
+        "LATENCY GRAPH command",
+        "-ERR No samples available for event 'command'",
+    );
+    client.check("DEBUG SLEEP 0.02", "+OK");
+    let latest = show(&client.run("LATENCY LATEST"));
+    assert!(latest.starts_with("[[command :"), "{latest}");
+    let history = show(&client.run("LATENCY HISTORY command"));
+    assert!(history.starts_with("[[:"), "{history}");
+    let graph = show(&client.run("LATENCY GRAPH command"));
+    assert!(
+        graph.starts_with("command - high ") && graph.contains(" ms, low "),
+        "{graph}"
+    );
+    assert!(
+        graph.contains(&format!("\n{}\n \n \n \n_\n \n", "-".repeat(80))),
+        "{graph}"
+    );
+    let doctor = show(&client.run("LATENCY DOCTOR"));
+    assert!(doctor.contains("command: 1 latency spikes (average "), "{doctor}");
+    client.check("LATENCY RESET nothing command", ":1");
+    client.check("LATENCY LATEST", "[]");
+    client.check("LATENCY RESET", ":0");
+    client.check(
+        "LATENCY GRAPH",
+        "-ERR wrong number of arguments for 'latency|graph' command",
+    );
+    client.check(
+        "LATENCY HELP x",
+        "-ERR wrong number of arguments for 'latency|help' command",
+    );
+    let help = show(&client.run("LATENCY HELP"));
+    assert!(help.contains("GRAPH <event>"), "{help}");
+}
+
+#[test]
+fn histograms_are_of_the_commands_asked_for() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("SET a 1", "+OK");
+    client.check("CONFIG GET timeout", "[timeout 0]");
+    client.check("LATENCY HISTOGRAM nothing get", "[]");
+    let told = show(&client.run("LATENCY HISTOGRAM nothing set config"));
+    assert!(told.starts_with("[set [calls :1 histogram_usec [:"), "{told}");
+    assert!(told.contains("config|get [calls :1 histogram_usec [:"), "{told}");
+    client.check("CONFIG RESETSTAT", "+OK");
+    let told = show(&client.run("LATENCY HISTOGRAM"));
+    assert!(
+        !told.contains("set [calls") && told.contains("config|resetstat"),
+        "{told}"
+    );
+}
+
 /// That a page of the documentation has, after a line that says so, what the program says of itself. With `WEALD_BLESS` in the environment it gets it.
 fn check_page(page: &str, generated: &str) {
     const BEGIN: &str = "<!-- What follows comes from the program; a test compares it. -->\n";

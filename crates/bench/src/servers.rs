@@ -13,13 +13,13 @@ use crate::engine::Result;
 const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) struct Servers {
+pub(crate) struct Servers {
     children: Vec<Child>,
-    pub(super) dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Servers {
-    pub(super) fn new(dir: &Path, name: &str) -> Result<Servers> {
+    pub(crate) fn new(dir: &Path, name: &str) -> Result<Servers> {
         let dir = dir.join(format!("weald-bench-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir)?;
@@ -30,7 +30,7 @@ impl Servers {
     }
 
     /// Runs a program to its end.
-    pub(super) fn run(&self, program: &Path, args: impl IntoIterator<Item = String>) -> Result<()> {
+    pub(crate) fn run(&self, program: &Path, args: impl IntoIterator<Item = String>) -> Result<()> {
         let done = Command::new(program).args(args).current_dir(&self.dir).output()?;
         if done.status.success() {
             return Ok(());
@@ -38,7 +38,7 @@ impl Servers {
         Err(String::from_utf8_lossy(&done.stderr).into_owned().into())
     }
 
-    pub(super) fn spawn(&mut self, program: impl AsRef<OsStr>, args: &[String]) -> Result<()> {
+    pub(crate) fn spawn(&mut self, program: impl AsRef<OsStr>, args: &[String]) -> Result<()> {
         let log = File::create(self.dir.join(format!("log-{}", self.children.len())))?;
         let child = Command::new(program)
             .args(args)
@@ -51,7 +51,23 @@ impl Servers {
         Ok(())
     }
 
-    pub(super) fn cpu(&self) -> Result<Duration> {
+    /// The number of the process that was started last.
+    pub(crate) fn last_id(&self) -> Option<u32> {
+        self.children.last().map(Child::id)
+    }
+
+    /// Asks the process that was started last to end, and waits until it has.
+    pub(crate) fn end_last(&mut self) -> Result<()> {
+        let Some(mut child) = self.children.pop() else {
+            return Ok(());
+        };
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        child.wait()?;
+        Ok(())
+    }
+
+    pub(crate) fn cpu(&self) -> Result<Duration> {
         self.children.iter().map(|child| cpu_of(child.id())).sum()
     }
 }
@@ -77,13 +93,13 @@ fn cpu_of(process: u32) -> Result<Duration> {
     Ok(TICK * ticks)
 }
 
-pub(super) fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Ports that are free at the moment.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut listeners = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
@@ -95,7 +111,7 @@ pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
 }
 
 /// Tries until it works; says what went wrong last if it never does.
-pub(super) fn wait<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     loop {
         match attempt() {
@@ -106,7 +122,7 @@ pub(super) fn wait<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-pub(super) fn connect(port: u16) -> Result<TcpStream> {
+pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
