@@ -10,11 +10,11 @@
 //!   that it does not trust.
 //!
 //! Transactions are serializable: a commit fails with a retryable [`Error::Conflict`] if another changed what the transaction
-//! had read. Merkle pages are in no read or write set; a commit brings them up to date on the newest state, in the same atomic
+//! had read. Merkle pages are in no read or write set; a commit brings them up to date with the newest state, in the same atomic
 //! step as its data. So there is no lost update and no root that belongs to other data, with however many writers.
 //!
-//! The price: commits of one database are made one after the other, their Merkle pages included, while their
-//! flushes are shared and everything before the commit runs side by side.
+//! The price: commits of one database are made one after the other, and with them the Merkle pages of trees that several write to at the same time, such as the outermost.
+//! Pages of trees that only one writes to are made before, side by side, and flushes are shared.
 //!
 //! ```
 //! use weald_engine::Database;
@@ -53,6 +53,13 @@ mod storage;
 mod transaction;
 mod tree;
 
+// The integration tests' histories are used by tests in here as well.
+#[cfg(test)]
+#[path = "../tests/chance/mod.rs"]
+mod chance;
+#[cfg(test)]
+extern crate self as weald_tree;
+
 pub use backend::{Backend, Transactional};
 pub use batch::StorageBatch;
 pub use context::{Context, StorageContext};
@@ -67,8 +74,8 @@ pub use storage::Storage;
 pub use transaction::{Savepoint, Transaction};
 pub use tree::{
     Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, Difference, MeteredSnapshot, MeteredStore, MeteredTx,
-    ProvenChunk, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeSync, TreeTx,
-    verify_chunk,
+    ProvenChunk, Reclaimed, TreeKind, TreePages, TreeSavepoint, TreeSnapshot, TreeStore, TreeSync, TreeTurns,
+    TreeTx, verify_chunk,
 };
 pub use weald_proof::{
     Answer, Ask, Direction, Element, Entry, Hash, Query, Range, Reference, Select, Totals, prefix, verify,

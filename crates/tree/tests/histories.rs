@@ -214,6 +214,8 @@ fn threads_commit_as_if_one_after_the_other() {
         let vfs = Arc::new(Memory::new());
         let store = open(vfs.clone(), SyncPolicy::None).unwrap();
         let (records, unknown) = in_order(threads(&store, seed, 200));
+        let turns = store.turns();
+        assert!(turns.ahead > 100, "{turns:?}");
         assert!(unknown.is_empty() && records.len() > 100, "{}", records.len());
         let mut forest = Forest::new();
         for record in &records {

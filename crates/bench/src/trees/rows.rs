@@ -31,6 +31,51 @@ pub(crate) const DEPTHS: [[&str; 3]; 8] = [
     ["depth-7", "get-depth-7", "prove-depth-7"],
 ];
 
+/// The rows of writers: how many inserts a commit has, and of an insert the wall time with one writer and with two, the ratio, that of two with a database each,
+/// and the CPU time with two.
+pub(crate) const WRITERS: [(u64, [&str; 5]); 4] = [
+    (
+        1,
+        [
+            "writer-1",
+            "writer-2",
+            "writer-ratio",
+            "writer-apart",
+            "writer-cpu",
+        ],
+    ),
+    (
+        10,
+        [
+            "writer-1-10",
+            "writer-2-10",
+            "writer-ratio-10",
+            "writer-apart-10",
+            "writer-cpu-10",
+        ],
+    ),
+    (
+        100,
+        [
+            "writer-1-100",
+            "writer-2-100",
+            "writer-ratio-100",
+            "writer-apart-100",
+            "writer-cpu-100",
+        ],
+    ),
+    (
+        1000,
+        [
+            "writer-1-1000",
+            "writer-2-1000",
+            "writer-ratio-1000",
+            "writer-apart-1000",
+            "writer-cpu-1000",
+        ],
+    ),
+];
+
 pub(crate) const ROWS: &[Row] = &[
     row("batch", "insert, 1000 a batch", "µs", Some(1e6 / 60_000.0)),
     row("insert", "insert, one a commit", "µs", Some(25.0)),
@@ -85,16 +130,123 @@ pub(crate) const ROWS: &[Row] = &[
     row("prove-depth-7", "prove one key, 7 deep", "µs", None),
     row("drop-few", "drop a subtree of 10 keys", "µs", None),
     row("drop-all", "drop the subtree of all keys", "µs", None),
-    row("writer-1", "commits of one writer, wall time of each", "µs", None),
     row(
-        "writer-2",
-        "commits of two writers in two subtrees, wall time of each",
+        "writer-1",
+        "one insert a commit, one writer: wall time of an insert",
         "µs",
         None,
     ),
     row(
+        "writer-2",
+        "one insert a commit, two writers in two subtrees: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-ratio",
+        "one insert a commit, two against one: 0.5 were twice as fast",
+        "",
+        None,
+    ),
+    row(
+        "writer-apart",
+        "one insert a commit, the same of two with a database each",
+        "",
+        None,
+    ),
+    row(
         "writer-cpu",
-        "commits of two writers in two subtrees, CPU time of each",
+        "one insert a commit, two writers: CPU time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-1-10",
+        "10 inserts a commit, one writer: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-2-10",
+        "10 inserts a commit, two writers in two subtrees: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-ratio-10",
+        "10 inserts a commit, two against one: 0.5 were twice as fast",
+        "",
+        None,
+    ),
+    row(
+        "writer-apart-10",
+        "10 inserts a commit, the same of two with a database each",
+        "",
+        None,
+    ),
+    row(
+        "writer-cpu-10",
+        "10 inserts a commit, two writers: CPU time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-1-100",
+        "100 inserts a commit, one writer: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-2-100",
+        "100 inserts a commit, two writers in two subtrees: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-ratio-100",
+        "100 inserts a commit, two against one: 0.5 were twice as fast",
+        "",
+        None,
+    ),
+    row(
+        "writer-apart-100",
+        "100 inserts a commit, the same of two with a database each",
+        "",
+        None,
+    ),
+    row(
+        "writer-cpu-100",
+        "100 inserts a commit, two writers: CPU time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-1-1000",
+        "1000 inserts a commit, one writer: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-2-1000",
+        "1000 inserts a commit, two writers in two subtrees: wall time of an insert",
+        "µs",
+        None,
+    ),
+    row(
+        "writer-ratio-1000",
+        "1000 inserts a commit, two against one: 0.5 were twice as fast",
+        "",
+        None,
+    ),
+    row(
+        "writer-apart-1000",
+        "1000 inserts a commit, the same of two with a database each",
+        "",
+        None,
+    ),
+    row(
+        "writer-cpu-1000",
+        "1000 inserts a commit, two writers: CPU time of an insert",
         "µs",
         None,
     ),

@@ -327,6 +327,13 @@ impl Stage {
         large
     }
 
+    /// Puts what is staged in order, if it is not: best done before others wait for it.
+    pub(crate) fn order(&self) {
+        if !self.is_empty() {
+            self.index();
+        }
+    }
+
     /// Everything that is staged, in order. Sorts, if nothing has needed the order before.
     pub(crate) fn finish(&self) -> Sorted<'_> {
         Sorted::new(self, (!self.is_empty()).then(|| self.index()))

@@ -91,11 +91,16 @@ impl<'db> Draft<'db> {
         }
     }
 
+    /// Stands on another state from now on. What was read stays noted.
+    pub(crate) fn stand_on(&mut self, pin: Pin<'db>, roots: Roots) {
+        self.pin = pin;
+        self.roots = roots;
+    }
+
     /// Stands on the newest state from now on, while nobody else commits, and notes no further reads. What is staged stays,
     /// and stays in memory, since pages that it might spill to are told by the state that it began with.
     pub(crate) fn rebase(&mut self, newest: Pin<'db>, head: Roots) {
-        self.pin = newest;
-        self.roots = head;
+        self.stand_on(newest, head);
         self.reads = None;
     }
 

@@ -4,6 +4,7 @@ use crate::commit::Committed;
 use crate::core::Core;
 use crate::error::Result;
 use crate::gate::GateGuard;
+use crate::ids::TxId;
 use crate::options::SyncPolicy;
 use crate::roots::Roots;
 use crate::store::Snapshot;
@@ -80,6 +81,48 @@ impl<'db> OptimisticTx<'db> {
         }
     }
 
+    /// The commit whose state the transaction began with, or was [refreshed](Self::refresh) to.
+    pub fn txid(&self) -> TxId {
+        self.draft.base_txid()
+    }
+
+    /// Goes on from the newest state that readers see, with what was written so far on top, as if the transaction had begun only now. It is refused with
+    /// [`Error::Conflict`](crate::Error::Conflict) if something that it read is not so any more, as the commit would be; then it stays where it was.
+    ///
+    /// A long transaction that is refreshed before its commit has less to validate while others wait, and what it works out last follows from a state
+    /// that is likely to be the newest still. Under [`Isolation::Snapshot`] it does nothing, as the snapshot there is what was asked for.
+    ///
+    /// ```
+    /// use weald_engine::{Database, Readable, Writable};
+    ///
+    /// let db = Database::in_memory()?;
+    /// let mut tx = db.optimistic()?;
+    /// tx.put(b"mine", b"1")?;
+    /// db.put(b"theirs", b"2")?; // someone else, meanwhile
+    ///
+    /// assert_eq!(tx.get(b"theirs")?, None);
+    /// assert!(tx.refresh().is_err()); // that read counts
+    ///
+    /// let mut tx = db.optimistic()?;
+    /// tx.put(b"mine", b"1")?;
+    /// db.put(b"theirs", b"3")?;
+    /// tx.refresh()?;
+    /// assert_eq!(tx.get(b"theirs")?.as_deref(), Some(&b"3"[..]));
+    /// tx.commit()?;
+    /// # Ok::<(), weald_engine::Error>(())
+    /// ```
+    pub fn refresh(&mut self) -> Result<()> {
+        let core = self.draft.core;
+        let stays = self.gate.is_some() || self.isolation == Isolation::Snapshot;
+        if stays || core.published.txid() == self.draft.roots.txid {
+            return Ok(());
+        }
+        let (pin, roots) = core.pin();
+        validate(&mut self.draft, self.isolation, core.store.snapshot(&pin), &roots)?;
+        self.draft.stand_on(pin, roots);
+        Ok(())
+    }
+
     /// Commits with the durability that the database was opened with.
     pub fn commit(self) -> Result<Committed> {
         let policy = self.draft.core.options.sync;
@@ -104,6 +147,7 @@ impl<'db> OptimisticTx<'db> {
             });
         }
         if gate.is_none() {
+            draft.stage.order();
             gate = Some(core.gate.enter());
         }
         // A second pin: the newest state is read too.
@@ -137,7 +181,10 @@ impl<'db> OptimisticTx<'db> {
             gate,
         } = self;
         let core = draft.core;
-        let gate = gate.unwrap_or_else(|| core.gate.enter());
+        let gate = gate.unwrap_or_else(|| {
+            draft.stage.order();
+            core.gate.enter()
+        });
         let (newest, head) = core.pin_head();
         if let Err(error) = validate(&mut draft, isolation, core.store.snapshot(&newest), &head) {
             // In this order, so that it is rolled back while nobody else writes.

@@ -105,7 +105,7 @@ impl Reads {
                 continue;
             }
             for key in keys {
-                if tree::get(&pages, was, key)? != tree::get(&pages, is, key)? {
+                if !tree::is_same(&pages, was, is, key)? {
                     return Err(Error::Conflict);
                 }
             }

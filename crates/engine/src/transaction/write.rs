@@ -4,7 +4,7 @@ use crate::commit::Committed;
 use crate::core::Core;
 use crate::error::Result;
 use crate::gate::GateGuard;
-use crate::ids::TreeId;
+use crate::ids::{TreeId, TxId};
 use crate::options::SyncPolicy;
 use crate::transaction::bucket::Bucket;
 use crate::transaction::bucket_mut::BucketMut;
@@ -71,6 +71,11 @@ impl<'db> WriteTx<'db> {
         draft.resolve_merges(&roots)?;
         let committed = core.commit(&mut gate, &mut draft, roots, policy)?;
         Ok(committed)
+    }
+
+    /// The commit whose state the transaction began with, or goes on from.
+    pub fn txid(&self) -> TxId {
+        self.draft.base_txid()
     }
 
     /// How much memory what it has written fills, with the large values that go to the log.

@@ -21,6 +21,28 @@ pub(crate) fn get<'p, R: PageRead<'p>>(pages: &R, root: Root, key: &[u8]) -> Res
     Ok(Leaf::new(pages.page(ptr, 0)?).get(key))
 }
 
+/// Whether `key` is set to the same in both trees. Goes down both side by side, and no further than to a page that they share.
+pub(crate) fn is_same<'p, R: PageRead<'p>>(pages: &R, was: Root, is: Root, key: &[u8]) -> Result<bool> {
+    if was == is {
+        return Ok(true);
+    }
+    if was.is_empty() || is.is_empty() || was.level != is.level {
+        return Ok(get(pages, was, key)? == get(pages, is, key)?);
+    }
+    let (mut old, mut new) = (was.ptr, is.ptr);
+    for level in (1..=was.level).rev() {
+        for ptr in [&mut old, &mut new] {
+            let branch = Branch::new(pages.page(*ptr, level)?);
+            *ptr = branch.child(branch.search(key));
+        }
+        if old == new {
+            return Ok(true);
+        }
+    }
+    let (old, new) = (Leaf::new(pages.page(old, 0)?), Leaf::new(pages.page(new, 0)?));
+    Ok(old.get(key) == new.get(key))
+}
+
 /// How many look-ups are under way at once: enough to hide the memory behind them, few enough for the cache's open requests.
 const GROUP: usize = 16;
 

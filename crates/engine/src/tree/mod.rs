@@ -38,7 +38,7 @@ pub(crate) use check::{Met, check};
 pub(crate) use cursor::Cursor;
 pub(crate) use diff::diff;
 pub(crate) use drop::{delete_range, drop_tree};
-pub(crate) use get::{count, estimate, get, get_many};
+pub(crate) use get::{count, estimate, get, get_many, is_same};
 pub(crate) use leaf::Leaf;
 pub(crate) use path::Path;
 pub(crate) use raw::{prefetch_all, prefetch_head};

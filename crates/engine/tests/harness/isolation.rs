@@ -85,6 +85,68 @@ fn write_skew_is_refused_and_allowed_under_snapshot_isolation() {
     }
 }
 
+/// Transactions that are refreshed at any moment lose no update and let no skew through, and what they read afterwards is of one state.
+#[test]
+fn a_transaction_that_is_refreshed_commits_as_if_it_had_begun_then() {
+    let mut rng = Rng::new(7);
+    let (mut refused, mut committed_ones) = (0, 0);
+    for _ in 0..400 {
+        let db = database(&[(b"a", b"1"), (b"b", b"1"), (b"c", b"1")]);
+        let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
+        let (read, write, other) = (
+            keys[rng.below(3) as usize],
+            keys[rng.below(3) as usize],
+            keys[rng.below(3) as usize],
+        );
+        let mut tx = db.optimistic().unwrap();
+        let seen = tx.get(read).unwrap();
+        tx.put(write, b"mine").unwrap();
+        let before = rng.below(2) == 0;
+        if before {
+            db.put(other, b"theirs").unwrap();
+        }
+        let refreshed = tx.refresh();
+        assert_eq!(refreshed.is_err(), before && other == read);
+        if refreshed.is_err() {
+            refused += 1;
+            // It stays where it was, and is refused again.
+            assert!(!committed(tx));
+            continue;
+        }
+        let third = tx.get(other).unwrap();
+        let expected: &[u8] = match (other == write, before) {
+            (true, _) => b"mine",
+            (false, true) => b"theirs",
+            (false, false) => b"1",
+        };
+        assert_eq!(third.as_deref(), Some(expected));
+        let after = rng.below(2) == 0;
+        if after {
+            db.put(read, b"later").unwrap();
+        }
+        assert_eq!(
+            committed(tx),
+            !after,
+            "what was read before is still held against others"
+        );
+        committed_ones += usize::from(!after);
+        let holds = db.get(write).unwrap();
+        assert_eq!(holds.as_deref() == Some(b"mine"), !after, "{seen:?}");
+    }
+    assert!(refused > 20 && committed_ones > 50, "{refused}, {committed_ones}");
+}
+
+#[test]
+fn a_refreshed_transaction_keeps_its_snapshot_where_that_was_asked_for() {
+    let db = database(&[(b"a", b"1"), (b"b", b"1")]);
+    let mut tx = db.optimistic_with(Isolation::Snapshot).unwrap();
+    tx.put(b"b", b"2").unwrap();
+    db.put(b"a", b"2").unwrap();
+    tx.refresh().unwrap();
+    assert_eq!(tx.get(b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    assert!(committed(tx));
+}
+
 /// Whether a transaction that read by `read` and wrote elsewhere commits after another has done `change`.
 fn survives(pairs: &[(&[u8], &[u8])], read: impl Fn(&OptimisticTx<'_>), change: impl Fn(&Database)) -> bool {
     let db = database(pairs);

@@ -8,6 +8,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 use core::fmt;
 use core::iter::Peekable;
 use core::slice;
@@ -144,9 +145,9 @@ impl Head {
 ///
 /// The work is in proportion to the number of edits and the logarithm of the number of entries, whatever the
 /// keys. The same contents give the same pages, whatever the order in which they came, and in what batches.
-pub fn update<P: Pages>(
+pub fn update<P: Pages, K: Borrow<[u8]>>(
     pages: &P,
-    edits: &BTreeMap<Vec<u8>, Option<Element>>,
+    edits: &BTreeMap<K, Option<Element>>,
 ) -> Result<Changes, UpdateError<P::Error>> {
     let old_top = pages.top_level().map_err(UpdateError::Storage)?;
     let mut changes = Changes {
@@ -157,7 +158,7 @@ pub fn update<P: Pages>(
     };
     let mut edits: Vec<Edit> = edits
         .iter()
-        .map(|(key, element)| leaf(key, element.as_ref(), &mut changes.hashes))
+        .map(|(key, element)| leaf(key.borrow(), element.as_ref(), &mut changes.hashes))
         .collect();
     let mut finger = Finger::new(pages);
     let mut level = 0;

@@ -40,6 +40,14 @@ impl<'m> Meter<'m> {
         }
     }
 
+    /// The same, but it goes to another total, if anywhere.
+    pub(crate) fn onto<'n>(self, total: &'n Cell<OperationCost>) -> Meter<'n> {
+        Meter {
+            total: self.total.map(|_| total),
+            writes: self.writes,
+        }
+    }
+
     pub(crate) fn is_on(self) -> bool {
         self.total.is_some()
     }

@@ -10,8 +10,8 @@
 //!  sync     see `sync`            what is left to fetch of trees that come from elsewhere
 //! ```
 //!
-//! A transaction writes entries, and notes which. Its commit validates what it read, then `settle`s: on the newest state it
-//! brings the pages of the trees concerned up to date, from the innermost outwards, and all is committed together. What a subtree's hash is
+//! A transaction writes entries, and notes which. Its commit `settle`s, which is to bring the pages of the trees concerned up to date, from the innermost outwards: first on
+//! its own snapshot, beside others, and then, when what it read is validated, what others have changed on the newest state (`prepared`). All is committed together. What a subtree's hash is
 //! lies beside its entry, not in it; so that its change is no conflict for those who only passed through.
 
 mod answer;
@@ -19,9 +19,13 @@ mod cache;
 mod checkpoint;
 mod diff;
 mod format;
+#[cfg(test)]
+mod interleaved;
 mod meter;
 mod metered;
 mod pages;
+mod planted;
+mod prepared;
 mod reader;
 mod reclaim;
 mod record;
@@ -29,6 +33,7 @@ mod settle;
 mod snapshot;
 mod store;
 mod sync;
+mod turns;
 mod tx;
 
 pub use diff::Difference;
@@ -39,6 +44,7 @@ pub use record::TreeKind;
 pub use snapshot::TreeSnapshot;
 pub use store::TreeStore;
 pub use sync::{Applied, CHUNK_LEN_MAX, ChunkError, ChunkId, ProvenChunk, TreeSync, verify_chunk};
+pub use turns::TreeTurns;
 pub use tx::{TreeSavepoint, TreeTx};
 
 use crate::family::Layout;

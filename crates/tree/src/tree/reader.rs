@@ -1,6 +1,8 @@
 //! Reading trees in any transaction.
 
-use weald_engine::Bucket;
+use std::sync::OnceLock;
+
+use weald_engine::{Bucket, Opened};
 use weald_proof::{Element, NESTING_MAX};
 
 use super::cache::PageCache;
@@ -18,12 +20,22 @@ pub(crate) struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    pub(crate) fn new(root: &Bucket<'t>, cache: &'t PageCache, meter: Meter<'t>) -> Result<Reader<'t>> {
-        Ok(Reader {
-            trees: TREES.bucket(root, ALL)?,
-            cache,
-            meter,
-        })
+    /// Where `all` has the bucket as it was found before in the same state, it need not be searched.
+    pub(crate) fn new(
+        root: &Bucket<'t>,
+        all: &OnceLock<Opened>,
+        cache: &'t PageCache,
+        meter: Meter<'t>,
+    ) -> Result<Reader<'t>> {
+        let trees = match all.get().and_then(|opened| root.reopen(opened)) {
+            Some(trees) => trees,
+            None => {
+                let trees = TREES.bucket(root, ALL)?;
+                all.get_or_init(|| trees.opened());
+                trees
+            }
+        };
+        Ok(Reader { trees, cache, meter })
     }
 
     /// The tree at `path`.

@@ -134,7 +134,7 @@ pub(crate) struct Top {
 
 impl Top {
     /// Bytes of it as it is stored.
-    const LEN: usize = 1 + 32 + 8 + 16;
+    pub(crate) const LEN: usize = 1 + 32 + 8 + 16;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(Top::LEN);

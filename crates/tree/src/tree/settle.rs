@@ -1,18 +1,21 @@
 //! From changed entries to changed pages, tops and the root hash.
 
+use std::cell::Cell;
 use std::cmp::{Ordering, Reverse};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use weald_engine::{Writable, WriteTx};
+use weald_engine::{BucketId, Writable, WriteTx};
 use weald_proof::{Hash, Page, PageChange, PageEntry, UpdateError, update};
 
+use super::Path;
 use super::cache::PageCache;
 use super::pages::TreePages;
+use super::planted::{Planted, is_planted};
 use super::reader::Reader;
 use super::record::{Located, Top};
-use super::{ALL, Path, TREES};
 use crate::cost::OperationCost;
 use crate::error::{Error, Result};
 use crate::family::PREFIX_LEN;
@@ -26,53 +29,52 @@ pub(crate) type Places = BTreeMap<Path, Arc<Located>>;
 /// What follows from changed entries.
 #[derive(Default)]
 pub(crate) struct Settled {
-    /// Records to write, or to delete where there is `None`.
-    records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    trees: BTreeMap<Path, Updated>,
+    /// The tops of those trees afterwards.
     tops: BTreeMap<[u8; PREFIX_LEN], Option<Top>>,
-    /// Pages that are no more, by level and topmost hash.
+}
+
+/// A tree that was brought up to date.
+struct Updated {
+    tree: Arc<Located>,
+    /// The top that it had, from which all else follows, and the one that it gets.
+    was: Option<Top>,
+    is: Option<Top>,
+    /// Entries of pages to write, or to delete where there is `None`.
+    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Whether they are staged.
+    staged: bool,
+    /// Pages that are no more, and those that were made, by level and topmost hash.
     superseded: Vec<(u8, Hash)>,
+    made: Vec<(u8, Hash)>,
+    cost: OperationCost,
 }
 
 /// A tree that is to be brought up to date: found by its path, or from a subtree of it.
 #[derive(Default)]
 struct Due {
     tree: Option<Arc<Located>>,
-    keys: BTreeSet<Vec<u8>>,
+    /// Subtrees that changed.
+    below: BTreeSet<Vec<u8>>,
+    /// What it took to find it.
+    cost: OperationCost,
+}
+
+/// What is to be settled.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'w> {
+    pub(crate) touched: &'w Touched,
+    pub(crate) places: &'w Places,
+    /// Trees at paths that are shorter stay as they are.
+    pub(crate) depth: usize,
 }
 
 /// What becomes of the pages and tops in the state that `reader` sees when the touched entries are looked at anew: of all trees
-/// concerned, from the innermost outwards, down to paths of `depth` segments. A key that was touched and did not
-/// change does no harm, nor does one whose tree is gone.
-pub(crate) fn settle(
-    reader: &Reader<'_>,
-    touched: Touched,
-    places: &Places,
-    depth: usize,
-) -> Result<Settled> {
+/// concerned, from the innermost outwards. A key that was touched and did not change does no harm, nor does one whose tree is gone.
+pub(crate) fn settle(reader: &Reader<'_>, work: Work<'_>) -> Result<Settled> {
     let mut settled = Settled::default();
-    let mut rest: BTreeMap<(Reverse<usize>, Path), Due> = touched
-        .into_iter()
-        .map(|(path, keys)| ((Reverse(path.len()), path), Due { tree: None, keys }))
-        .collect();
-    while let Some(((_, mut path), due)) = rest.pop_first() {
-        let tree = match due.tree.map_or_else(|| find(reader, places, &path), Ok) {
-            Ok(tree) => tree,
-            Err(Error::NoSubtree { .. }) => continue,
-            Err(error) => return Err(error),
-        };
-        let changed = settled.update(reader, &tree, due.keys)?;
-        if changed
-            && path.len() > depth
-            && let Some(key) = path.pop()
-        {
-            let holder = rest.entry((Reverse(path.len()), path)).or_default();
-            holder.keys.insert(key);
-            if holder.tree.is_none() {
-                reader.meter.hashes(1);
-                holder.tree = Some(Arc::new(tree.holder()));
-            }
-        }
-    }
+    settled.go_on(reader, work, |_| false)?;
+    reader.meter.add(settled.cost());
     Ok(settled)
 }
 
@@ -89,12 +91,128 @@ fn find(reader: &Reader<'_>, places: &Places, path: &Path) -> Result<Arc<Located
 }
 
 impl Settled {
-    /// Brings one tree up to date; whether its top has changed.
-    fn update(&mut self, reader: &Reader<'_>, tree: &Arc<Located>, keys: BTreeSet<Vec<u8>>) -> Result<bool> {
-        let mut edits = BTreeMap::new();
+    /// Settles what is left of the work, but for trees that are to be left out, and those that hold them.
+    pub(crate) fn go_on(
+        &mut self,
+        reader: &Reader<'_>,
+        work: Work<'_>,
+        leave_out: impl Fn(&Located) -> bool,
+    ) -> Result<()> {
+        let mut dues: BTreeMap<(Reverse<usize>, Path), Due> = BTreeMap::new();
+        for path in work.touched.keys().filter(|path| !self.trees.contains_key(*path)) {
+            dues.insert((Reverse(path.len()), path.clone()), Due::default());
+        }
+        for (path, updated) in &self.trees {
+            if updated.was != updated.is && path.len() > work.depth {
+                self.due_above(&mut dues, reader, path.clone(), &updated.tree);
+            }
+        }
+        let mut left_out: Vec<Path> = Vec::new();
+        while let Some(((_, path), mut due)) = dues.pop_first() {
+            if left_out.iter().any(|other| other.starts_with(&path)) {
+                continue;
+            }
+            let (cost, all) = (Cell::new(due.cost), reader.meter);
+            let reader = Reader {
+                meter: reader.meter.onto(&cost),
+                ..*reader
+            };
+            let tree = match due
+                .tree
+                .take()
+                .map_or_else(|| find(&reader, work.places, &path), Ok)
+            {
+                Ok(tree) => tree,
+                Err(Error::NoSubtree { .. }) => {
+                    all.add(cost.get());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if leave_out(&tree) {
+                left_out.push(path);
+                continue;
+            }
+            let touched = work.touched.get(&path).into_iter().flatten();
+            let mut updated = self.update(&reader, &tree, touched.chain(&due.below))?;
+            updated.cost = cost.get();
+            if updated.was != updated.is && path.len() > work.depth {
+                self.due_above(&mut dues, &reader, path.clone(), &tree);
+            }
+            self.tops.insert(tree.prefix, updated.is);
+            self.trees.insert(path, updated);
+        }
+        Ok(())
+    }
+
+    /// Notes that a tree has changed in the one that holds it, unless that is settled with it.
+    fn due_above(
+        &self,
+        dues: &mut BTreeMap<(Reverse<usize>, Path), Due>,
+        reader: &Reader<'_>,
+        mut path: Path,
+        tree: &Located,
+    ) {
+        let Some(key) = path.pop() else { return };
+        if self.trees.contains_key(&path) {
+            return;
+        }
+        let holder = dues.entry((Reverse(path.len()), path)).or_default();
+        holder.below.insert(key);
+        if holder.tree.is_none() {
+            if reader.meter.is_on() {
+                holder.cost.hash_calls += 1;
+            }
+            holder.tree = Some(Arc::new(tree.holder()));
+        }
+    }
+
+    /// Forgets what does not follow from the state that `reader` sees: trees that have another top there than the one that they were settled from, and
+    /// those that hold them. The top binds all that is in a tree. Returns those whose top is another.
+    pub(crate) fn forget_changed(&mut self, reader: &Reader<'_>) -> Result<Vec<Arc<Located>>> {
+        let mut changed: Vec<Path> = Vec::new();
+        for (path, updated) in &self.trees {
+            if reader.top(&updated.tree)? != updated.was && !is_planted(Planted::TakesOverChanged) {
+                changed.push(path.clone());
+            }
+        }
+        let trees: Vec<_> = changed.iter().map(|path| self.trees[path].tree.clone()).collect();
+        let (tops, cache) = (&mut self.tops, reader.cache);
+        self.trees.retain(|path, updated| {
+            let stays = !changed.iter().any(|changed| changed.starts_with(path));
+            if !stays {
+                tops.remove(&updated.tree.prefix);
+                updated.forget_made(cache);
+            }
+            stays
+        });
+        Ok(trees)
+    }
+
+    /// How many trees there are.
+    pub(crate) fn len(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// What it took.
+    pub(crate) fn cost(&self) -> OperationCost {
+        let mut cost = OperationCost::default();
+        self.trees.values().for_each(|updated| cost += updated.cost);
+        cost
+    }
+
+    /// Brings one tree up to date.
+    fn update<'k>(
+        &self,
+        reader: &Reader<'_>,
+        tree: &Arc<Located>,
+        keys: impl Iterator<Item = &'k Vec<u8>>,
+    ) -> Result<Updated> {
+        let mut edits: BTreeMap<&[u8], _> = BTreeMap::new();
         for key in keys {
-            let element = reader.element(tree, &key, |subtree| self.top(reader, subtree))?;
-            edits.insert(key, element);
+            if let Entry::Vacant(edit) = edits.entry(key) {
+                edit.insert(reader.element(tree, key, |subtree| self.top(reader, subtree))?);
+            }
         }
         let pages = TreePages::new(*reader, tree.clone())?;
         let changes = update(&pages, &edits).map_err(|error| match error {
@@ -103,25 +221,95 @@ impl Settled {
             UpdateError::Damaged => Error::damaged("a tree lacks a page or has one too many"),
         })?;
         reader.meter.hashes(changes.hashes);
+        let mut updated = Updated {
+            tree: tree.clone(),
+            was: pages.top,
+            is: match (changes.top_level, changes.top) {
+                (Some(level), Some(node)) => Some(Top { level, node }),
+                _ => None,
+            },
+            entries: Vec::new(),
+            staged: false,
+            superseded: Vec::new(),
+            made: Vec::new(),
+            cost: OperationCost::default(),
+        };
         for page in changes.pages.iter().filter_map(PageChange::after) {
             reader.cache.insert(page);
+            updated.made.push((page.level(), page.top().hash));
         }
-        let top = match (changes.top_level, changes.top) {
-            (Some(level), Some(node)) => Some(Top { level, node }),
-            _ => None,
-        };
-        self.set_entries(reader, tree, &changes.pages);
-        let changed = top != pages.top;
-        if changed {
-            let encode = |top: Top| top.encode();
-            self.set(reader, tree.top_key(), pages.top.map(encode), top.map(encode));
+        updated.set_entries(reader, &changes.pages);
+        if updated.was != updated.is {
+            let len = |top: Option<Top>| top.map(|_| Top::LEN);
+            updated.count_write(reader, tree.top_key().len(), len(updated.was), len(updated.is));
         }
-        self.tops.insert(tree.prefix, top);
-        Ok(changed)
+        Ok(updated)
+    }
+
+    /// The top of a tree after the changes.
+    pub(crate) fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
+        match self.tops.get(&tree.prefix) {
+            Some(top) => Ok(*top),
+            None => reader.top(tree),
+        }
+    }
+
+    /// Stages the entries of pages that are not staged. Those that were say nothing of the tops, which are still those that there were.
+    pub(crate) fn stage<'db>(&mut self, tx: &mut impl Writable<'db>, all: BucketId) -> Result<()> {
+        let mut trees = tx.bucket_mut_by_id(all);
+        for updated in self.trees.values_mut().filter(|updated| !updated.staged) {
+            for (key, record) in &updated.entries {
+                match record {
+                    Some(record) => trees.put(key, record)?,
+                    None => trees.discard(key)?,
+                }
+            }
+            updated.staged = true;
+        }
+        Ok(())
+    }
+
+    /// Takes note that what was staged is not any longer.
+    pub(crate) fn unstage(&mut self) {
+        self.trees.values_mut().for_each(|updated| updated.staged = false);
+    }
+
+    /// Stages all that is not staged, the tops included.
+    pub(crate) fn stage_all(&mut self, tx: &mut WriteTx<'_>, all: BucketId) -> Result<()> {
+        self.stage(tx, all)?;
+        let mut trees = tx.bucket_mut_by_id(all);
+        for updated in self.trees.values().filter(|updated| updated.was != updated.is) {
+            match updated.is {
+                Some(top) => trees.put(&updated.tree.top_key(), &top.encode())?,
+                None => trees.discard(&updated.tree.top_key())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for pages that can still be asked for, once this is committed. Snapshots of before are not held up much: they put a page
+    /// together again if need be.
+    pub(crate) fn forget_superseded(&self, cache: &PageCache) {
+        for (level, hash) in self.trees.values().flat_map(|updated| &updated.superseded) {
+            cache.remove(*level, hash);
+        }
+    }
+
+    /// The same, where this is not committed.
+    pub(crate) fn forget_made(&self, cache: &PageCache) {
+        self.trees.values().for_each(|updated| updated.forget_made(cache));
+    }
+}
+
+impl Updated {
+    fn forget_made(&self, cache: &PageCache) {
+        for (level, hash) in &self.made {
+            cache.remove(*level, hash);
+        }
     }
 
     /// Notes which entries of pages are to be written.
-    fn set_entries(&mut self, reader: &Reader<'_>, tree: &Located, pages: &[PageChange]) {
+    fn set_entries(&mut self, reader: &Reader<'_>, pages: &[PageChange]) {
         // Most pages only had entries changed; the others, between which entries may have moved, are compared together.
         let (mut gone, mut come) = (Entries::default(), Entries::default());
         for page in pages {
@@ -148,27 +336,14 @@ impl Settled {
             for (old, new) in pairs {
                 let (level, first) = page.place();
                 let begins = new.key == first;
-                self.set_entry(
-                    reader,
-                    tree,
-                    level,
-                    new.key,
-                    Some((old, begins)),
-                    Some((new, begins)),
-                );
+                self.set_entry(reader, level, new.key, Some((old, begins)), Some((new, begins)));
             }
         }
-        self.set_moved(reader, tree, gone, come);
+        self.set_moved(reader, gone, come);
     }
 
     /// The same of pages between which entries may have moved. Both lists are in order, so one pass tells.
-    fn set_moved(
-        &mut self,
-        reader: &Reader<'_>,
-        tree: &Located,
-        mut before: Entries<'_>,
-        mut after: Entries<'_>,
-    ) {
+    fn set_moved(&mut self, reader: &Reader<'_>, mut before: Entries<'_>, mut after: Entries<'_>) {
         loop {
             let (at, order) = match (before.place(), after.place()) {
                 (None, None) => break,
@@ -179,7 +354,7 @@ impl Settled {
             let old = if order.is_le() { before.next() } else { None };
             let new = if order.is_ge() { after.next() } else { None };
             if old != new {
-                self.set_entry(reader, tree, at.0, at.1, old, new);
+                self.set_entry(reader, at.0, at.1, old, new);
             }
         }
     }
@@ -188,7 +363,6 @@ impl Settled {
     fn set_entry(
         &mut self,
         reader: &Reader<'_>,
-        tree: &Located,
         level: u8,
         key: &[u8],
         old: Option<(PageEntry<'_>, bool)>,
@@ -196,43 +370,20 @@ impl Settled {
     ) {
         let record = |(entry, begins): (PageEntry<'_>, bool)| entry.record(level, begins);
         let old = old.filter(|_| reader.meter.counts_writes()).map(record);
-        self.set(reader, tree.node_key(level, key), old, new.map(record));
+        let (key, new) = (self.tree.node_key(level, key), new.map(record));
+        self.count_write(
+            reader,
+            key.len(),
+            old.map(|old| old.len()),
+            new.as_ref().map(Vec::len),
+        );
+        self.entries.push((key, new));
     }
 
-    /// Notes a record that becomes another. What it was counts only for the cost.
-    fn set(&mut self, reader: &Reader<'_>, key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) {
+    /// Counts the cost of a record that becomes another.
+    fn count_write(&self, reader: &Reader<'_>, key: usize, old: Option<usize>, new: Option<usize>) {
         if reader.meter.counts_writes() {
-            let (old, new) = (old.map(|old| old.len()), new.as_ref().map(Vec::len));
-            reader.meter.add(OperationCost::write(key.len(), old, new));
-        }
-        self.records.push((key, new));
-    }
-
-    /// The top of a tree after the changes.
-    pub(crate) fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
-        match self.tops.get(&tree.prefix) {
-            Some(top) => Ok(*top),
-            None => reader.top(tree),
-        }
-    }
-
-    /// Writes pages and tops.
-    pub(crate) fn write(&self, tx: &mut WriteTx<'_>) -> Result<()> {
-        let mut trees = TREES.bucket_mut(tx.root_mut(), ALL)?;
-        for (key, record) in &self.records {
-            match record {
-                Some(record) => trees.put(key, record)?,
-                None => trees.discard(key)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes room for pages that can still be asked for, once this is committed. Snapshots of before are not held up much: they put a page
-    /// together again if need be.
-    pub(crate) fn forget_superseded(&self, cache: &PageCache) {
-        for (level, hash) in &self.superseded {
-            cache.remove(*level, hash);
+            reader.meter.add(OperationCost::write(key, old, new));
         }
     }
 }

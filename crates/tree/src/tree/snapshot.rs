@@ -1,6 +1,8 @@
 //! Reading a committed state, and proving it.
 
-use weald_engine::{ReadTx, Readable};
+use std::sync::OnceLock;
+
+use weald_engine::{Opened, ReadTx, Readable};
 use weald_proof::{Answer, Element, Hash, ProveError, Query, Trees, prove};
 
 use super::answer::Ground;
@@ -14,12 +16,17 @@ use crate::error::{Error, Result};
 /// A committed state of a store: its entries, and the root hash that belongs to them. Later commits don't change it.
 pub struct TreeSnapshot<'s> {
     tx: ReadTx<'s>,
+    all: OnceLock<Opened>,
     cache: &'s PageCache,
 }
 
 impl<'s> TreeSnapshot<'s> {
     pub(crate) fn new(tx: ReadTx<'s>, cache: &'s PageCache) -> TreeSnapshot<'s> {
-        TreeSnapshot { tx, cache }
+        TreeSnapshot {
+            tx,
+            all: OnceLock::new(),
+            cache,
+        }
     }
 
     /// The root hash over everything.
@@ -63,7 +70,7 @@ impl<'s> TreeSnapshot<'s> {
 
 impl Ground for TreeSnapshot<'_> {
     fn reader<'a>(&'a self, meter: Meter<'a>) -> Result<Reader<'a>> {
-        Reader::new(&self.tx.root(), self.cache, meter)
+        Reader::new(&self.tx.root(), &self.all, self.cache, meter)
     }
 
     fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {

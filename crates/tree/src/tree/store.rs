@@ -7,6 +7,7 @@ use weald_proof::Hash;
 
 use super::cache::PageCache;
 use super::snapshot::TreeSnapshot;
+use super::turns::{TreeTurns, Turns};
 use super::tx::TreeTx;
 use super::{TREES, format};
 use crate::error::Result;
@@ -17,6 +18,7 @@ use crate::storage::retry;
 pub struct TreeStore {
     pub(crate) db: Arc<Database>,
     cache: Arc<PageCache>,
+    turns: Arc<Turns>,
 }
 
 /// Bytes of decoded pages that a store keeps where nothing else is said.
@@ -35,7 +37,8 @@ impl TreeStore {
         TREES.create(&db)?;
         format::check(&db)?;
         let cache = Arc::new(PageCache::new(cache_bytes));
-        Ok(TreeStore { db, cache })
+        let turns = Arc::new(Turns::new());
+        Ok(TreeStore { db, cache, turns })
     }
 
     /// Whether there are trees in `db`, which is not changed; so that a database opened for reading can be asked.
@@ -48,6 +51,7 @@ impl TreeStore {
         Ok(TreeTx::new(
             self.db.optimistic()?,
             &self.cache,
+            &self.turns,
             self.db.key_len_max(),
         ))
     }
@@ -71,6 +75,12 @@ impl TreeStore {
     /// The root hash of what is committed now.
     pub fn root(&self) -> Result<Hash> {
         self.snapshot()?.root()
+    }
+
+    /// How the trees of this store's commits were brought up to date since it was opened: beside other commits, or while those waited.
+    #[must_use]
+    pub fn turns(&self) -> TreeTurns {
+        self.turns.counts()
     }
 
     /// The database that it is in.

@@ -1,16 +1,18 @@
 //! Transactions over trees.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use weald_engine::{Committed, OptimisticTx, Readable, SyncPolicy, Writable};
+use weald_engine::{Committed, Opened, OptimisticTx, Readable, SyncPolicy, Writable};
 use weald_proof::{Answer, Element, Hash, Query, Reference};
 
 use super::answer::Ground;
 use super::cache::PageCache;
 use super::meter::Meter;
+use super::prepared::Prepared;
 use super::reader::{Reader, check_path};
 use super::record::{Located, Slot, Stored, Top, TreeKind};
-use super::settle::{Places, Touched, settle};
+use super::settle::{Places, Touched, Work, settle};
+use super::turns::Turns;
 use super::{ALL, DROPPED, Path, TREES};
 use crate::cost::OperationCost;
 use crate::error::{Error, Result};
@@ -26,10 +28,13 @@ pub struct TreeTx<'s> {
     /// `None` only when it is over.
     tx: Option<OptimisticTx<'s>>,
     touched: Touched,
-    located: Places,
+    places: Places,
     /// The one of them that was asked for last.
     last: Option<Arc<Located>>,
+    /// The bucket of all trees, once it was found.
+    all: OnceLock<Opened>,
     cache: &'s PageCache,
+    turns: &'s Turns,
     /// The longest key that the engine takes.
     key_max: usize,
 }
@@ -39,13 +44,20 @@ pub struct TreeTx<'s> {
 pub struct TreeSavepoint(weald_engine::Savepoint);
 
 impl<'s> TreeTx<'s> {
-    pub(crate) fn new(tx: OptimisticTx<'s>, cache: &'s PageCache, key_max: usize) -> TreeTx<'s> {
+    pub(crate) fn new(
+        tx: OptimisticTx<'s>,
+        cache: &'s PageCache,
+        turns: &'s Turns,
+        key_max: usize,
+    ) -> TreeTx<'s> {
         TreeTx {
             tx: Some(tx),
             touched: Touched::new(),
-            located: Places::new(),
+            places: Places::new(),
             last: None,
+            all: OnceLock::new(),
             cache,
+            turns,
             key_max,
         }
     }
@@ -197,22 +209,19 @@ impl<'s> TreeTx<'s> {
     }
 
     pub(crate) fn commit_as(mut self, meter: Meter<'_>, policy: Option<SyncPolicy>) -> Result<Committed> {
-        let tx = self.tx.take().ok_or(Error::Finished)?;
         if self.touched.is_empty() {
-            return Ok(tx.commit()?);
+            return Ok(self.tx.take().ok_or(Error::Finished)?.commit()?);
         }
-        let mut tx = tx.into_exclusive()?;
-        // Nothing that was read has changed, so trees are where they were.
+        self.prepare(meter)?.commit(meter, policy)
+    }
+
+    /// Does what can be done of the commit before it is its turn.
+    pub(crate) fn prepare(mut self, meter: Meter<'_>) -> Result<Prepared<'s>> {
+        let tx = self.tx.take().ok_or(Error::Finished)?;
         let touched = std::mem::take(&mut self.touched);
-        let reader = Reader::new(&tx.root(), self.cache, meter)?;
-        let settled = settle(&reader, touched, &self.located, 0)?;
-        settled.write(&mut tx)?;
-        let committed = match policy {
-            Some(policy) => tx.commit_with(policy)?,
-            None => tx.commit()?,
-        };
-        settled.forget_superseded(self.cache);
-        Ok(committed)
+        let places = std::mem::take(&mut self.places);
+        let all = std::mem::take(&mut self.all);
+        Prepared::new(tx, touched, places, all, self.cache, self.turns, meter)
     }
 
     /// Forgets all that was written.
@@ -222,8 +231,13 @@ impl<'s> TreeTx<'s> {
 
     /// What the commit would do in the state that the transaction began with.
     pub(crate) fn settle_as_it_is(&self, meter: Meter<'_>) -> Result<()> {
-        let reader = Reader::new(&self.tx()?.untracked(), self.cache, meter)?;
-        settle(&reader, self.touched.clone(), &self.located, 0).map(drop)
+        let reader = Reader::new(&self.tx()?.untracked(), &self.all, self.cache, meter)?;
+        let work = Work {
+            touched: &self.touched,
+            places: &self.places,
+            depth: 0,
+        };
+        settle(&reader, work).map(drop)
     }
 
     fn locate(&mut self, meter: Meter<'_>, path: &[&[u8]]) -> Result<Arc<Located>> {
@@ -231,11 +245,11 @@ impl<'s> TreeTx<'s> {
             return Ok(last.clone());
         }
         let path: Path = path.iter().map(|segment| segment.to_vec()).collect();
-        let located = match self.located.get(&path) {
+        let located = match self.places.get(&path) {
             Some(located) => located.clone(),
             None => {
                 let located = Arc::new(self.reader(meter)?.locate(&path)?);
-                self.located.insert(path, located.clone());
+                self.places.insert(path, located.clone());
                 located
             }
         };
@@ -244,7 +258,7 @@ impl<'s> TreeTx<'s> {
     }
 
     fn forget_places(&mut self) {
-        self.located.clear();
+        self.places.clear();
         self.last = None;
     }
 
@@ -280,7 +294,8 @@ impl<'s> TreeTx<'s> {
             let old = trees.get_ref(key)?.map(<[u8]>::len);
             meter.add(OperationCost::write(key.len(), old, value.map(<[u8]>::len)));
         }
-        let mut trees = TREES.bucket_mut(self.tx_mut()?.root_mut(), ALL)?;
+        let all = self.reader(Meter::OFF)?.trees.id();
+        let mut trees = self.tx_mut()?.bucket_mut_by_id(all);
         match value {
             Some(value) => Ok(trees.put(key, value)?),
             None => Ok(trees.discard(key)?),
@@ -298,7 +313,7 @@ impl<'s> TreeTx<'s> {
 
 impl Ground for TreeTx<'_> {
     fn reader<'a>(&'a self, meter: Meter<'a>) -> Result<Reader<'a>> {
-        Reader::new(&self.tx()?.root(), self.cache, meter)
+        Reader::new(&self.tx()?.root(), &self.all, self.cache, meter)
     }
 
     fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
@@ -314,8 +329,18 @@ impl Ground for TreeTx<'_> {
         if within.is_empty() {
             return Ok(top);
         }
-        let untracked = Reader::new(&self.tx()?.untracked(), self.cache, reader.meter.of_reads())?;
-        settle(&untracked, within, &self.located, path.len())?.top(&untracked, tree)
+        let untracked = Reader::new(
+            &self.tx()?.untracked(),
+            &self.all,
+            self.cache,
+            reader.meter.of_reads(),
+        )?;
+        let work = Work {
+            touched: &within,
+            places: &self.places,
+            depth: path.len(),
+        };
+        settle(&untracked, work)?.top(&untracked, tree)
     }
 }
 

@@ -10,7 +10,7 @@ use super::store::{Disk, Reader};
 use crate::error::{Error, Result};
 use crate::ids::{PagePtr, TxId};
 use crate::op::Entry;
-use crate::tree::{PageRead, Root, apply, delete_range, diff, pages};
+use crate::tree::{PageRead, Root, apply, delete_range, diff, is_same, pages};
 
 /// Counts the pages that are read.
 struct Counting<'c, 'p>(Reader<'p>, &'c Cell<usize>);
@@ -105,6 +105,11 @@ fn differences_match_those_of_the_models() {
             check(&disk, (old.0, &old.1), (new.0, &new.1), &[], None);
             check(&disk, (old.0, &old.1), (new.0, &new.1), &start, Some(&end));
             check(&disk, (old.0, &old.1), (new.0, &new.1), &start, None);
+            let present = old.1.keys().chain(new.1.keys()).nth(random.below(50));
+            for key in [Some(&start), Some(&end), present].into_iter().flatten() {
+                let same = is_same(&disk.reader(), old.0, new.0, key).expect("nothing is damaged");
+                assert_eq!(same, old.1.get(key) == new.1.get(key));
+            }
         }
     }
 }
@@ -132,6 +137,18 @@ fn a_small_difference_is_found_without_reading_much() {
         .expect("nothing breaks");
         assert!(found <= 3);
         assert!(read.get() <= 40, "{} of {all} pages were read", read.get());
+        read.set(0);
+        let same = model
+            .keys()
+            .step_by(100)
+            .map(|key| is_same(&reader, old, new, key).expect("nothing is damaged"));
+        assert!(same.filter(|same| !same).count() <= 3);
+        let looked_up = model.len().div_ceil(100);
+        assert!(
+            read.get() <= looked_up * 3,
+            "{} pages for {looked_up}",
+            read.get()
+        );
     }
 }
 
