@@ -14,7 +14,7 @@ use super::{Asked, Client, Cluster, VALUE, key};
 use crate::engine::Result;
 use crate::workload::mix;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// 256 partitions.
 const PARTITION_BITS: u8 = 8;
 

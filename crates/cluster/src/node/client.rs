@@ -44,8 +44,15 @@ type Take = dyn FnOnce(Result<Reply, ClientError>) + Send;
 /// Where a thread waits for an answer: one at a time, so each thread has one of these and uses it again.
 #[derive(Default)]
 struct Slot {
-    answer: Mutex<Option<Result<Reply, ClientError>>>,
+    state: Mutex<Filling>,
     filled: Condvar,
+}
+
+#[derive(Default)]
+struct Filling {
+    answer: Option<Result<Reply, ClientError>>,
+    /// The thread sleeps. To wake one that doesn't costs a system call too, and a thread may well answer itself.
+    asleep: bool,
 }
 
 thread_local! {
@@ -58,7 +65,9 @@ impl Slot {
         let free = |slot: &RefCell<Arc<Slot>>| {
             let mut slot = slot.borrow_mut();
             match Arc::get_mut(&mut slot) {
-                Some(free) => *free.answer.get_mut().unwrap_or_else(PoisonError::into_inner) = None,
+                Some(free) => {
+                    *free.state.get_mut().unwrap_or_else(PoisonError::into_inner) = Filling::default();
+                }
                 None => *slot = Arc::default(),
             }
             slot.clone()
@@ -68,17 +77,24 @@ impl Slot {
     }
 
     fn fill(&self, result: Result<Reply, ClientError>) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        self.filled.notify_one();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.answer = Some(result);
+        let asleep = state.asleep;
+        drop(state);
+        if asleep {
+            self.filled.notify_one();
+        }
     }
 
     fn wait(&self) -> Result<Reply, ClientError> {
-        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(result) = answer.take() {
+            if let Some(result) = state.answer.take() {
+                state.asleep = false;
                 return result;
             }
-            answer = self.filled.wait(answer).unwrap_or_else(PoisonError::into_inner);
+            state.asleep = true;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use weald_cluster_proto::{ClientToken, Effect, Lane, Node as Protocol, Now, To};
+use weald_cluster_proto::{ClientToken, Effect, Lane, Node as Protocol, Now, Reply, To};
 
 use super::events::Events;
 use super::inbox::{Ask, Inbox, Mail};
@@ -27,6 +27,8 @@ pub(super) struct Driver {
     tick_at: u64,
     /// What is to be sent: all that goes to one node goes together.
     letters: BTreeMap<To, Vec<(Lane, Vec<u8>)>>,
+    /// What clients are told after that. A thread that is woken may run in place of this one, and what is to be sent would wait for it.
+    replies: Vec<(Answer, Reply)>,
     unsent: u64,
 }
 
@@ -71,6 +73,7 @@ impl Driver {
             next_client: 0,
             started,
             letters: BTreeMap::new(),
+            replies: Vec::new(),
             unsent: 0,
         })
     }
@@ -146,7 +149,7 @@ impl Driver {
         }
     }
 
-    /// Carries out what the protocol wants, and what follows from what could be done at once, but for what is to be sent.
+    /// Carries out what the protocol wants, and what follows from what could be done at once, but for what is to be sent or told.
     pub(super) fn carry_out(&mut self) {
         loop {
             let effects: Vec<Effect> = self.protocol.effects().collect();
@@ -159,7 +162,7 @@ impl Driver {
                     Effect::Store { token, op } => jobs.push((token, op)),
                     Effect::Reply { to, reply } => {
                         if let Some(answer) = self.clients.remove(&to) {
-                            answer.give(Ok(reply));
+                            self.replies.push((answer, reply));
                         }
                     }
                     Effect::Event(event) => self.events.add(now(self.started).wall_ms, event),
@@ -176,13 +179,16 @@ impl Driver {
     }
 
     pub(super) fn has_letters(&self) -> bool {
-        !self.letters.is_empty()
+        !self.letters.is_empty() || !self.replies.is_empty()
     }
 
-    /// Sends what has come together.
+    /// Sends what has come together, and then tells clients.
     pub(super) fn send_letters(&mut self) {
         for (to, messages) in std::mem::take(&mut self.letters) {
             self.send(&to, messages);
+        }
+        for (answer, reply) in self.replies.drain(..) {
+            answer.give(Ok(reply));
         }
     }
 
