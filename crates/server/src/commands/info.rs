@@ -237,9 +237,14 @@ fn memory(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     field!(out, "total_system_memory_human", human(total));
     field!(out, "used_memory_lua", 0);
     field!(out, "used_memory_scripts", 0);
-    field!(out, "maxmemory", 0);
-    field!(out, "maxmemory_human", "0B");
-    field!(out, "maxmemory_policy", "noeviction");
+    let max = call.state.settings.maxmemory;
+    field!(out, "maxmemory", max);
+    field!(out, "maxmemory_human", human(max));
+    field!(
+        out,
+        "maxmemory_policy",
+        call.state.config.text("maxmemory-policy")
+    );
     field!(out, "allocator_frag_ratio", "1.00");
     field!(
         out,
@@ -323,7 +328,7 @@ fn stats(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     field!(out, "expired_keys", stats.expired_keys.get());
     field!(out, "expired_stale_perc", "0.00");
     field!(out, "expired_time_cap_reached_count", 0);
-    field!(out, "evicted_keys", 0);
+    field!(out, "evicted_keys", stats.evicted_keys.get());
     field!(out, "evicted_clients", 0);
     field!(out, "keyspace_hits", stats.keyspace_hits.get());
     field!(out, "keyspace_misses", stats.keyspace_misses.get());
