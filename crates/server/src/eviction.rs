@@ -54,6 +54,12 @@ impl Policy {
     }
 }
 
+/// What the data take: the bytes of pages in use.
+pub(crate) fn data_bytes(stats: &weald_engine::Stats) -> u64 {
+    let unused = stats.free_bytes.saturating_add(stats.pending_bytes);
+    stats.file_bytes.saturating_sub(unused)
+}
+
 impl Executor<'_> {
     /// Whether a command has to be refused that may make the data larger.
     #[inline]
@@ -72,11 +78,7 @@ impl Executor<'_> {
         if max == 0 || self.state.cluster.is_some() || self.now_ms < measured.saturating_add(BELIEVED_MS) {
             return;
         }
-        let stats = self.state.db.stats();
-        let used = stats
-            .file_bytes
-            .saturating_sub(stats.free_bytes)
-            .saturating_sub(stats.pending_bytes);
+        let used = data_bytes(&self.state.db.stats());
         self.state.room = Room {
             measured_ms: self.now_ms,
             full: used > max && self.state.settings.policy.is_none(),

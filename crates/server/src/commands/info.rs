@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::cluster::{COUNTERS, GAUGES, REPLICA_COUNTERS, REPLICA_GAUGES};
 use crate::commands::{is, text};
 use crate::error::{CommandError, CommandResult};
+use crate::eviction::data_bytes;
 use crate::registry::{Category, Command, Flags, Group, registry};
 use crate::version::{REDIS_VERSION, WEALD_VERSION};
 
@@ -252,7 +253,9 @@ fn memory(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
         format!("{:.2}", resident as f64 / private.max(1) as f64)
     );
     field!(out, "mem_fragmentation_bytes", resident.saturating_sub(private));
-    field!(out, "mem_not_counted_for_evict", 0);
+    // What maxmemory bounds are the data on the disk.
+    let not_counted = private.saturating_sub(data_bytes(&data));
+    field!(out, "mem_not_counted_for_evict", not_counted);
     field!(out, "mem_clients_slaves", 0);
     field!(out, "mem_clients_normal", clients);
     field!(out, "mem_cluster_links", 0);

@@ -691,7 +691,10 @@ const SETTINGS: &[Setting] = &[
     inert_fixed("always-show-logo", Kind::Bool, "no"),
     inert_fixed("enable-protected-configs", Kind::OneOf(WHO), "no"),
     inert_fixed("enable-module-command", Kind::OneOf(WHO), "no"),
-    inert_fixed("loadmodule", Kind::Text, ""),
+    Setting {
+        hidden: true,
+        ..inert_fixed("loadmodule", Kind::Text, "")
+    },
     inert_fixed("syslog-enabled", Kind::Bool, "no"),
     inert("crash-log-enabled", Kind::Bool, "yes"),
     inert("locale-collate", Kind::Text, ""),

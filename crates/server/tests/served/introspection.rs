@@ -64,7 +64,7 @@ fn clients_are_listed_and_named() {
     let list = show(&other.run("CLIENT LIST"));
     assert_eq!(list.lines().count(), 2);
     // What it has sent: the request that is being run.
-    assert!(list.contains(" qbuf=26 "), "{list}");
+    assert!(list.contains(" multi=-1 qbuf=26 "), "{list}");
     assert!(
         list.contains(" name=first ") && list.contains(" lib-name=tests "),
         "{list}"
