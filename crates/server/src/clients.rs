@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use weald_resp::{Protocol, Reply};
 
 use crate::cluster::Replies;
-use crate::config::Settings;
+use crate::config::{OutputLimit, Settings};
 use crate::net::Connection;
 use crate::session::{ClientId, Session};
 
@@ -37,11 +37,7 @@ impl Client {
 
     /// Whether it has more to read than it may have.
     pub(crate) fn over_limit(&mut self, unsent: usize, settings: &Settings, now_ms: u64) -> bool {
-        let limit = if self.session.subscriptions.any() || self.session.monitor {
-            settings.output_pubsub
-        } else {
-            settings.output_normal
-        };
+        let limit = self.output_limit(settings);
         if limit.soft == 0 || unsent <= limit.soft {
             self.behind_since = None;
         }
@@ -53,6 +49,20 @@ impl Client {
             return now_ms.saturating_sub(since) >= limit.seconds * 1000;
         }
         false
+    }
+
+    /// Whether it is to get more at once than its limit lets it, whether or not it would read that.
+    pub(crate) fn over_hard_limit(&self, unsent: usize, settings: &Settings) -> bool {
+        let hard = self.output_limit(settings).hard;
+        hard > 0 && unsent > hard
+    }
+
+    fn output_limit(&self, settings: &Settings) -> OutputLimit {
+        if self.session.subscriptions.any() || self.session.monitor {
+            settings.output_pubsub
+        } else {
+            settings.output_normal
+        }
     }
 }
 

@@ -44,6 +44,7 @@ impl<'db> Executor<'db> {
     pub(crate) fn new(db: &'db Database, state: State, now_ms: u64) -> Result<Executor<'db>, CommandError> {
         let mut keyspace = Keyspace::open(Tick::new(db), state.settings.databases)?;
         keyspace.encodings = state.settings.encodings.clone();
+        keyspace.uses.counting.set(state.settings.counting);
         let notified = state.settings.notified;
         keyspace
             .lookups
@@ -170,6 +171,11 @@ impl<'db> Executor<'db> {
         }
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
             return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+        }
+        if (flags.has(Flags::DENYOOM) || command.name == "exec" && grows(session)) && self.lacks_room() {
+            return Err(CommandError::new(
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ));
         }
         Ok(found)
     }
@@ -429,6 +435,12 @@ fn transaction_ended_by(e: &CommandError) -> CommandError {
     CommandError::new(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
+/// Whether a transaction has a command that may make the data larger.
+fn grows(session: &Session) -> bool {
+    let mut queued = session.multi.iter().flat_map(|multi| &multi.queued);
+    queued.any(|queued| queued.found.command.flags.has(Flags::DENYOOM))
+}
+
 /// Keeps a command for `EXEC`.
 fn queue(session: &mut Session, found: Found, args: &[&[u8]]) -> CommandResult {
     let multi = session.multi.as_mut().expect("the caller has looked");
@@ -466,6 +478,12 @@ pub(crate) fn invoke(call: &mut Call<'_, '_>, clock: Instant) -> Instant {
     let command = call.found.command;
     let mark = call.reply.len();
     call.keyspace.lookups.forget();
+    let uses = if call.session.no_touch {
+        command.name == "touch"
+    } else {
+        !command.flags.has(Flags::ASKS)
+    };
+    call.keyspace.uses.notes.set(uses);
     let result = prepare(call, command).and_then(|()| match command.action {
         Action::Run(handler) | Action::Container(_, Some(handler)) => handler(call),
         Action::Container(_, None) => Err(CommandError::arity(command.name)),

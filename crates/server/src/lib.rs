@@ -42,6 +42,7 @@ mod commands;
 mod config;
 mod dispatch;
 mod error;
+mod eviction;
 mod glob;
 mod handle;
 mod http;

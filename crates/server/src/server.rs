@@ -10,12 +10,12 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 use weald_engine::{Database, DatabaseOptions, SyncPolicy};
 
-use crate::acl::Users;
+use crate::acl::{Users, file};
 use crate::cluster::{self, Cluster};
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
 use crate::http::{Http, Serving, Unserved};
-use crate::net::{Bound, EventLoop, Listener, Message, Tls, WAKER, now_ms, resolve};
+use crate::net::{Bound, EventLoop, Listener, Listening, Message, Places, Tls, WAKER, now_ms};
 use crate::state::{Ending, State};
 
 /// The file in the directory of the data.
@@ -23,9 +23,6 @@ const DATABASE: &str = "data.weald";
 
 /// The file of a node's replica in it.
 const REPLICA: &str = "replica.weald";
-
-/// The most sockets that it listens on.
-const LISTENERS_MAX: usize = 15;
 
 /// A server that has its data and its sockets, and does not serve yet.
 ///
@@ -121,7 +118,12 @@ impl Server {
             open(&dir, &config, &settings)?
         });
         raise_file_limit(settings.maxclients);
-        let listeners = places.listen(&config, tls.as_ref())?;
+        let anew = |listening| match listening {
+            Listening::Anew(listener) => Some(listener),
+            Listening::Already(_) => None,
+        };
+        let listening = places.listen(&config, tls.as_ref(), &[])?;
+        let listeners: Vec<Listener> = listening.into_iter().filter_map(anew).collect();
         let bound = listeners
             .iter()
             .map(Listener::bound)
@@ -132,13 +134,7 @@ impl Server {
         state.users = users;
         state.tls = tls;
         state.dir = std::path::absolute(&dir).unwrap_or(dir);
-        state.port = bound
-            .iter()
-            .find_map(|bound| match bound {
-                Bound::Tcp(address) => Some(address.port()),
-                Bound::Tls(_) | Bound::Unix(_) => None,
-            })
-            .unwrap_or(0);
+        state.is_bound_to(bound.clone());
         if is_node {
             let node = cluster::start(&state.config, &state.dir)?;
             let patience = Duration::from_millis(state.config.number("cluster-request-timeout-ms") as u64);
@@ -297,10 +293,9 @@ fn data_error(path: &Path, e: weald_engine::Error) -> StartError {
 
 fn users(config: &Config) -> Result<Users, StartError> {
     let all_channels = config.text("acl-pubsub-default") == "allchannels";
-    let path = config.text("aclfile");
     let mut users = Users::new(all_channels);
-    if !path.is_empty() && Path::new(path).exists() {
-        users = Users::load(Path::new(path), all_channels).map_err(ConfigError::Refused)?;
+    if let Some(path) = file::path_of(config).filter(|path| path.exists()) {
+        users = Users::load(&path, all_channels).map_err(ConfigError::Refused)?;
     }
     let password = config.text("requirepass");
     if !password.is_empty() {
@@ -327,112 +322,6 @@ fn open(dir: &Path, config: &Config, settings: &Settings) -> Result<Database, St
         path,
         source: Box::new(e),
     })
-}
-
-/// Where to listen.
-struct Places {
-    addresses: Vec<Place>,
-    unix: Option<PathBuf>,
-}
-
-/// An address to listen on.
-struct Place {
-    address: SocketAddr,
-    /// It may be missing.
-    optional: bool,
-    tls: bool,
-}
-
-impl Places {
-    fn of(config: &Config) -> Result<Places, StartError> {
-        let (port, tls_port) = (config.number("port") as u16, config.number("tls-port") as u16);
-        let unix = Some(config.text("unixsocket"))
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from);
-        // Port 0 is how Redis is told not to listen; where there is no other place, the system chooses a port.
-        let plain = (port != 0 || (unix.is_none() && tls_port == 0)).then_some((port, false));
-        let encrypted = (tls_port != 0).then_some((tls_port, true));
-        let mut addresses = Vec::new();
-        for (port, tls) in plain.into_iter().chain(encrypted) {
-            for name in config.text("bind").split_whitespace() {
-                let (name, optional) = match name.strip_prefix('-') {
-                    Some(name) => (name, true),
-                    None => (name, false),
-                };
-                let place = |address| Place {
-                    address,
-                    optional,
-                    tls,
-                };
-                match resolve(name, port) {
-                    Ok(found) => addresses.extend(found.into_iter().map(place)),
-                    Err(_) if optional => {}
-                    Err(source) => {
-                        return Err(StartError::Listen {
-                            place: format!("{name}:{port}"),
-                            source,
-                        });
-                    }
-                }
-            }
-        }
-        Ok(Places { addresses, unix })
-    }
-
-    /// Refuses to be open to the world without a password and encryption, unless that is insisted on.
-    fn refuse_public(&self, config: &Config) -> Result<(), ConfigError> {
-        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
-        let public = self.addresses.iter().find(|place| {
-            let is_safe = place.tls && password;
-            !place.address.ip().is_loopback() && !is_safe
-        });
-        let Some(place) = public.filter(|_| !config.yes("insecure")) else {
-            return Ok(());
-        };
-        let missing = match (password, place.tls) {
-            (true, _) => "is not encrypted",
-            (false, false) => "has no password and is not encrypted",
-            (false, true) => "has no password",
-        };
-        Err(ConfigError::Refused(format!(
-            "{} can be reached from other machines, and the connection {missing}: bind a loopback address, use requirepass and tls-port, or insist with --insecure yes",
-            place.address.ip()
-        )))
-    }
-
-    fn listen(&self, config: &Config, tls: Option<&Tls>) -> Result<Vec<Listener>, StartError> {
-        let backlog = config.number("tcp-backlog") as i32;
-        let mut listeners = Vec::new();
-        for place in &self.addresses {
-            let tls = tls.filter(|_| place.tls).cloned();
-            match Listener::tcp(place.address, backlog, tls) {
-                Ok(listener) => listeners.push(listener),
-                Err(e) if place.optional && e.kind() != io::ErrorKind::AddrInUse => {}
-                Err(source) => {
-                    return Err(StartError::Listen {
-                        place: place.address.to_string(),
-                        source,
-                    });
-                }
-            }
-        }
-        if let Some(path) = &self.unix {
-            let mode = u32::from_str_radix(config.text("unixsocketperm"), 8).unwrap_or(0o700);
-            let listener = Listener::unix(path, mode);
-            listeners.push(listener.map_err(|source| StartError::Listen {
-                place: path.display().to_string(),
-                source,
-            })?);
-        }
-        if listeners.is_empty() || listeners.len() > LISTENERS_MAX {
-            let why = format!(
-                "there must be 1 to {LISTENERS_MAX} places to listen on, not {}",
-                listeners.len()
-            );
-            return Err(ConfigError::Refused(why).into());
-        }
-        Ok(listeners)
-    }
 }
 
 /// As many files may be open as there may be clients, where the system lets us.

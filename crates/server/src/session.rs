@@ -207,7 +207,7 @@ impl Session {
             Some(tracking) => tracking.redirect.map_or(0, |id| id.0 as i64),
         };
         format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={} watch={}",
             self.id.0,
             self.peer,
             self.local,
@@ -220,7 +220,6 @@ impl Session {
             self.subscriptions.patterns.len(),
             self.subscriptions.shards.len(),
             self.multi.as_ref().map_or(-1, |multi| multi.queued.len() as i64),
-            self.watched.len(),
             usage.input,
             usage.input_free,
             self.blocked
@@ -236,6 +235,7 @@ impl Session {
             self.protocol.number(),
             String::from_utf8_lossy(&self.lib_name),
             String::from_utf8_lossy(&self.lib_ver),
+            self.watched.len(),
         )
     }
 

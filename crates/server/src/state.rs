@@ -12,7 +12,8 @@ use crate::blocking::Waiting;
 use crate::clients::Clients;
 use crate::cluster::Cluster;
 use crate::config::{Config, Settings};
-use crate::net::Tls;
+use crate::eviction::Room;
+use crate::net::{Bound, Listening, Tls};
 use crate::notify::Event;
 use crate::pubsub::{PubSub, Topic};
 use crate::registry::{CommandId, registry};
@@ -65,6 +66,7 @@ pub(crate) struct State {
     /// Set by a handler whose client has to wait.
     pub(crate) stays_blocked: bool,
     pub(crate) pause: Option<Pause>,
+    pub(crate) room: Room,
     pub(crate) ending: Option<Ending>,
     pub(crate) started_ms: u64,
     pub(crate) last_save_s: u64,
@@ -72,6 +74,10 @@ pub(crate) struct State {
     pub(crate) changes: u64,
     pub(crate) run_id: String,
     pub(crate) port: u16,
+    /// Where it listens.
+    pub(crate) bound: Vec<Bound>,
+    /// Where it is to listen from the end of this tick on.
+    pub(crate) listen: Option<Vec<Listening>>,
     /// Where the data are.
     pub(crate) dir: PathBuf,
     /// Whether `DEBUG SET-ACTIVE-EXPIRE 0` was said.
@@ -106,17 +112,30 @@ impl State {
             error_codes: BTreeMap::new(),
             stays_blocked: false,
             pause: None,
+            room: Room::default(),
             ending: None,
             started_ms: now_ms,
             last_save_s: now_ms / 1000,
             changes: 0,
             run_id,
             port: 0,
+            bound: Vec::new(),
+            listen: None,
             dir: PathBuf::new(),
             no_active_expiry: false,
             tls: None,
             internal_user: Arc::new(User::default_user()),
         }
+    }
+
+    /// It listens there now.
+    pub(crate) fn is_bound_to(&mut self, bound: Vec<Bound>) {
+        let of_tcp = |bound: &Bound| match bound {
+            Bound::Tcp(address) => Some(address.port()),
+            Bound::Tls(_) | Bound::Unix(_) => None,
+        };
+        self.port = bound.iter().find_map(of_tcp).unwrap_or(0);
+        self.bound = bound;
     }
 
     /// Reads certificates again, and tells the log what came of it.
@@ -173,6 +192,17 @@ impl State {
             self.tracking.touched(&mut self.clients, key, ClientId(0));
         }
         self.notify(Event::EXPIRED, "expired", key, db);
+    }
+
+    /// A key was deleted to make room.
+    pub(crate) fn evicted(&mut self, db: usize, key: &[u8]) {
+        self.stats.evicted_keys.add(1);
+        self.changes += 1;
+        self.watches.touched(db, key);
+        if !self.tracking.is_empty() {
+            self.tracking.touched(&mut self.clients, key, ClientId(0));
+        }
+        self.notify(Event::EVICTED, "evicted", key, db);
     }
 
     /// All keys of a database are gone by the doing of a client.

@@ -47,6 +47,8 @@ pub struct Stats {
     pub keyspace_misses: Counter,
     /// Keys that were deleted because their time was up.
     pub expired_keys: Counter,
+    /// Keys that were deleted to make room.
+    pub evicted_keys: Counter,
     /// Commits.
     pub commits: Counter,
     /// Microseconds that commits took.
@@ -92,6 +94,7 @@ impl Stats {
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,
+            &self.evicted_keys,
             &self.commits,
             &self.commit_us,
             &self.failed_commits,

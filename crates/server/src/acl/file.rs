@@ -1,9 +1,10 @@
 //! Users in a file: a line `user <name> <rules>` for each.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::acl::{User, Users};
+use crate::config::Config;
 
 const BYTES_MAX: u64 = 16 << 20;
 
@@ -61,6 +62,18 @@ impl Users {
         file.sync_all()?;
         std::fs::rename(&draft, path)
     }
+}
+
+/// The file of users: as it is named, or in the directory of the data where it is only there.
+pub(crate) fn path_of(config: &Config) -> Option<PathBuf> {
+    let named = Some(config.text("aclfile")).filter(|name| !name.is_empty())?;
+    let path = PathBuf::from(named);
+    let beside = Path::new(config.text("dir")).join(&path);
+    Some(if !path.exists() && beside.exists() {
+        beside
+    } else {
+        path
+    })
 }
 
 /// A user's line.

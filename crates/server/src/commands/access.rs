@@ -378,13 +378,11 @@ fn dryrun(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn file_path(call: &Call<'_, '_>) -> Result<PathBuf, CommandError> {
-    let path = call.state.config.text("aclfile");
-    if path.is_empty() {
-        return Err(CommandError::new(
+    file::path_of(&call.state.config).ok_or_else(|| {
+        CommandError::new(
             "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
-        ));
-    }
-    Ok(PathBuf::from(path))
+        )
+    })
 }
 
 fn load(call: &mut Call<'_, '_>) -> CommandResult {

@@ -1,12 +1,16 @@
 //! `CONFIG`: settings of a server that runs.
 
 use crate::call::Call;
-use crate::commands::text;
-use crate::config::{Config, settings};
+use crate::commands::{is, text};
+use crate::config::{Config, Setting, settings};
 use crate::error::{CommandError, CommandResult};
+use crate::eviction::Room;
 use crate::glob;
+use crate::net::{Listening, Places};
 use crate::notify::Event;
 use crate::registry::{Command, Flags, Group};
+use crate::server::StartError;
+use crate::state::State;
 use crate::stats::CommandStats;
 
 const FLAGS: Flags = Flags::ADMIN
@@ -75,8 +79,10 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
             .iter()
             .any(|pattern| glob::matches_any_case(pattern, name.as_bytes()))
     };
+    let named = |name: &str| patterns.iter().any(|pattern| is(pattern, name));
     let mut found: Vec<(&str, &str)> = Vec::new();
-    for setting in settings().iter().filter(|setting| wanted(setting.name)) {
+    let shown = |setting: &&Setting| named(setting.name) || (!setting.hidden && wanted(setting.name));
+    for setting in settings().iter().filter(shown) {
         // Who may ask may not know: the secret itself is told to nobody.
         let hidden = setting.secret && !call.state.config.text(setting.name).is_empty();
         let value = if hidden {
@@ -99,6 +105,17 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
     }
     Ok(())
 }
+
+/// Those that Redis can't change either. Others that Weald can't change may at least be set to what they are, as tools do that write back what they have read.
+const IMMUTABLE: &[&str] = &[
+    "unixsocket",
+    "unixsocketperm",
+    "tcp-backlog",
+    "logfile",
+    "databases",
+    "aclfile",
+    "enable-debug-command",
+];
 
 fn set(call: &mut Call<'_, '_>) -> CommandResult {
     let pairs = &call.args[2..];
@@ -124,6 +141,10 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
         }
         seen.push(setting.name);
         if !setting.live {
+            let as_it_is = setting.kind.check(&value).as_deref() == Ok(config.text(setting.name));
+            if as_it_is && !IMMUTABLE.contains(&setting.name) && !setting.inert {
+                continue;
+            }
             return Err(failed("can't set immutable config"));
         }
         config.set(&name, &value).map_err(|e| match e {
@@ -149,13 +170,30 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
             ))
         })?;
     }
+    if let Some(name) = ["port", "bind"]
+        .into_iter()
+        .find(|name| call.state.config.text(name) != config.text(name))
+    {
+        call.state.listen = Some(listen(call.state, &config).map_err(|e| {
+            log::warn!("{e}");
+            let why = match name {
+                "port" => "Unable to listen on this port. Check server logs.",
+                _ => "Failed to bind to specified addresses.",
+            };
+            CommandError::new(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+            ))
+        })?);
+    }
     call.state.config = config;
     call.keyspace.encodings = settings.encodings.clone();
+    call.keyspace.uses.counting.set(settings.counting);
     let notified = settings.notified;
     call.keyspace
         .lookups
         .notes(notified.wants(Event::NEW), notified.wants(Event::MISS));
     call.state.settings = settings;
+    call.state.room = Room::default();
     call.state.users.all_channels = call.state.config.text("acl-pubsub-default") == "allchannels";
     let keys_max = call.state.settings.tracking_keys_max;
     call.state.tracking.shrink(&mut call.state.clients, keys_max);
@@ -166,6 +204,13 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     }
     call.reply.ok();
     Ok(())
+}
+
+/// The sockets of a configuration, beside those that there are.
+fn listen(state: &State, config: &Config) -> Result<Vec<Listening>, StartError> {
+    let places = Places::of(config)?;
+    places.refuse_public(config)?;
+    places.listen(config, state.tls.as_ref(), &state.bound)
 }
 
 fn resetstat(call: &mut Call<'_, '_>) -> CommandResult {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::call::Call;
-use crate::commands::{is, text};
+use crate::commands::{digest, integer, is, text};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Expiry;
 use crate::registry::{Command, Flags, Group};
 use crate::session::Link;
 
@@ -21,14 +22,20 @@ pub(crate) const COMMANDS: &[Command] = &[Command::new(
     "A container for debugging commands.",
     debug,
 )
-.flags(ADMIN.and(Flags::READS))];
+.flags(ADMIN.and(Flags::READS).and(Flags::ASKS))];
 
 /// The longest that everybody waits.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// The most keys that one command makes.
+const POPULATE_MAX: u64 = 10_000_000;
+
 /// Subcommands that are about what Weald does not have: they are accepted, so that suites go on, and do nothing.
-const NOTHING_TO_DO: [&str; 9] = [
+const NOTHING_TO_DO: [&str; 12] = [
     "jmap",
+    "aof-flush-sleep",
+    "set-skip-checksum-validation",
+    "client-enforce-reply-list",
     "change-repl-id",
     "replicate",
     "replybuffer",
@@ -65,6 +72,18 @@ fn debug(call: &mut Call<'_, '_>) -> CommandResult {
             return Ok(());
         }
         ("object", [key]) => return object(call, key),
+        ("digest", []) => {
+            let digest = digest::of_all(call.keyspace)?;
+            call.reply.simple(&digest.to_string());
+            return Ok(());
+        }
+        ("digest-value", keys) => return digest_values(call, keys),
+        ("populate", [count, rest @ ..]) if rest.len() <= 2 => populate(call, count, rest)?,
+        ("help", []) => {
+            call.reply.array(HELP.len());
+            HELP.iter().for_each(|line| call.reply.simple(line));
+            return Ok(());
+        }
         ("protocol", [kind]) => return protocol(call, kind),
         ("log", [line]) => log::info!("DEBUG LOG: {}", text(line).escape_debug()),
         ("error", [line]) => return Err(CommandError::new(text(line).into_owned())),
@@ -81,14 +100,94 @@ fn debug(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-/// What Redis tells of a value, as far as there is such a thing: it lies in no one place, and nobody remembers when it was used.
+fn digest_values(call: &mut Call<'_, '_>, keys: &[&[u8]]) -> CommandResult {
+    call.reply.array(keys.len());
+    for key in keys {
+        let digest = match call.keyspace.find(call.session.db, key)? {
+            Some(record) => digest::of_value(call.keyspace, call.session.db, &record)?,
+            None => digest::Digest::default(),
+        };
+        call.reply.simple(&digest.to_string());
+    }
+    Ok(())
+}
+
+/// Makes keys with a prefix, a colon and a number, as far as they are not there: each has `value:` and its number, filled up to a size with zero bytes.
+fn populate(call: &mut Call<'_, '_>, count: &[u8], rest: &[&[u8]]) -> CommandResult {
+    let positive = |arg: &[u8]| {
+        u64::try_from(integer(arg)?)
+            .map_err(|_| CommandError::new("ERR value is out of range, must be positive"))
+    };
+    let count = positive(count)?;
+    let prefix = rest.first().copied().unwrap_or(b"key");
+    let size = rest.get(1).map(|size| positive(size)).transpose()?;
+    let too_large = size.is_some_and(|size| size > super::args::STRING_MAX);
+    if count > POPULATE_MAX || too_large || call.state.cluster.is_some() {
+        return Err(CommandError::new("ERR DEBUG POPULATE can't do that here"));
+    }
+    let durability = call.session.durability.unwrap_or(call.state.settings.durability);
+    call.keyspace.tick().begin_write(durability)?;
+    let db = call.session.db;
+    for number in 0..count {
+        let number = number.to_string();
+        let key = [prefix, b":", number.as_bytes()].concat();
+        if call.keyspace.find(db, &key)?.is_some() {
+            continue;
+        }
+        let mut value = [b"value:", number.as_bytes()].concat();
+        if let Some(size) = size {
+            value.resize(size as usize, 0);
+        }
+        call.keyspace.set_string(db, &key, &value, Expiry::Never)?;
+        call.touched(&key);
+    }
+    Ok(())
+}
+
+const HELP: &[&str] = &[
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DIGEST",
+    "    Output a hex signature representing the current DB content.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Output a hex signature of the values of all the specified keys.",
+    "ERROR <string>",
+    "    Return a Redis protocol error with <string> as message. Useful for clients",
+    "    unit tests to simulate Redis errors.",
+    "LOG <message>",
+    "    Write <message> to the server log.",
+    "OBJECT <key>",
+    "    Show low level info about `key` and associated value.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Create <count> string keys named key:<num>. If <prefix> is specified then",
+    "    it is used instead of the 'key' prefix.",
+    "PROTOCOL <type>",
+    "    Reply with a test value of the specified type. <type> can be: string,",
+    "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+    "    true, false.",
+    "RELOAD [option ...]",
+    "    Write everything to the file.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Setting it to 0 disables expiring keys in background when they are not",
+    "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
+    "    default.",
+    "SLEEP <seconds>",
+    "    Stop the server for <seconds>. Decimals allowed.",
+    "STRINGMATCH-LEN <length> <pattern>",
+    "    Match a pattern with a string of <length> letters.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// What Redis tells of a value, as far as there is such a thing: it lies in no one place.
 fn object(call: &mut Call<'_, '_>, key: &[u8]) -> CommandResult {
     let Some(record) = call.keyspace.find(call.session.db, key)? else {
         return Err(CommandError::no_such_key());
     };
     let (encoding, len) = (call.keyspace.encoding(&record), record.len());
+    let idle_s = call.keyspace.idle_s(call.session.db, key);
     call.reply.simple(&format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{len} lru:0 lru_seconds_idle:0"
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{len} lru:{} lru_seconds_idle:{idle_s}",
+        (call.now_ms / 1000).saturating_sub(idle_s) & 0xff_ffff
     ));
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::cluster::{COUNTERS, GAUGES, REPLICA_COUNTERS, REPLICA_GAUGES};
 use crate::commands::{is, text};
 use crate::error::{CommandError, CommandResult};
+use crate::eviction::data_bytes;
 use crate::registry::{Category, Command, Flags, Group, registry};
 use crate::version::{REDIS_VERSION, WEALD_VERSION};
 
@@ -237,9 +238,14 @@ fn memory(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     field!(out, "total_system_memory_human", human(total));
     field!(out, "used_memory_lua", 0);
     field!(out, "used_memory_scripts", 0);
-    field!(out, "maxmemory", 0);
-    field!(out, "maxmemory_human", "0B");
-    field!(out, "maxmemory_policy", "noeviction");
+    let max = call.state.settings.maxmemory;
+    field!(out, "maxmemory", max);
+    field!(out, "maxmemory_human", human(max));
+    field!(
+        out,
+        "maxmemory_policy",
+        call.state.config.text("maxmemory-policy")
+    );
     field!(out, "allocator_frag_ratio", "1.00");
     field!(
         out,
@@ -247,7 +253,9 @@ fn memory(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
         format!("{:.2}", resident as f64 / private.max(1) as f64)
     );
     field!(out, "mem_fragmentation_bytes", resident.saturating_sub(private));
-    field!(out, "mem_not_counted_for_evict", 0);
+    // What maxmemory bounds are the data on the disk.
+    let not_counted = private.saturating_sub(data_bytes(&data));
+    field!(out, "mem_not_counted_for_evict", not_counted);
     field!(out, "mem_clients_slaves", 0);
     field!(out, "mem_clients_normal", clients);
     field!(out, "mem_cluster_links", 0);
@@ -323,7 +331,7 @@ fn stats(call: &mut Call<'_, '_>, out: &mut String) -> CommandResult {
     field!(out, "expired_keys", stats.expired_keys.get());
     field!(out, "expired_stale_perc", "0.00");
     field!(out, "expired_time_cap_reached_count", 0);
-    field!(out, "evicted_keys", 0);
+    field!(out, "evicted_keys", stats.evicted_keys.get());
     field!(out, "evicted_clients", 0);
     field!(out, "keyspace_hits", stats.keyspace_hits.get());
     field!(out, "keyspace_misses", stats.keyspace_misses.get());

@@ -59,7 +59,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "exists",
         -2,
         "1.0.0",
-        READ_FAST,
+        READ_FAST.and(Flags::ASKS),
         ALL_LOOK,
         "Counts which of the keys are there.",
         exists,
@@ -77,7 +77,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "type",
         2,
         "1.0.0",
-        READ_FAST,
+        READ_FAST.and(Flags::ASKS),
         KeySpec::ONE_LOOK,
         "Returns the type of a key.",
         kind,
@@ -223,7 +223,7 @@ const OBJECT: &[Command] = &[
         "object|encoding",
         3,
         "2.2.3",
-        READ,
+        READ.and(Flags::ASKS),
         SUB_LOOK,
         "Tells how a value is encoded.",
         object_encoding,
@@ -232,25 +232,25 @@ const OBJECT: &[Command] = &[
         "object|refcount",
         3,
         "2.2.3",
-        READ,
+        READ.and(Flags::ASKS),
         SUB_LOOK,
         "Tells how often a value is referred to.",
-        object_number,
+        object_refcount,
     ),
     key(
         "object|idletime",
         3,
         "2.2.3",
-        READ,
+        READ.and(Flags::ASKS),
         SUB_LOOK,
         "Tells how long a key was not used.",
-        object_number,
+        object_idletime,
     ),
     key(
         "object|freq",
         3,
         "4.0.0",
-        READ,
+        READ.and(Flags::ASKS),
         SUB_LOOK,
         "Tells how often a key is used.",
         object_freq,
@@ -420,32 +420,48 @@ fn object_encoding(call: &mut Call<'_, '_>) -> CommandResult {
 /// What Redis tells of the small numbers that it has once for all keys.
 const SHARED: i64 = i32::MAX as i64;
 
-/// Values are not shared, though those are said to be that Redis shares; when a key was last used is not kept.
-fn object_number(call: &mut Call<'_, '_>) -> CommandResult {
-    let refcount = call.found.command.name == "object|refcount";
+/// Values are not shared, though those are said to be that Redis shares.
+fn object_refcount(call: &mut Call<'_, '_>) -> CommandResult {
     let Some(record) = call.keyspace.find(call.session.db, call.args[2])? else {
         call.reply.null();
         return Ok(());
     };
     let is_shared = call.keyspace.encoding(&record) == "int"
         && weald_resp::parse_i64(record.string()?).is_some_and(|number| (0..10_000).contains(&number));
-    call.reply.integer(match (refcount, is_shared) {
-        (false, _) => 0,
-        (true, false) => 1,
-        (true, true) => SHARED,
-    });
+    call.reply.integer(if is_shared { SHARED } else { 1 });
+    Ok(())
+}
+
+fn object_idletime(call: &mut Call<'_, '_>) -> CommandResult {
+    let (db, key) = (call.session.db, call.args[2]);
+    if call.keyspace.find(db, key)?.is_none() {
+        call.reply.null();
+        return Ok(());
+    }
+    if call.state.settings.counting.counts {
+        return Err(CommandError::new(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
+             between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    call.reply.integer(call.keyspace.idle_s(db, key) as i64);
     Ok(())
 }
 
 fn object_freq(call: &mut Call<'_, '_>) -> CommandResult {
-    if call.keyspace.find(call.session.db, call.args[2])?.is_none() {
+    let (db, key) = (call.session.db, call.args[2]);
+    if call.keyspace.find(db, key)?.is_none() {
         call.reply.null();
         return Ok(());
     }
-    Err(CommandError::new(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-         switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    ))
+    if !call.state.settings.counting.counts {
+        return Err(CommandError::new(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    call.reply.integer(i64::from(call.keyspace.use_count(db, key)));
+    Ok(())
 }
 
 fn object_help(call: &mut Call<'_, '_>) -> CommandResult {

@@ -21,7 +21,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container(
             "Estimates the memory usage of a key.",
             usage,
         )
-        .flags(Flags::READONLY)
+        .flags(Flags::READONLY.and(Flags::ASKS))
         .keys(&[KeySpec::one(2, Access::Look)]),
         Command::new(
             "memory|stats",
@@ -75,12 +75,15 @@ fn usage(call: &mut Call<'_, '_>) -> CommandResult {
     }
     let key = call.args[2];
     match call.keyspace.find(call.session.db, key)? {
-        Some(record) => call
-            .reply
-            .integer((key.len() + KEY_BYTES + value_bytes(&record)) as i64),
+        Some(record) => call.reply.integer(footprint(key, &record) as i64),
         None => call.reply.null(),
     }
     Ok(())
+}
+
+/// About what a key and its value take.
+pub(crate) fn footprint(key: &[u8], record: &Record<'_>) -> usize {
+    key.len() + KEY_BYTES + value_bytes(record)
 }
 
 /// About what a key takes in a page beside its own bytes and those of its value.

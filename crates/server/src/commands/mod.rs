@@ -12,6 +12,7 @@ mod configuration;
 mod connection;
 mod debug;
 mod decimal;
+mod digest;
 mod docs;
 mod dump;
 mod expiry;
@@ -43,6 +44,7 @@ use crate::registry::Command;
 
 pub use docs::compatibility;
 pub(crate) use dump::{pack, packed_kind, unpack};
+pub(crate) use memory::footprint;
 
 /// The tables of all families.
 pub(crate) const FAMILIES: &[&[Command]] = &[

@@ -29,6 +29,10 @@ pub(crate) enum Kind {
         min: u64,
         max: u64,
     },
+    /// The same, or a share of `maxmemory` in per cent.
+    BytesOrPercent {
+        max: u64,
+    },
     Bool,
     OneOf(&'static [&'static str]),
     Text,
@@ -62,6 +66,15 @@ impl Kind {
                 }
                 Ok(bytes.to_string())
             }
+            Kind::BytesOrPercent { max } => match value.strip_suffix('%').map(str::parse::<u64>) {
+                Some(Ok(percent)) if percent <= 100 => Ok(format!("{percent}%")),
+                Some(Ok(_)) => Err("percentage argument must be less or equal to 100".to_owned()),
+                Some(Err(_)) => Err("argument must be a memory or percent value".to_owned()),
+                None if parse_bytes(value).is_none() => {
+                    Err("argument must be a memory or percent value".to_owned())
+                }
+                None => Kind::Bytes { min: 0, max }.check(value),
+            },
             Kind::Bool => match value.to_ascii_lowercase().as_str() {
                 "yes" | "true" => Ok("yes".to_owned()),
                 "no" | "false" => Ok("no".to_owned()),
@@ -100,6 +113,7 @@ impl Kind {
         match self {
             Kind::Integer { .. } | Kind::Bytes { .. } => value.to_owned(),
             Kind::Bool => (value == "yes").to_string(),
+            Kind::BytesOrPercent { .. } if !value.ends_with('%') => value.to_owned(),
             _ => quoted(value),
         }
     }

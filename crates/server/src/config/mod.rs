@@ -15,7 +15,7 @@ mod table;
 mod tests;
 
 pub use settings::Durability;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{OutputLimit, Settings};
 pub use source::ConfigError;
 pub use table::{Setting, settings};
 
@@ -69,10 +69,18 @@ impl Config {
             why,
         })?;
         match setting.alias_of {
-            None => drop(self.values.insert(setting.name, value)),
+            // It says what is so already.
+            Some(_) if self.values[setting.name] == value => {}
             Some(translate) => {
                 for (name, value) in translate(&value) {
                     self.set(name, value)?;
+                }
+                self.values.insert(setting.name, value);
+            }
+            None => {
+                if setting.name == "durability" {
+                    self.values
+                        .insert("appendfsync", table::appendfsync_of(&value).to_owned());
                 }
                 self.values.insert(setting.name, value);
             }

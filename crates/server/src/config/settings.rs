@@ -7,7 +7,8 @@ use weald_resp::Limits;
 
 use crate::config::memory::parse_bytes;
 use crate::config::{Config, ConfigError};
-use crate::keyspace::Encodings;
+use crate::eviction::Policy;
+use crate::keyspace::{Counting, Encodings};
 use crate::notify::Notified;
 
 /// When a write is answered.
@@ -71,7 +72,7 @@ impl OutputLimit {
         let mut limits = [none; 3];
         let words: Vec<&str> = text.split_whitespace().collect();
         if words.is_empty() || !words.len().is_multiple_of(4) {
-            return Err("wrong number of arguments".to_owned());
+            return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
         }
         for chunk in words.chunks(4) {
             let class = if chunk[0].eq_ignore_ascii_case("replica") {
@@ -133,6 +134,13 @@ pub(crate) struct Settings {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) databases: usize,
     pub(crate) encodings: Encodings,
+    /// The most bytes that the data may take; 0 for no bound.
+    pub(crate) maxmemory: u64,
+    /// Which keys are deleted beyond it.
+    pub(crate) policy: Option<Policy>,
+    /// How many keys are looked at to find one of them.
+    pub(crate) eviction_samples: usize,
+    pub(crate) counting: Counting,
     pub(crate) hz: u64,
 }
 
@@ -161,7 +169,7 @@ impl Settings {
             },
             output_normal,
             output_pubsub,
-            maxmemory_clients: config.number("maxmemory-clients") as usize,
+            maxmemory_clients: config.share_of_memory("maxmemory-clients"),
             protected_mode: config.yes("protected-mode"),
             notified: Notified::parse(config.text("notify-keyspace-events")).unwrap_or_default(),
             slowlog_slower_us: config.number("slowlog-log-slower-than"),
@@ -182,6 +190,14 @@ impl Settings {
                 zset_value: config.number("zset-max-listpack-value") as usize,
                 list_size: config.number("list-max-listpack-size"),
             },
+            maxmemory: config.text("maxmemory").parse().unwrap_or_default(),
+            policy: Policy::parse(config.text("maxmemory-policy")),
+            eviction_samples: config.number("maxmemory-samples") as usize,
+            counting: Counting {
+                counts: config.text("maxmemory-policy").ends_with("lfu"),
+                log_factor: config.number("lfu-log-factor") as u32,
+                decay_minutes: config.number("lfu-decay-time") as u32,
+            },
             hz: config.number("hz") as u64,
         })
     }
@@ -196,6 +212,18 @@ impl Config {
     /// The value of a setting that is a number: it was checked when it was set.
     pub(crate) fn number(&self, name: &str) -> i64 {
         self.text(name).parse().unwrap_or_default()
+    }
+
+    /// The value of a setting that is a number of bytes, or a share of `maxmemory`: none of it where that is without bound.
+    fn share_of_memory(&self, name: &str) -> usize {
+        let text = self.text(name);
+        let bytes = match text.strip_suffix('%').map(str::parse::<u128>) {
+            Some(percent) => {
+                self.text("maxmemory").parse().unwrap_or(0_u128) * percent.unwrap_or_default() / 100
+            }
+            None => text.parse().unwrap_or_default(),
+        };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn yes(&self, name: &str) -> bool {

@@ -61,10 +61,12 @@ impl Config {
         Ok(())
     }
 
-    /// Takes the values of the file `path`: TOML, or lines as in `redis.conf` where the name ends in `.conf`.
+    /// Takes the values of the file `path`: TOML, or lines as in `redis.conf` where the name has `.conf` at its end or before another dot.
     pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = read_small(path)?;
-        if path.extension().is_some_and(|extension| extension == "conf") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Those that write such files for a test put numbers behind: `redis.conf.4711`.
+        if name.ends_with(".conf") || name.contains(".conf.") {
             self.read_lines(&text)
         } else {
             self.read_toml(&text)

@@ -20,6 +20,8 @@ pub struct Setting {
     pub secret: bool,
     /// Whether it is only kept for clients that ask for it, because Weald has nothing that it could mean.
     pub inert: bool,
+    /// Whether only those see it who ask for it by its whole name.
+    pub hidden: bool,
     pub(crate) kind: Kind,
     /// Where it is another way to say something: what.
     pub(crate) alias_of: Option<Translation>,
@@ -50,7 +52,22 @@ pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
     ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
     ("zset-max-ziplist-value", "zset-max-listpack-value"),
     ("slave-read-only", "replica-read-only"),
+    ("slave-serve-stale-data", "replica-serve-stale-data"),
+    ("slave-priority", "replica-priority"),
+    ("slave-announce-ip", "replica-announce-ip"),
+    ("slave-announce-port", "replica-announce-port"),
+    ("slave-ignore-maxmemory", "replica-ignore-maxmemory"),
+    ("slave-lazy-flush", "replica-lazy-flush"),
+    ("slaveof", "replicaof"),
+    ("min-slaves-to-write", "min-replicas-to-write"),
+    ("min-slaves-max-lag", "min-replicas-max-lag"),
+    ("repl-ping-slave-period", "repl-ping-replica-period"),
+    ("cluster-slave-validity-factor", "cluster-replica-validity-factor"),
+    ("cluster-slave-no-failover", "cluster-replica-no-failover"),
 ];
+
+const EVENTS_OF_ERRORS: &[&str] = &["ignore", "panic", "panic-on-replicas"];
+const WHO: &[&str] = &["no", "yes", "local"];
 
 const fn fixed(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
     Setting {
@@ -60,6 +77,7 @@ const fn fixed(name: &'static str, kind: Kind, default: &'static str, help: &'st
         live: false,
         secret: false,
         inert: false,
+        hidden: false,
         kind,
         alias_of: None,
     }
@@ -81,6 +99,21 @@ const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Setting
             default,
             "kept for clients that ask; it changes nothing",
         )
+    }
+}
+
+/// One of Redis that it does not let be changed while it runs.
+const fn inert_fixed(name: &'static str, kind: Kind, default: &'static str) -> Setting {
+    Setting {
+        live: false,
+        ..inert(name, kind, default)
+    }
+}
+
+const fn inert_hidden(name: &'static str, kind: Kind, default: &'static str) -> Setting {
+    Setting {
+        hidden: true,
+        ..inert(name, kind, default)
     }
 }
 
@@ -113,15 +146,24 @@ fn of_appendfsync(value: &str) -> Vec<(&'static str, &'static str)> {
     }
 }
 
+/// What `appendfsync` is with a `durability`.
+pub(super) fn appendfsync_of(durability: &str) -> &'static str {
+    match durability {
+        "immediate" => "always",
+        "batched" => "everysec",
+        _ => "no",
+    }
+}
+
 const SETTINGS: &[Setting] = &[
     // Where it listens and where the data are.
-    fixed(
+    live(
         "bind",
         Kind::Text,
         "127.0.0.1 -::1",
         "Addresses to listen on, with blanks between; one with a minus before it may be missing",
     ),
-    fixed("port", int(0, 65535), "6379", "Port to listen on; 0 for none"),
+    live("port", int(0, 65535), "6379", "Port to listen on; 0 for none"),
     fixed(
         "tls-port",
         int(0, 65535),
@@ -274,7 +316,7 @@ const SETTINGS: &[Setting] = &[
         "aclfile",
         Kind::Text,
         "",
-        "File that has the users, for ACL LOAD and ACL SAVE",
+        "File that has the users, for ACL LOAD and ACL SAVE; looked for in the directory of the data too",
     ),
     live(
         "acllog-max-len",
@@ -339,9 +381,27 @@ const SETTINGS: &[Setting] = &[
     ),
     live(
         "maxmemory-clients",
-        bytes(0, 1 << 40),
+        Kind::BytesOrPercent { max: 1 << 40 },
         "1073741824",
         "Memory for buffers of all clients; those with most are disconnected beyond it; 0 for no bound",
+    ),
+    live(
+        "maxmemory",
+        bytes(0, u64::MAX),
+        "0",
+        "The most that the data may take, in bytes of pages in use: they are on the disk, not in memory; 0 for no bound. Of no effect on a node of a cluster",
+    ),
+    live(
+        "maxmemory-policy",
+        Kind::OneOf(POLICIES),
+        "noeviction",
+        "Which keys are deleted beyond it; with noeviction commands are refused instead that may make the data larger",
+    ),
+    live(
+        "maxmemory-samples",
+        int(1, 64),
+        "5",
+        "How many keys are looked at to find one that was not used for long, or is rarely used",
     ),
     live(
         "auth-timeout",
@@ -410,6 +470,18 @@ const SETTINGS: &[Setting] = &[
         "10",
         "How often a second the server looks after its clients",
     ),
+    live(
+        "lfu-log-factor",
+        int(0, u32::MAX as i64),
+        "10",
+        "How much rarer each further step of OBJECT FREQ is",
+    ),
+    live(
+        "lfu-decay-time",
+        int(0, u32::MAX as i64),
+        "1",
+        "Minutes without a use that take a step of OBJECT FREQ back; 0 for never",
+    ),
     // What OBJECT ENCODING tells.
     live(
         "hash-max-listpack-entries",
@@ -463,14 +535,9 @@ const SETTINGS: &[Setting] = &[
     inert("save", Kind::Text, ""),
     inert("appendonly", Kind::Bool, "yes"),
     inert("dbfilename", Kind::Text, "data.weald"),
-    inert("daemonize", Kind::OneOf(&["no"]), "no"),
-    inert("supervised", Kind::Text, "auto"),
-    inert("pidfile", Kind::Text, ""),
-    inert("maxmemory", bytes(0, u64::MAX), "0"),
-    inert("maxmemory-policy", Kind::OneOf(POLICIES), "noeviction"),
-    inert("maxmemory-samples", int(1, 64), "5"),
-    inert("lfu-log-factor", int(0, MAX), "10"),
-    inert("lfu-decay-time", int(0, MAX), "1"),
+    inert_fixed("daemonize", Kind::OneOf(&["no"]), "no"),
+    inert_fixed("supervised", Kind::Text, "auto"),
+    inert_fixed("pidfile", Kind::Text, ""),
     inert("activedefrag", Kind::Bool, "no"),
     inert("active-expire-effort", int(1, 10), "1"),
     inert("lazyfree-lazy-user-del", Kind::Bool, "no"),
@@ -601,39 +668,125 @@ const SETTINGS: &[Setting] = &[
         "33554432",
         "Bytes that the node reads or fetches in a second to make replicas equal and to take over partitions; a quarter of it while clients ask a lot",
     ),
-    inert("cluster-enabled", Kind::OneOf(&["no"]), "no"),
+    inert_fixed("cluster-enabled", Kind::OneOf(&["no"]), "no"),
     inert("auto-aof-rewrite-percentage", int(0, MAX), "100"),
     inert("auto-aof-rewrite-min-size", bytes(0, u64::MAX), "67108864"),
     inert("aof-use-rdb-preamble", Kind::Bool, "yes"),
     inert("no-appendfsync-on-rewrite", Kind::Bool, "no"),
     inert("rdbcompression", Kind::Bool, "yes"),
-    inert("rdbchecksum", Kind::Bool, "yes"),
+    inert_fixed("rdbchecksum", Kind::Bool, "yes"),
     inert("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
-    inert("rdb-key-save-delay", int(i64::MIN, MAX), "0"),
-    inert("key-load-delay", int(i64::MIN, MAX), "0"),
+    inert_hidden("rdb-key-save-delay", int(i64::MIN, MAX), "0"),
+    inert_hidden("key-load-delay", int(i64::MIN, MAX), "0"),
     inert("list-compress-depth", int(0, MAX), "0"),
     inert("stream-node-max-bytes", bytes(0, u64::MAX), "4096"),
     inert("stream-node-max-entries", int(0, MAX), "100"),
     inert("hll-sparse-max-bytes", bytes(0, u64::MAX), "3000"),
     inert("activerehashing", Kind::Bool, "yes"),
     inert("dynamic-hz", Kind::Bool, "yes"),
-    inert("io-threads", int(1, 128), "1"),
+    inert_fixed("io-threads", int(1, 128), "1"),
     inert("lua-time-limit", int(0, MAX), "5000"),
     inert("busy-reply-threshold", int(0, MAX), "5000"),
-    inert("close-on-oom", Kind::Bool, "no"),
-    inert("always-show-logo", Kind::Bool, "no"),
-    inert(
-        "enable-protected-configs",
-        Kind::OneOf(&["no", "yes", "local"]),
-        "no",
-    ),
-    inert(
-        "enable-module-command",
-        Kind::OneOf(&["no", "yes", "local"]),
-        "no",
-    ),
-    inert("loadmodule", Kind::Text, ""),
-    inert("syslog-enabled", Kind::Bool, "no"),
+    inert_hidden("close-on-oom", Kind::Bool, "no"),
+    inert_fixed("always-show-logo", Kind::Bool, "no"),
+    inert_fixed("enable-protected-configs", Kind::OneOf(WHO), "no"),
+    inert_fixed("enable-module-command", Kind::OneOf(WHO), "no"),
+    Setting {
+        hidden: true,
+        ..inert_fixed("loadmodule", Kind::Text, "")
+    },
+    inert_fixed("syslog-enabled", Kind::Bool, "no"),
     inert("crash-log-enabled", Kind::Bool, "yes"),
     inert("locale-collate", Kind::Text, ""),
+    inert_hidden("loading-process-events-interval-bytes", int(1024, MAX), "2097152"),
+    // Of the memory of Redis.
+    inert("maxmemory-eviction-tenacity", int(0, 100), "10"),
+    inert("active-defrag-cycle-max", int(1, 99), "25"),
+    inert("active-defrag-cycle-min", int(1, 99), "1"),
+    inert("active-defrag-ignore-bytes", bytes(1, u64::MAX), "104857600"),
+    inert("active-defrag-max-scan-fields", int(1, MAX), "1000"),
+    inert("active-defrag-threshold-lower", int(0, 1000), "10"),
+    inert("active-defrag-threshold-upper", int(0, 1000), "100"),
+    inert("jemalloc-bg-thread", Kind::Bool, "yes"),
+    inert("oom-score-adj", Kind::OneOf(&["no"]), "no"),
+    inert("oom-score-adj-values", Kind::Text, "0 200 800"),
+    inert_fixed("disable-thp", Kind::Bool, "yes"),
+    inert_fixed("io-threads-do-reads", Kind::Bool, "no"),
+    // Of its files.
+    inert_fixed("appendfilename", Kind::Text, "appendonly.aof"),
+    inert_fixed("appenddirname", Kind::Text, "appendonlydir"),
+    inert("aof-load-truncated", Kind::Bool, "yes"),
+    inert("aof-rewrite-incremental-fsync", Kind::Bool, "yes"),
+    inert("aof-timestamp-enabled", Kind::Bool, "no"),
+    inert("aof-disable-auto-gc", Kind::Bool, "no"),
+    inert("rdb-save-incremental-fsync", Kind::Bool, "yes"),
+    inert("rdb-del-sync-files", Kind::Bool, "no"),
+    inert(
+        "sanitize-dump-payload",
+        Kind::OneOf(&["no", "yes", "clients"]),
+        "no",
+    ),
+    // Of its replicas.
+    inert_fixed("replicaof", Kind::OneOf(&[""]), ""),
+    Setting {
+        secret: true,
+        ..inert("masterauth", Kind::Text, "")
+    },
+    inert("masteruser", Kind::Text, ""),
+    inert("repl-timeout", int(1, i32::MAX as i64), "60"),
+    inert("repl-backlog-ttl", int(0, MAX), "3600"),
+    inert("repl-disable-tcp-nodelay", Kind::Bool, "no"),
+    inert(
+        "repl-diskless-load",
+        Kind::OneOf(&["disabled", "on-empty-db", "swapdb"]),
+        "disabled",
+    ),
+    inert("repl-diskless-sync-max-replicas", int(0, i32::MAX as i64), "0"),
+    inert("replica-priority", int(0, i32::MAX as i64), "100"),
+    inert("replica-announced", Kind::Bool, "yes"),
+    inert("replica-announce-ip", Kind::Text, ""),
+    inert("replica-announce-port", int(0, 65535), "0"),
+    inert("replica-ignore-maxmemory", Kind::Bool, "yes"),
+    inert("replica-ignore-disk-write-errors", Kind::Bool, "no"),
+    inert("replica-lazy-flush", Kind::Bool, "no"),
+    inert(
+        "propagation-error-behavior",
+        Kind::OneOf(EVENTS_OF_ERRORS),
+        "ignore",
+    ),
+    // Of Redis Cluster.
+    inert_fixed("cluster-config-file", Kind::Text, "nodes.conf"),
+    inert("cluster-node-timeout", int(0, MAX), "15000"),
+    inert("cluster-require-full-coverage", Kind::Bool, "yes"),
+    inert("cluster-allow-reads-when-down", Kind::Bool, "no"),
+    inert("cluster-allow-pubsubshard-when-down", Kind::Bool, "yes"),
+    inert("cluster-allow-replica-migration", Kind::Bool, "yes"),
+    inert("cluster-migration-barrier", int(0, i32::MAX as i64), "1"),
+    inert("cluster-replica-validity-factor", int(0, i32::MAX as i64), "10"),
+    inert("cluster-replica-no-failover", Kind::Bool, "no"),
+    inert("cluster-link-sendbuf-limit", bytes(0, u64::MAX), "0"),
+    inert("cluster-announce-ip", Kind::Text, ""),
+    inert("cluster-announce-hostname", Kind::Text, ""),
+    inert("cluster-announce-port", int(0, 65535), "0"),
+    inert("cluster-announce-bus-port", int(0, 65535), "0"),
+    inert("cluster-announce-tls-port", int(0, 65535), "0"),
+    inert(
+        "cluster-preferred-endpoint-type",
+        Kind::OneOf(&["ip", "hostname", "unknown-endpoint"]),
+        "ip",
+    ),
+    // Of its process.
+    inert(
+        "proc-title-template",
+        Kind::Text,
+        "{title} {listen-addr} {server-mode}",
+    ),
+    inert_fixed("set-proc-title", Kind::Bool, "yes"),
+    inert_fixed("syslog-ident", Kind::Text, "redis"),
+    inert_fixed("syslog-facility", Kind::Text, "local0"),
+    inert_fixed("ignore-warnings", Kind::Text, ""),
+    inert("crash-memcheck-enabled", Kind::Bool, "yes"),
+    inert("shutdown-timeout", int(0, MAX), "10"),
+    inert("shutdown-on-sigint", Kind::OneOf(&["default"]), "default"),
+    inert("shutdown-on-sigterm", Kind::OneOf(&["default"]), "default"),
 ];

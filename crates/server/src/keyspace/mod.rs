@@ -26,6 +26,7 @@ mod scan;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod zset;
 
 use std::cell::Cell;
@@ -38,6 +39,7 @@ use crate::tick::Tick;
 pub(crate) use list::Slice;
 pub(crate) use lookups::Lookups;
 pub(crate) use record::{Entry, Kind, Record};
+pub(crate) use uses::{Counting, Uses};
 pub(crate) use zset::{Order, Scored, Walk, score_in};
 
 use layout::RawKey;
@@ -104,6 +106,7 @@ pub(crate) struct Keyspace<'db> {
     ids_reserved: u64,
     lapsed: Vec<(usize, Vec<u8>)>,
     pub(crate) lookups: Lookups,
+    pub(crate) uses: Uses,
     scratch: Vec<u8>,
 }
 
@@ -189,6 +192,7 @@ impl<'db> Keyspace<'db> {
         match self.stored(db, &raw)? {
             Some(record) if !record.is_lapsed(self.now_ms) => {
                 self.lookups.hit();
+                self.uses.used(hash_in(db, &raw), self.now_ms);
                 return Ok(Some(record));
             }
             Some(record) => self.lookups.lapsed(db, &expiry_key(record.expires, &raw)),
@@ -316,6 +320,7 @@ impl<'db> Keyspace<'db> {
         if self.lookups.notes_new() && (was.lapsed || !was.exists) {
             self.lookups.made(db, record.key(raw));
         }
+        self.uses.used(hash_in(db, raw), self.now_ms);
         let buckets = *self.of(db);
         if was.expires != record.expires {
             if was.expires != 0 {
@@ -354,6 +359,22 @@ impl<'db> Keyspace<'db> {
             self.put(buckets.garbage, &id.to_be_bytes(), b"")?;
         }
         Ok(())
+    }
+
+    /// How many seconds ago a key was last used, as far as that is remembered.
+    pub(crate) fn idle_s(&self, db: usize, key: &[u8]) -> u64 {
+        self.uses.idle_s(hash_in(db, &self.raw(key)), self.now_ms)
+    }
+
+    /// A logarithm of how often a key is used, as far as that is remembered.
+    pub(crate) fn use_count(&self, db: usize, key: &[u8]) -> u8 {
+        self.uses.count(hash_in(db, &self.raw(key)), self.now_ms)
+    }
+
+    /// Says that a key was last used so long ago, or how often it is used.
+    pub(crate) fn set_use(&self, db: usize, key: &[u8], idle_s: u64, count: Option<u8>) {
+        let last_ms = self.now_ms.saturating_sub(idle_s.saturating_mul(1000));
+        self.uses.set(hash_in(db, &self.raw(key)), last_ms, count);
     }
 
     /// Deletes a key; whether it was there.
@@ -465,4 +486,9 @@ fn expiry_key(expires: u64, raw: &[u8]) -> RawKey {
     out.extend_from_slice(&expires.to_be_bytes());
     out.extend_from_slice(raw);
     out
+}
+
+/// The hash of a key, other in each database.
+fn hash_in(db: usize, raw: &[u8]) -> u64 {
+    layout::number(raw, 0).unwrap_or(0) ^ (db as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

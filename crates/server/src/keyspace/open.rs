@@ -4,7 +4,8 @@ use weald_engine::{BucketId, Database, Readable, Writable};
 
 use crate::error::CommandError;
 use crate::keyspace::record::damaged;
-use crate::keyspace::{Buckets, Encodings, Keyspace, Lookups, Result};
+use crate::keyspace::{Buckets, Encodings, Keyspace, Lookups, Result, Uses};
+use crate::net::now_ms;
 use crate::tick::Tick;
 
 /// The bucket that all of this is in.
@@ -71,6 +72,7 @@ impl<'db> Keyspace<'db> {
             ids_reserved: next_id,
             lapsed: Vec::new(),
             lookups: Lookups::default(),
+            uses: Uses::new(now_ms()),
             scratch: Vec::new(),
         })
     }

@@ -46,6 +46,35 @@ impl Keyspace<'_> {
         Ok(found)
     }
 
+    /// The key that expires first of those that do from a time on, with when.
+    pub(crate) fn next_to_expire(&self, db: usize, from_ms: u64) -> Result<Option<(u64, Vec<u8>)>> {
+        let start = from_ms.to_be_bytes();
+        let expiry = self.reader(self.of(db).expiry)?;
+        let Some((index_key, _)) = expiry.range(&start[..]..).next().transpose()? else {
+            return Ok(None);
+        };
+        let at = number(index_key, 0).ok_or_else(damaged)?;
+        let raw = &index_key[8..];
+        let record = self.stored(db, raw)?.ok_or_else(damaged)?;
+        Ok(Some((at, record.key(raw).to_vec())))
+    }
+
+    /// A key that expires, with when: the next one after a random time between the first and the last.
+    pub(crate) fn random_expiring(&mut self, db: usize) -> Result<Option<(u64, Vec<u8>)>> {
+        let ends = {
+            let expiry = self.reader(self.of(db).expiry)?;
+            let (first, last) = (expiry.first()?, expiry.last()?);
+            first
+                .and_then(|(key, _)| number(key, 0))
+                .zip(last.and_then(|(key, _)| number(key, 0)))
+        };
+        let Some((first, last)) = ends else {
+            return Ok(None);
+        };
+        let from_ms = self.random.u64(first..=last);
+        self.next_to_expire(db, from_ms)
+    }
+
     /// A member of a hash, set or sorted set that is not empty with what belongs to it, each with the same chance.
     pub(crate) fn random_member(&mut self, db: usize, record: &Record<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
         let count = record.count();

@@ -46,6 +46,11 @@ impl Keyspace<'_> {
         Ok(())
     }
 
+    /// Leaves the keys be that look-ups found to have expired.
+    pub(crate) fn pass_met(&self) {
+        self.lookups.take_lapsed();
+    }
+
     /// Deletes a key by its entry in the index of expiry.
     fn expire(&mut self, db: usize, index_key: &[u8]) -> Result<()> {
         let at = number(index_key, 0).ok_or_else(damaged)?;

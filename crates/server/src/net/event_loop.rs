@@ -16,6 +16,7 @@ use crate::error::CommandError;
 use crate::handle::Caller;
 use crate::net::connection::Connection;
 use crate::net::listener::{Accepted, Listener};
+use crate::net::places::Listening;
 use crate::registry::Flags;
 use crate::session::{ClientId, Link, Session};
 use crate::state::{Ending, State};
@@ -132,6 +133,7 @@ impl<'db> EventLoop<'db> {
             self.executor.flush_cluster();
             open = self.executor.pass_tick();
             self.answer();
+            self.listen_elsewhere();
             if let Some(ending) = self.executor.state.ending {
                 return Ok(ending);
             }
@@ -284,7 +286,41 @@ impl<'db> EventLoop<'db> {
         true
     }
 
+    /// Listens where `CONFIG SET` has said; those who have connected stay.
+    fn listen_elsewhere(&mut self) {
+        let Some(wanted) = self.executor.state.listen.take() else {
+            return;
+        };
+        let mut before = std::mem::take(&mut self.listeners);
+        for listening in wanted {
+            match listening {
+                Listening::Anew(listener) => self.listeners.push(listener),
+                Listening::Already(bound) => {
+                    let at = before
+                        .iter()
+                        .position(|listener| listener.bound().is_ok_and(|is| is == bound));
+                    self.listeners.extend(at.map(|at| before.swap_remove(at)));
+                }
+            }
+        }
+        for gone in &mut before {
+            gone.deregister(self.poll.registry());
+        }
+        for (i, listener) in self.listeners.iter_mut().enumerate() {
+            listener.deregister(self.poll.registry());
+            if let Err(e) = listener.register(self.poll.registry(), Token(1 + i)) {
+                log::error!("can't listen: {e}");
+            }
+        }
+        let bound = self.listeners.iter().filter_map(|listener| listener.bound().ok());
+        self.executor.state.is_bound_to(bound.collect());
+    }
+
     fn accept(&mut self, listener: usize) {
+        // It may have gone in this very turn.
+        if listener >= self.listeners.len() {
+            return;
+        }
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners[listener].accept() {
                 Ok(Some(accepted)) => self.welcome(accepted),
@@ -420,6 +456,7 @@ impl<'db> EventLoop<'db> {
     fn serve(&mut self, client: &mut Client, input: &[u8]) -> usize {
         let mut parser = std::mem::take(&mut client.connection.parser);
         let mut consumed = 0;
+        client.session.usage.input = input.len();
         loop {
             if consumed < input.len() && self.has_to_wait(client) {
                 client.connection.waiting = true;
@@ -524,7 +561,12 @@ impl<'db> EventLoop<'db> {
             let _ = answer.try_send(frame.unwrap_or_else(|| Frame::Error("ERR no reply".to_owned())));
             return self.drop_client(id);
         }
-        let sent = client.connection.send(&mut client.out);
+        let too_much = client.over_hard_limit(client.connection.unsent(&client.out), &state.settings);
+        let sent = if too_much {
+            Ok(0)
+        } else {
+            client.connection.send(&mut client.out)
+        };
         let unsent = client.connection.unsent(&client.out);
         client.session.usage.output = unsent;
         client.session.usage.input = client.connection.input.len();

@@ -88,6 +88,14 @@ impl Listener {
         }
     }
 
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
+        // What is not registered need not be taken out.
+        let _ = match self {
+            Listener::Tcp(listener) | Listener::Tls(listener, _) => registry.deregister(listener),
+            Listener::Unix(listener, _) => registry.deregister(listener),
+        };
+    }
+
     pub(crate) fn bound(&self) -> io::Result<Bound> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Bound::Tcp),

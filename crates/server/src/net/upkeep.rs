@@ -30,6 +30,7 @@ impl EventLoop<'_> {
         self.measure_rates(now);
         self.dismiss_idle();
         self.bound_memory();
+        self.executor.make_room();
         self.expire_keys();
         let waiting = self.executor.state.waiting.clients() as u64;
         self.executor.state.stats.blocked_clients.set(waiting);
@@ -152,7 +153,13 @@ impl EventLoop<'_> {
 
     /// Deletes the keys that commands of this tick found to have expired, so that they are not counted any more.
     pub(super) fn expire_met(&mut self) {
-        if self.executor.keyspace.lookups.met_lapsed() {
+        if !self.executor.keyspace.lookups.met_lapsed() {
+            return;
+        }
+        if self.executor.state.pause.is_some() {
+            // While clients that write wait nothing is deleted either. What is asked for afterwards is met again.
+            self.executor.keyspace.pass_met();
+        } else {
             let tick = self.executor.keyspace.tick();
             let begun = tick.begin_write(Durability::None);
             let met = begun.and_then(|()| self.executor.keyspace.expire_met());
@@ -180,7 +187,8 @@ impl EventLoop<'_> {
 /// Whether there is more to delete.
 fn sweep(executor: &mut Executor<'_>) -> Result<bool, CommandError> {
     executor.keyspace.tick().prepare_read()?;
-    let lapsed = !executor.state.no_active_expiry && executor.keyspace.has_lapsed()?;
+    let expires = !executor.state.no_active_expiry && executor.state.pause.is_none();
+    let lapsed = expires && executor.keyspace.has_lapsed()?;
     let garbage = executor.keyspace.has_garbage()?;
     if !lapsed && !garbage {
         return Ok(false);

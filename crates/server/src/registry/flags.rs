@@ -44,6 +44,9 @@ impl Flags {
     /// It writes, and what it reads before counts as a look-up all the same.
     pub(crate) const LOOKS: Flags = Flags(1 << 22);
 
+    /// It asks about keys, and does not use them.
+    pub(crate) const ASKS: Flags = Flags(1 << 23);
+
     /// With the names of `COMMAND INFO`.
     pub(crate) const NAMED: &[(Flags, &str)] = &[
         (Flags::WRITE, "write"),

@@ -63,6 +63,8 @@ fn clients_are_listed_and_named() {
     one.check("CLIENT SETINFO lib-name tests", "+OK");
     let list = show(&other.run("CLIENT LIST"));
     assert_eq!(list.lines().count(), 2);
+    // What it has sent: the request that is being run.
+    assert!(list.contains(" multi=-1 qbuf=26 "), "{list}");
     assert!(
         list.contains(" name=first ") && list.contains(" lib-name=tests "),
         "{list}"
@@ -80,8 +82,8 @@ fn settings_are_changed_together_or_not_at_all() {
     client.check("CONFIG SET timeout 7 maxclients 0", "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 1000000 inclusive");
     client.check("CONFIG GET timeout", "[timeout 0]");
     client.check(
-        "CONFIG SET port 7",
-        "-ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config",
+        "CONFIG SET tls-port 7",
+        "-ERR CONFIG SET failed (possibly related to argument 'tls-port') - can't set immutable config",
     );
     client.check(
         "CONFIG SET nothing 7",
@@ -89,6 +91,207 @@ fn settings_are_changed_together_or_not_at_all() {
     );
     client.check("CONFIG SET maxmemory-clients 1mb", "+OK");
     client.check("CONFIG GET maxmemory-clients", "[maxmemory-clients 1048576]");
+    client.check("CONFIG SET maxmemory-clients 200%", "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must be less or equal to 100");
+    client.check("CONFIG SET maxmemory-clients x", "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a memory or percent value");
+    client.check("CONFIG SET maxmemory-clients 5%", "+OK");
+    client.check("CONFIG GET maxmemory-clients", "[maxmemory-clients 5%]");
+    for name in [
+        "daemonize yes",
+        "daemonize no",
+        "databases 16",
+        "appendfilename x",
+    ] {
+        let name_only = name.split(' ').next().unwrap_or(name);
+        client.check(
+            &format!("CONFIG SET {name}"),
+            &format!("-ERR CONFIG SET failed (possibly related to argument '{name_only}') - can't set immutable config"),
+        );
+    }
+}
+
+#[test]
+fn the_server_moves_to_another_port() {
+    let mut served = Served::new();
+    let mut client = served.client();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken_port = taken.local_addr().expect("it is bound").port();
+    client.check(
+        &format!("CONFIG SET timeout 7 port {taken_port}"),
+        "-ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs.",
+    );
+    client.check("CONFIG GET timeout", "[timeout 0]");
+    for address in ["999.999.999.999", "0.0.0.0"] {
+        client.check(
+            &format!("CONFIG SET bind {address}"),
+            "-ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.",
+        );
+    }
+    served.client().check("PING", "+PONG");
+    drop(taken);
+    client.check(&format!("CONFIG SET port {taken_port}"), "+OK");
+    // Who is there stays; who comes finds it there only.
+    client.check("CONFIG GET port", &format!("[port {taken_port}]"));
+    assert!(show(&client.run("INFO server")).contains(&format!("tcp_port:{taken_port}")));
+    assert!(std::net::TcpStream::connect(served.address).is_err());
+    served.address.set_port(taken_port);
+    served.client().check("PING", "+PONG");
+    client.send_args(&[b"CONFIG", b"SET", b"bind", b"127.0.0.1 -127.0.0.2"]);
+    client.expect("+OK");
+    served.client().check("PING", "+PONG");
+    served
+        .address
+        .set_ip(std::net::Ipv4Addr::new(127, 0, 0, 2).into());
+    served.client().check("PING", "+PONG");
+}
+
+#[test]
+fn settings_can_be_written_back_as_they_were_read() {
+    let served = Served::new();
+    let mut client = served.client();
+    let read = |client: &mut crate::client::Client| match client.run("CONFIG GET *") {
+        weald_server::Frame::Array(frames) => frames.iter().map(show).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let before = read(&mut client);
+    let mut refused = Vec::new();
+    for pair in before.chunks_exact(2) {
+        client.send_args(&[b"CONFIG", b"SET", pair[0].as_bytes(), pair[1].as_bytes()]);
+        if show(&client.read()) != "+OK" {
+            refused.push(pair[0].as_str());
+        }
+    }
+    assert_eq!(before, read(&mut client));
+    for name in ["bind", "port", "dir", "appendfsync", "http-port"] {
+        assert!(!refused.contains(&name), "{name}");
+    }
+    // What Redis lets nobody change, Weald does not either.
+    assert!(refused.contains(&"databases"), "{refused:?}");
+    client.check("CONFIG GET durability", "[durability none]");
+    client.check("CONFIG GET appendfsync", "[appendfsync no]");
+    client.check("CONFIG SET durability batched", "+OK");
+    client.check("CONFIG GET appendfsync", "[appendfsync everysec]");
+}
+
+#[test]
+fn settings_of_redis_have_their_names_old_and_hidden_ones_too() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("CONFIG GET *of", "[replicaof  slaveof ]");
+    client.check("CONFIG SET slave-priority 7", "+OK");
+    client.check("CONFIG GET replica-priority", "[replica-priority 7]");
+    client.check("CONFIG GET key-load-*", "[]");
+    client.check("CONFIG GET key-load-delay", "[key-load-delay 0]");
+    client.check("CONFIG SET masterauth secret", "+OK");
+    client.check("CONFIG GET masterauth", "[masterauth (redacted)]");
+}
+
+#[test]
+fn a_key_remembers_when_it_was_last_used() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("SET a 1", "+OK");
+    let weald_server::Frame::Bulk(payload) = client.run("DUMP a") else {
+        panic!("no payload");
+    };
+    client.send_args(&[b"RESTORE", b"old", b"0", &payload, b"IDLETIME", b"1000"]);
+    client.expect("+OK");
+    for asks in [
+        "TTL old",
+        "EXISTS old",
+        "TYPE old",
+        "OBJECT ENCODING old",
+        "MEMORY USAGE old",
+    ] {
+        client.run(asks);
+    }
+    let idle = show(&client.run("OBJECT IDLETIME old"));
+    assert!(idle.starts_with(":100"), "{idle}");
+    client.check("CLIENT NO-TOUCH on", "+OK");
+    client.check("GET old", "1");
+    let idle = show(&client.run("OBJECT IDLETIME old"));
+    assert!(idle.starts_with(":100"), "{idle}");
+    client.check("TOUCH old", ":1");
+    client.check("OBJECT IDLETIME old", ":0");
+    client.check("OBJECT IDLETIME nothing", "null");
+    let freq = show(&client.run("OBJECT FREQ old"));
+    assert!(
+        freq.starts_with("-ERR An LFU maxmemory policy is not selected"),
+        "{freq}"
+    );
+    client.check("CONFIG SET maxmemory-policy allkeys-lfu", "+OK");
+    client.send_args(&[b"RESTORE", b"often", b"0", &payload, b"FREQ", b"100"]);
+    client.expect("+OK");
+    client.check("OBJECT FREQ often", ":100");
+    let idle = show(&client.run("OBJECT IDLETIME often"));
+    assert!(
+        idle.starts_with("-ERR An LFU maxmemory policy is selected"),
+        "{idle}"
+    );
+}
+
+#[test]
+fn digests_are_the_same_for_the_same_data() {
+    let served = Served::new();
+    let mut client = served.client();
+    let digest = |client: &mut crate::client::Client, key: &str| {
+        let shown = show(&client.run(&format!("DEBUG DIGEST-VALUE {key}")));
+        assert_eq!(shown.len(), 43, "{shown}");
+        shown
+    };
+    let empty = format!("[+{}]", "0".repeat(40));
+    assert_eq!(digest(&mut client, "nothing"), empty);
+    for (one, other, third) in [
+        ("SADD s1 a b 1", "SADD s2 1 b a", "SADD s3 a b"),
+        ("HSET h1 a 1 b 2", "HSET h2 b 2 a 1", "HSET h3 a 2 b 1"),
+        ("ZADD z1 1 a 2 b", "ZADD z2 2 b 1 a", "ZADD z3 1 b 2 a"),
+        ("RPUSH l1 a b", "RPUSH l2 a b", "RPUSH l3 b a"),
+        ("APPEND t1 ab", "SET t2 ab", "SET t3 ba"),
+    ] {
+        let mut digests = Vec::new();
+        for line in [one, other, third] {
+            client.run(line);
+            let key = line.split(' ').nth(1).expect("a key");
+            digests.push(digest(&mut client, key));
+        }
+        assert_eq!(digests[0], digests[1], "{one}");
+        assert_ne!(digests[0], digests[2], "{third}");
+        assert_ne!(digests[0], empty);
+    }
+    // A set that is spread over many records is the same set as one that was made in another order.
+    let numbers: Vec<String> = (0..500).map(|i| format!("member-{i}")).collect();
+    let turned: Vec<String> = numbers.iter().rev().cloned().collect();
+    client.run(&format!("SADD many1 {}", numbers.join(" ")));
+    client.run(&format!("SADD many2 {}", turned.join(" ")));
+    assert_eq!(digest(&mut client, "many1"), digest(&mut client, "many2"));
+    let before = show(&client.run("DEBUG DIGEST"));
+    client.check("DEBUG RELOAD", "+OK");
+    client.check("DEBUG DIGEST", &before);
+    client.run("EXPIRE t1 100");
+    assert_ne!(show(&client.run("DEBUG DIGEST")), before);
+    client.check("FLUSHALL", "+OK");
+    client.check("DEBUG DIGEST", &format!("+{}", "0".repeat(40)));
+    client.check("DEBUG POPULATE 3 k 10", "+OK");
+    client.check("DBSIZE", ":3");
+    client.check("GET k:2", "value:2\0\0\0");
+}
+
+#[test]
+fn nothing_is_deleted_while_writing_is_paused() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("MULTI", "+OK");
+    client.check("SET a 1 PX 10", "+QUEUED");
+    client.check("CLIENT PAUSE 50000 WRITE", "+QUEUED");
+    client.check("EXEC", "[+OK +OK]");
+    while show(&client.run("GET a")) != "null" {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    assert!(show(&client.run("INFO stats")).contains("expired_keys:0"));
+    client.check("DBSIZE", ":1");
+    client.check("CLIENT UNPAUSE", "+OK");
+    client.check("GET a", "null");
+    assert!(show(&client.run("INFO stats")).contains("expired_keys:1"));
 }
 
 #[test]

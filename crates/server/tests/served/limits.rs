@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::client::Served;
+use crate::client::{Served, show};
 
 #[test]
 fn one_client_too_many_is_told_so() {
@@ -163,4 +163,133 @@ fn a_public_address_is_refused_unless_insisted_on() {
     assert!(refused.contains("insist with --insecure yes"), "{refused}");
     config.set("insecure", "yes").expect("a word");
     assert!(weald_server::Server::bind(config).is_ok());
+}
+
+#[test]
+fn where_the_data_may_not_grow_commands_are_refused_that_would_let_them() {
+    const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
+    let served = Served::new();
+    let (mut client, mut other) = (served.client(), served.client());
+    client.check("SET a 1", "+OK");
+    client.check("MULTI", "+OK");
+    client.check("SET b 1", "+QUEUED");
+    other.check("MULTI", "+OK");
+    other.check("GET a", "+QUEUED");
+    served.client().check("CONFIG SET maxmemory 1", "+OK");
+    client.check(
+        "EXEC",
+        "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.",
+    );
+    other.check("EXEC", "[1]");
+    client.check("SET a 2", OOM);
+    client.check("GET a", "1");
+    client.check("MULTI", "+OK");
+    client.check("SET a 2", OOM);
+    client.check("DISCARD", "+OK");
+    client.check("DEL a", ":1");
+    assert!(show(&client.run("INFO memory")).contains("maxmemory:1"));
+    client.check("CONFIG SET maxmemory 0", "+OK");
+    client.check("SET a 2", "+OK");
+}
+
+#[test]
+fn keys_make_room_in_the_order_of_the_policy() {
+    let served = Served::new();
+    let (mut client, mut listener) = (served.client(), served.client());
+    client.check("CONFIG SET notify-keyspace-events Ee", "+OK");
+    listener.check(
+        "SUBSCRIBE __keyevent@0__:evicted",
+        "[subscribe __keyevent@0__:evicted :1]",
+    );
+    client.check("MSET stays 1 stays-too 2", "+OK");
+    client.check("SET late 3 EX 2000", "+OK");
+    client.check("SET early 4 EX 1000", "+OK");
+    client.check("CONFIG SET maxmemory-policy volatile-ttl maxmemory 1", "+OK");
+    // Nobody asks for anything, and they go all the same.
+    listener.expect("[message __keyevent@0__:evicted early]");
+    listener.expect("[message __keyevent@0__:evicted late]");
+    client.check("DBSIZE", ":2");
+    client.check(
+        "SET more 1",
+        "-OOM command not allowed when used memory > 'maxmemory'.",
+    );
+    assert!(show(&client.run("INFO stats")).contains("evicted_keys:2"));
+    // The one that was used last is the last to go.
+    client.check(
+        "CONFIG SET maxmemory 0 maxmemory-policy allkeys-lru maxmemory-samples 64",
+        "+OK",
+    );
+    let weald_server::Frame::Bulk(payload) = client.run("DUMP stays") else {
+        panic!("no payload");
+    };
+    for (key, idle) in [("k1", "300"), ("k2", "500"), ("k3", "400")] {
+        client.send_args(&[
+            b"RESTORE",
+            key.as_bytes(),
+            b"0",
+            &payload,
+            b"IDLETIME",
+            idle.as_bytes(),
+        ]);
+        client.expect("+OK");
+    }
+    client.check("CONFIG SET maxmemory 1", "+OK");
+    for key in ["k2", "k3", "k1"] {
+        listener.expect(&format!("[message __keyevent@0__:evicted {key}]"));
+    }
+    for policy in [
+        "allkeys-random",
+        "allkeys-lfu",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+    ] {
+        client.check(
+            &format!("CONFIG SET maxmemory 0 maxmemory-policy {policy}"),
+            "+OK",
+        );
+        client.check("SET x 1 EX 1000", "+OK");
+        client.check("CONFIG SET maxmemory 1", "+OK");
+        let begin = Instant::now();
+        while show(&client.run("EXISTS x")) != ":0" {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{policy}");
+        }
+    }
+}
+
+#[test]
+fn the_data_stay_within_their_bound() {
+    let served = Served::with(&[("maxmemory", "4mb"), ("maxmemory-policy", "allkeys-random")]);
+    let mut client = served.client();
+    let value = vec![b'x'; 10_000];
+    for i in 0..2000 {
+        client.send_args(&[b"SET", format!("key:{i}").as_bytes(), &value]);
+        client.expect("+OK");
+    }
+    // Of 20 MB about 4 are there.
+    let begin = Instant::now();
+    loop {
+        let size: u64 = show(&client.run("DBSIZE"))[1..].parse().expect("a number");
+        assert!(size > 50, "{size} keys are left");
+        if size < 450 {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{size} keys are left");
+    }
+}
+
+#[test]
+fn who_is_to_get_more_than_its_limit_gets_nothing() {
+    let served = Served::with(&[("client-output-buffer-limit", "normal 100000 0 0")]);
+    let mut client = served.client();
+    client.send_args(&[b"SET", b"a", &vec![b'x'; 200_000]]);
+    client.expect("+OK");
+    client.send("GET a");
+    assert_eq!(client.next(), None);
+    let mut other = served.client();
+    other.check("STRLEN a", ":200000");
+    other.check(
+        "CONFIG SET client-output-buffer-limit normal",
+        "-ERR CONFIG SET failed (possibly related to argument 'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration.",
+    );
 }

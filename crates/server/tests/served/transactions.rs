@@ -84,9 +84,9 @@ fn a_watched_key_that_was_changed_ends_it() {
 fn a_watched_key_that_expires_or_is_flushed_ends_it() {
     let served = Served::new();
     let (mut one, mut other) = (served.client(), served.client());
-    one.check("SET a 1 PX 30", "+OK");
+    one.check("SET a 1 PX 300", "+OK");
     one.check("WATCH a", "+OK");
-    std::thread::sleep(std::time::Duration::from_millis(60));
+    std::thread::sleep(std::time::Duration::from_millis(350));
     one.check("MULTI", "+OK");
     one.check("PING", "+QUEUED");
     one.check("EXEC", "null");

@@ -132,6 +132,8 @@ fn parse(payload: &[u8]) -> Result<Value, CommandError> {
 struct RestoreOptions {
     replace: bool,
     absolute: bool,
+    idle_s: Option<u64>,
+    freq: Option<u8>,
 }
 
 fn options(args: &[&[u8]]) -> Result<RestoreOptions, CommandError> {
@@ -145,15 +147,13 @@ fn options(args: &[&[u8]]) -> Result<RestoreOptions, CommandError> {
             found.absolute = true;
         } else if is_word(word, "idletime") && !after.is_empty() {
             let error = "ERR Invalid IDLETIME value, must be >= 0";
-            if integer(after[0])? < 0 {
-                return Err(CommandError::new(error));
-            }
+            let idle_s = u64::try_from(integer(after[0])?).map_err(|_| CommandError::new(error))?;
+            found.idle_s = Some(idle_s);
             taken = 1;
         } else if is_word(word, "freq") && !after.is_empty() {
             let error = "ERR Invalid FREQ value, must be >= 0 and <= 255";
-            if !(0..=255).contains(&integer_or(after[0], error)?) {
-                return Err(CommandError::new(error));
-            }
+            let freq = u8::try_from(integer_or(after[0], error)?).map_err(|_| CommandError::new(error))?;
+            found.freq = Some(freq);
             taken = 1;
         } else {
             return Err(CommandError::syntax());
@@ -189,6 +189,10 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     }
     set(call.keyspace, (db, key), &value, expires)?;
+    if options.idle_s.is_some() || options.freq.is_some() {
+        call.keyspace
+            .set_use(db, key, options.idle_s.unwrap_or(0), options.freq);
+    }
     call.changed(Event::GENERIC, "restore", key);
     call.reply.ok();
     Ok(())
