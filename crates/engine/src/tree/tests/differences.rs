@@ -144,8 +144,9 @@ fn a_small_difference_is_found_without_reading_much() {
             .map(|key| is_same(&reader, old, new, key).expect("nothing is damaged"));
         assert!(same.filter(|same| !same).count() <= 3);
         let looked_up = model.len().div_ceil(100);
+        // Twice all the way down would be six and more for each.
         assert!(
-            read.get() <= looked_up * 3,
+            old.level >= 2 && read.get() <= looked_up * 4,
             "{} pages for {looked_up}",
             read.get()
         );
