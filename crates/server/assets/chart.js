@@ -51,7 +51,8 @@ class Chart {
       const now = last[line] == null ? "–" : this.format(last[line]);
       svg.append(make("text", { x: left + 14 + line * 130, y: height - 2 }, `${name} ${now}`));
     });
-    svg.append(make("text", { x: width - right, y: height - 2, "text-anchor": "end" }, "last 2 min"));
+    // Beside two names it has no room on a phone.
+    if (width >= 400) svg.append(make("text", { x: width - right, y: height - 2, "text-anchor": "end" }, "last 2 min"));
     this.place.replaceChildren(svg);
   }
 }

@@ -92,6 +92,7 @@ function overview(stats) {
   $("replica-panel").hidden = !node;
   $("hot-panel").hidden = !node || !budget;
   $("stored").textContent = node ? "Changes of the replica" : "Commits";
+  charts.commits.names = [node ? "changes" : "commits"];
   if (!node) return;
   const hits = +info.weald_hot_tier_hits, reads = +info.weald_replica_reads;
   fill($("replica"), [["Entries", count(+info.weald_replica_entries)], ["Size", bytes(+info.weald_replica_bytes)], ["Reads", count(reads)],

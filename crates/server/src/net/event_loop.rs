@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 use weald_engine::Database;
-use weald_resp::{Frame, Limits, Protocol, Reply, Step};
+use weald_resp::{Frame, Limits, Protocol, ProtocolError, Reply, Step};
 
 use crate::clients::Client;
 use crate::cluster::Cluster;
@@ -480,7 +480,9 @@ impl<'db> EventLoop<'db> {
                     consumed += len;
                 }
                 Err(e) => {
-                    self.executor.state.stats.query_limit_disconnections.add(1);
+                    if matches!(e, ProtocolError::RequestTooLarge) {
+                        self.executor.state.stats.query_limit_disconnections.add(1);
+                    }
                     client.out.extend_from_slice(format!("-ERR {e}\r\n").as_bytes());
                     client.session.closing = true;
                     consumed = input.len();

@@ -394,6 +394,58 @@ fn a_kill_under_load_loses_nothing_that_was_answered() {
     }
 }
 
+/// A request with a value of that many bytes.
+fn set(key: &str, len: usize) -> String {
+    let (key_len, value) = (key.len(), "v".repeat(len));
+    format!("*3\r\n$3\r\nSET\r\n${key_len}\r\n{key}\r\n${len}\r\n{value}\r\n")
+}
+
+/// A bound on the length of files is what a full disk is to a server, but that anybody can have it.
+#[test]
+fn without_room_writes_are_refused_and_reads_go_on() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_weald"))
+        .args(["serve", "--port", "0", "--bind", "127.0.0.1", "--http", "no"])
+        .current_dir(place.dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let serving = Serving::start(command);
+    let mut stream = serving.connect();
+    let mut replies = BufReader::new(stream.try_clone().unwrap());
+    let mut ask = |request: &str| {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        replies.read_line(&mut line).unwrap();
+        line
+    };
+    let mut stored = 0;
+    let refusal = loop {
+        let reply = ask(&set(&format!("key:{stored}"), 60_000));
+        if reply != "+OK\r\n" {
+            break reply;
+        }
+        stored += 1;
+        assert!(stored < 1000, "8 MiB hold no 60 MB");
+    };
+    assert!(
+        refusal.starts_with("-MISCONF Weald can't write to the disk, nothing was changed: "),
+        "{refusal}"
+    );
+    assert!(stored > 10);
+    for number in 0..stored {
+        assert_eq!(ask(&format!("STRLEN key:{number}\r\n")), ":60000\r\n");
+    }
+    assert_eq!(ask(&format!("EXISTS key:{stored}\r\n")), ":0\r\n");
+    assert_eq!(ask("PING\r\n"), "+PONG\r\n");
+    drop(serving);
+    let serving = Serving::in_place(&place, &["--http", "no"]);
+    let there = serving.ask("DBSIZE\r\nSET small 1\r\n", 2);
+    assert_eq!(there, [format!(":{stored}"), "+OK".to_owned()]);
+}
+
 #[test]
 fn alone_it_is_a_server_too() {
     let place = Place::new();
