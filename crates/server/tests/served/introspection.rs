@@ -41,6 +41,12 @@ fn commands_tell_of_themselves() {
         get.starts_with("[[get :2 [+readonly +fast] :1 :1 :1 [") && get.ends_with("null]"),
         "{get}"
     );
+    let list = show(&client.run("COMMAND LIST"));
+    assert!(list.contains(" set ") && list.contains(" client|list "), "{list}");
+    let sort = show(&client.run("COMMAND INFO sort_ro"));
+    assert!(sort.contains("+movablekeys"), "{sort}");
+    let help = show(&client.run("CLUSTER HELP"));
+    assert!(help.starts_with("[+CLUSTER <subcommand>"), "{help}");
     client.run("HELLO 3");
     let docs = show(&client.run("COMMAND DOCS get"));
     assert!(docs.contains("since=1.0.0 group=string"), "{docs}");
