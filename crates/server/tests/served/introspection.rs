@@ -187,6 +187,17 @@ fn settings_of_redis_have_their_names_old_and_hidden_ones_too() {
     client.check("CONFIG GET replica-priority", "[replica-priority 7]");
     client.check("CONFIG GET key-load-*", "[]");
     client.check("CONFIG GET key-load-delay", "[key-load-delay 0]");
+    client.send_args(&[
+        b"CONFIG",
+        b"SET",
+        b"latency-tracking-info-percentiles",
+        b"0.0 50.0 99.90",
+    ]);
+    client.expect("+OK");
+    client.check(
+        "CONFIG GET latency-tracking-info-percentiles",
+        "[latency-tracking-info-percentiles 0 50 99.9]",
+    );
     client.check("CONFIG SET masterauth secret", "+OK");
     client.check("CONFIG GET masterauth", "[masterauth (redacted)]");
 }
