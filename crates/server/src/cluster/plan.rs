@@ -198,6 +198,7 @@ fn native(args: &[&[u8]], name: &str, now_ms: u64, cursors: &Cursors) -> Result<
         "dbsize" => walk(bytes(b""), Goal::Count(0)),
         "flushall" | "flushdb" => walk(bytes(b""), Goal::Flush),
         "weald.local" => Plan::Do(Work::Office, Footprint::default()),
+        "cluster|help" => return Ok(None),
         name if name.starts_with("cluster|") => Plan::Do(Work::Office, Footprint::default()),
         _ => return Ok(None),
     }))

@@ -65,6 +65,15 @@ pub(crate) const COMMANDS: &[Command] = &[
                 "7.2.0",
                 "Returns what happened to the cluster after that event, as the node saw it.",
             ),
+            Command::new(
+                "cluster|help",
+                2,
+                Group::Server,
+                "5.0.0",
+                "Returns helpful text about the different subcommands.",
+                super::command::help,
+            )
+            .flags(PLAIN),
             change(
                 "cluster|join",
                 -2,

@@ -391,7 +391,7 @@ fn getkeysandflags(call: &mut Call<'_, '_>) -> CommandResult {
 fn list(call: &mut Call<'_, '_>) -> CommandResult {
     let args = call.args;
     let names: Vec<&str> = match &args[2..] {
-        [] => registry().top().map(|found| found.command.name).collect(),
+        [] => registry().all().iter().map(|found| found.command.name).collect(),
         [by, kind, value] if is(by, "filterby") => {
             let all = registry().all().iter().map(|found| found.command);
             match *kind {

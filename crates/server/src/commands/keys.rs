@@ -168,7 +168,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         "sort_ro",
         -2,
         "7.0.0",
-        READ,
+        READ.and(Flags::MOVABLEKEYS),
         ONE_READ,
         "Sorts a list, a set or a sorted set.",
         sort::sort,

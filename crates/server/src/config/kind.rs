@@ -91,14 +91,16 @@ impl Kind {
                 .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
             Kind::OutputLimits => OutputLimit::parse_all(value).map(|limits| OutputLimit::show_all(&limits)),
             Kind::Percentiles => {
-                let is_share = |word: &str| {
+                let share = |word: &str| {
                     word.parse()
-                        .is_ok_and(|share: f64| (0.0..=100.0).contains(&share))
+                        .ok()
+                        .filter(|share: &f64| (0.0..=100.0).contains(share))
                 };
-                let words: Vec<&str> = value.split_whitespace().collect();
-                if !words.iter().all(|word| is_share(word)) {
+                let shares: Option<Vec<f64>> = value.split_whitespace().map(share).collect();
+                let Some(shares) = shares else {
                     return Err("argument(s) must be numbers between 0.0 and 100.0".to_owned());
-                }
+                };
+                let words: Vec<String> = shares.iter().map(f64::to_string).collect();
                 Ok(words.join(" "))
             }
             Kind::Octal => match u32::from_str_radix(value, 8) {

@@ -784,7 +784,7 @@ const SETTINGS: &[Setting] = &[
     inert_fixed("set-proc-title", Kind::Bool, "yes"),
     inert_fixed("syslog-ident", Kind::Text, "redis"),
     inert_fixed("syslog-facility", Kind::Text, "local0"),
-    inert_fixed("ignore-warnings", Kind::Text, ""),
+    inert("ignore-warnings", Kind::Text, ""),
     inert("crash-memcheck-enabled", Kind::Bool, "yes"),
     inert("shutdown-timeout", int(0, MAX), "10"),
     inert("shutdown-on-sigint", Kind::OneOf(&["default"]), "default"),

@@ -41,6 +41,12 @@ fn commands_tell_of_themselves() {
         get.starts_with("[[get :2 [+readonly +fast] :1 :1 :1 [") && get.ends_with("null]"),
         "{get}"
     );
+    let list = show(&client.run("COMMAND LIST"));
+    assert!(list.contains(" set ") && list.contains(" client|list "), "{list}");
+    let sort = show(&client.run("COMMAND INFO sort_ro"));
+    assert!(sort.contains("+movablekeys"), "{sort}");
+    let help = show(&client.run("CLUSTER HELP"));
+    assert!(help.starts_with("[+CLUSTER <subcommand>"), "{help}");
     client.run("HELLO 3");
     let docs = show(&client.run("COMMAND DOCS get"));
     assert!(docs.contains("since=1.0.0 group=string"), "{docs}");
@@ -181,6 +187,17 @@ fn settings_of_redis_have_their_names_old_and_hidden_ones_too() {
     client.check("CONFIG GET replica-priority", "[replica-priority 7]");
     client.check("CONFIG GET key-load-*", "[]");
     client.check("CONFIG GET key-load-delay", "[key-load-delay 0]");
+    client.send_args(&[
+        b"CONFIG",
+        b"SET",
+        b"latency-tracking-info-percentiles",
+        b"0.0 50.0 99.90",
+    ]);
+    client.expect("+OK");
+    client.check(
+        "CONFIG GET latency-tracking-info-percentiles",
+        "[latency-tracking-info-percentiles 0 50 99.9]",
+    );
     client.check("CONFIG SET masterauth secret", "+OK");
     client.check("CONFIG GET masterauth", "[masterauth (redacted)]");
 }
