@@ -52,7 +52,7 @@ impl Args for Serve {
                     .value_hint(ValueHint::FilePath)
                     .value_parser(clap::value_parser!(PathBuf))
                     .help(
-                        "The configuration file: TOML, or lines as in redis.conf if its name ends in .conf",
+                        "The configuration file: TOML, or lines as in redis.conf if its name ends in .conf, or in that and a number",
                     ),
             )
             .arg(switch("print-config").help("Print all settings as a file, and end"))
