@@ -559,3 +559,31 @@ fn latencies_are_told_of_the_shares_that_are_set() {
     client.check("CONFIG SET latency-tracking no", "+OK");
     assert_eq!(show(&client.run("INFO latencystats")), "# Latencystats\r\n");
 }
+
+#[test]
+fn members_are_told_in_a_form_that_scripts_may_read() {
+    let node = Served::node(&[]);
+    let members = show(&node.client().run("CLUSTER MEMBERS"));
+    let lines: Vec<&str> = members.lines().collect();
+    assert_eq!(lines.len(), 1, "{members}");
+    let (names, values): (Vec<&str>, Vec<&str>) = lines[0]
+        .split(' ')
+        .filter_map(|field| field.split_once('='))
+        .unzip();
+    assert_eq!(
+        names,
+        [
+            "node",
+            "address",
+            "state",
+            "member",
+            "weight",
+            "zone",
+            "partitions",
+            "primary"
+        ]
+    );
+    assert!(values[0].len() == 16 && values[0].bytes().all(|digit| digit.is_ascii_hexdigit()));
+    assert!(values[1].starts_with("127.0.0.1:"), "{members}");
+    assert_eq!(values[2..], ["self", "yes", "1", "0", "4", "4"]);
+}

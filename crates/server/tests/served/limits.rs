@@ -166,6 +166,7 @@ fn a_public_address_is_refused_unless_insisted_on() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn where_the_data_may_not_grow_commands_are_refused_that_would_let_them() {
     const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
     let served = Served::new();
@@ -292,4 +293,50 @@ fn who_is_to_get_more_than_its_limit_gets_nothing() {
         "CONFIG SET client-output-buffer-limit normal",
         "-ERR CONFIG SET failed (possibly related to argument 'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration.",
     );
+=======
+fn requests_beyond_the_bounds_end_their_connection_alone() {
+    let served = Served::with(&[
+        ("proto-max-bulk-len", "1mb"),
+        ("client-query-buffer-limit", "1mb"),
+    ]);
+    let mut other = served.client();
+    // One argument that is announced to be too long, of which nothing has to come.
+    let mut client = served.client();
+    client.send_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1048577\r\n");
+    client.expect("-ERR Protocol error: invalid bulk length");
+    assert_eq!(client.next(), None);
+    // Arguments that are short enough, of a request that is not.
+    let mut client = served.client();
+    let argument = [&b"$65536\r\n"[..], &[b'x'; 65536], b"\r\n"].concat();
+    client.send_bytes(b"*1000\r\n");
+    // It may be gone before all is sent.
+    let _ = client.stream.write_all(&argument.repeat(20));
+    if let Some(reply) = client.next() {
+        assert_eq!(
+            crate::client::show(&reply),
+            "-ERR Protocol error: too big request"
+        );
+        assert_eq!(client.next(), None);
+    }
+    let info = crate::client::show(&other.run("INFO stats"));
+    assert!(
+        info.contains("client_query_buffer_limit_disconnections:1"),
+        "{info}"
+    );
+    other.send_args(&[b"SET", b"a", &[b'x'; 900_000]]);
+    other.expect("+OK");
+}
+
+#[test]
+fn clients_that_take_too_much_together_are_dismissed_the_largest_first() {
+    let served = Served::with(&[("maxmemory-clients", "4mb"), ("hz", "50")]);
+    let (mut small, mut large) = (served.client(), served.client());
+    small.send_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\nhalf of it");
+    let _ = large
+        .stream
+        .write_all(&[&b"*2\r\n$4\r\nECHO\r\n$100000000\r\n"[..], &vec![b'x'; 6 << 20]].concat());
+    assert_eq!(large.next(), None);
+    small.send_bytes(&[&vec![b'x'; 100_000 - 10], &b"\r\n"[..]].concat());
+    small.expect("+OK");
+>>>>>>> srv
 }

@@ -1,13 +1,8 @@
 //! What was missed, and what was deleted.
 
 use weald_cluster_proto::{
-<<<<<<< HEAD
     Body, Bug, Config, CopyId, Entry, Event, Level, Message, NodeId, Origin, Phase, Quorums, Record, Request,
     RequestId, Start, WriteItem,
-=======
-    Body, Bug, ClientToken, Config, CopyId, Entry, Event, Level, Message, NodeId, Origin, Phase, Quorums,
-    Record, Request, RequestId, Start, WriteItem,
->>>>>>> clu
 };
 use weald_sim::{Disk, World, founding, tune};
 
@@ -319,28 +314,4 @@ fn what_differs_is_found_by_comparing_sums() {
         let held = town.world.machines[&NodeId(3)].disk.durable.len();
         assert_eq!(held == 40, found, "{held} of 40");
     }
-}
-
-#[test]
-fn what_is_on_its_way_is_no_difference() {
-    let mut town = Town::new(3, &[]);
-    (town.world.network.delay_us, town.world.network.jitter_us) = (1_000, 8_000);
-    for number in 0..4_000 {
-        let request = Request::Put {
-            items: vec![(bytes(&format!("k{number}")), Some(bytes("v")))],
-            ttl_ms: None,
-            write: Level::Cluster,
-            durable: true,
-        };
-        town.tokens += 1;
-        let token = ClientToken(town.tokens);
-        assert!(town.world.request(NodeId(1 + number % 3), token, request));
-        town.wait(2_000);
-    }
-    let counts = || (1..=3).map(|id| town.node(id).stats());
-    // A leaf may be written to at both looks.
-    let found: u64 = counts().map(|stats| stats.differences).sum();
-    assert!(found <= 4, "{found} partitions were thought to differ");
-    town.wait(SECOND);
-    assert_eq!(town.world.replies.len(), 4_000);
 }
