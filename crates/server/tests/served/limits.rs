@@ -166,7 +166,6 @@ fn a_public_address_is_refused_unless_insisted_on() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn where_the_data_may_not_grow_commands_are_refused_that_would_let_them() {
     const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
     let served = Served::new();
@@ -293,7 +292,9 @@ fn who_is_to_get_more_than_its_limit_gets_nothing() {
         "CONFIG SET client-output-buffer-limit normal",
         "-ERR CONFIG SET failed (possibly related to argument 'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration.",
     );
-=======
+}
+
+#[test]
 fn requests_beyond_the_bounds_end_their_connection_alone() {
     let served = Served::with(&[
         ("proto-max-bulk-len", "1mb"),
@@ -338,5 +339,4 @@ fn clients_that_take_too_much_together_are_dismissed_the_largest_first() {
     assert_eq!(large.next(), None);
     small.send_bytes(&[&vec![b'x'; 100_000 - 10], &b"\r\n"[..]].concat());
     small.expect("+OK");
->>>>>>> srv
 }
