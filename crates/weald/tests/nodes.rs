@@ -4,6 +4,7 @@ mod nodes {
     mod calm;
     pub(crate) mod client;
     mod commands;
+    mod deletions;
     pub(crate) mod failures;
     pub(crate) mod host;
     mod members;
