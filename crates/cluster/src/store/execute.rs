@@ -11,8 +11,8 @@ use weald_storage::{Durability, Error, Range, Result, Storage};
 
 use super::place::{self, ROOM};
 
-/// Keys that are forgotten in one go.
-const PURGE_PAGE: usize = 1024;
+/// Keys that are looked at, and forgotten, in one step.
+const PURGE_PAGE: usize = 256;
 /// Bytes that a scan across partitions holds of each.
 const CURSOR_BYTES: usize = 64 << 10;
 
@@ -148,12 +148,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Everything but changes and what the node knows about itself.
+    /// Everything but changes, what the node knows about itself, and what takes several [steps](Disk::step).
     pub(super) fn execute(&self, op: &StoreOp) -> Completion {
-        self.try_execute(op).unwrap_or_else(|error| {
-            log::error!("a storage operation failed: {error}");
-            Completion::Failed
-        })
+        self.try_execute(op).unwrap_or_else(|error| failed(&error))
     }
 
     fn try_execute(&self, op: &StoreOp) -> Result<Completion> {
@@ -183,10 +180,12 @@ impl Disk {
                 limit,
                 bytes,
             } => self.scan_keys(partitions, start, end.as_ref(), *limit, *bytes),
-            StoreOp::Clear { partition } => self.clear(*partition),
             StoreOp::Sync { .. } => self.flush_loose().map(|()| Completion::Done),
-            StoreOp::DropSpent { partition, mark } => self.drop_spent(*partition, *mark),
-            StoreOp::Change { .. } | StoreOp::Meta { .. } => Ok(Completion::Failed),
+            // Those are done otherwise.
+            StoreOp::Change { .. }
+            | StoreOp::Meta { .. }
+            | StoreOp::Clear { .. }
+            | StoreOp::DropSpent { .. } => Ok(Completion::Failed),
         }
     }
 
@@ -250,38 +249,50 @@ impl Disk {
         Ok(Completion::Scanned { entries, done: true })
     }
 
-    fn clear(&self, partition: Partition) -> Result<Completion> {
-        let range = place::all_of(partition);
-        loop {
-            let (entries, done) = self.page(&range, PURGE_PAGE, usize::MAX)?;
-            for (key, entry) in &entries {
-                self.purge(partition, key, entry)?;
-            }
-            if done {
-                break;
-            }
-        }
-        self.flush_loose()?;
-        Ok(Completion::Done)
+    /// One page of what walks a partition; what it came to, when that was the last one.
+    pub(super) fn step(&self, op: &StoreOp, walk: &mut Walk) -> Option<Completion> {
+        let done = match op {
+            StoreOp::Clear { partition } => self.clear_some(*partition),
+            StoreOp::DropSpent { partition, mark } => self.drop_some_spent(*partition, *mark, walk),
+            other => return Some(self.execute(other)),
+        };
+        done.unwrap_or_else(|error| Some(failed(&error)))
     }
 
-    fn drop_spent(&self, partition: Partition, mark: Version) -> Result<Completion> {
-        let mut spent: Vec<(Bytes, Rank)> = Vec::new();
-        let mut range = place::all_of(partition);
-        loop {
-            let (entries, done) = self.page(&range, PURGE_PAGE, 1 << 20)?;
-            for (key, entry) in entries.iter().filter(|(_, entry)| entry.is_spent(mark)) {
-                if self.purge(partition, key, entry)? {
-                    spent.push((key.clone(), entry.rank()));
-                }
-            }
-            let Some((last, _)) = entries.last().filter(|_| !done) else {
-                break;
-            };
-            range.from = Bound::Excluded(place::data_key(partition, last));
+    fn clear_some(&self, partition: Partition) -> Result<Option<Completion>> {
+        let (entries, done) = self.page(&place::all_of(partition), PURGE_PAGE, usize::MAX)?;
+        for (key, entry) in &entries {
+            self.purge(partition, key, entry)?;
+        }
+        if !done {
+            return Ok(None);
         }
         self.flush_loose()?;
-        Ok(Completion::Dropped(spent))
+        Ok(Some(Completion::Done))
+    }
+
+    fn drop_some_spent(
+        &self,
+        partition: Partition,
+        mark: Version,
+        walk: &mut Walk,
+    ) -> Result<Option<Completion>> {
+        let mut range = place::all_of(partition);
+        if let Some(after) = &walk.after {
+            range.from = Bound::Excluded(place::data_key(partition, after));
+        }
+        let (entries, done) = self.page(&range, PURGE_PAGE, 1 << 20)?;
+        for (key, entry) in entries.iter().filter(|(_, entry)| entry.is_spent(mark)) {
+            if self.purge(partition, key, entry)? {
+                walk.spent.push((key.clone(), entry.rank()));
+            }
+        }
+        if let Some((last, _)) = entries.last().filter(|_| !done) {
+            walk.after = Some(last.clone());
+            return Ok(None);
+        }
+        self.flush_loose()?;
+        Ok(Some(Completion::Dropped(std::mem::take(&mut walk.spent))))
     }
 
     /// The key's worker is the only one that changes it, so that it still holds what was just read.
@@ -290,6 +301,18 @@ impl Disk {
         let version = place::item_version(entry.record.version);
         self.storage.purge(&place::data_key(partition, key), version)
     }
+}
+
+fn failed(error: &Error) -> Completion {
+    log::error!("a storage operation failed: {error}");
+    Completion::Failed
+}
+
+/// How far an operation has come that walks a partition.
+#[derive(Default)]
+pub(super) struct Walk {
+    after: Option<Bytes>,
+    spent: Vec<(Bytes, Rank)>,
 }
 
 /// Where a scan across partitions is in one of them.

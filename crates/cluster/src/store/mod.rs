@@ -8,12 +8,12 @@
 //! A storage that is in this process's memory and promises nothing beyond it is changed and read at once, by whoever runs the protocol: handing a job over costs ten times what it takes to do. What walks a partition
 //! goes to the workers there too.
 //!
-//! The price: operations that walk a whole partition, to clear it or to drop what is spent, hold up what follows in that partition, and everything that is
-//! quick if they have to follow something quick themselves. They drop keys one at a time.
+//! The price: operations that walk a whole partition, to clear it or to drop what is spent, hold up what follows in that partition. They go a step at a time, so that others wait for no more than a step ([`worker`]), and drop keys one at a time.
 
 mod execute;
 mod meta;
 mod place;
+mod worker;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -62,16 +62,16 @@ impl Store {
         let disk = Arc::new(Disk::new(storage));
         let done: Done = Arc::new(done);
         let mut threads = Vec::new();
-        let mut start = || {
+        let mut start = |work: fn(&Disk, &Receiver<Vec<Job>>, &Done)| {
             let (sender, jobs) = mpsc::channel();
             let (disk, done) = (disk.clone(), done.clone());
             threads.push(std::thread::spawn(move || work(&disk, &jobs, &done)));
             sender
         };
-        let data = (0..workers.max(1)).map(|_| start()).collect();
+        let data = (0..workers.max(1)).map(|_| start(worker::work)).collect();
         let store = Store {
-            meta: start(),
-            scans: start(),
+            meta: start(keep_names),
+            scans: start(worker::work),
             data,
             disk,
             threads,
@@ -112,7 +112,7 @@ impl Store {
 
     /// The worker that an operation goes to: the one that has what it must follow, if there is such. None if it is to be done at once.
     fn worker_for(&mut self, token: Token, partition: Partition, op: &StoreOp) -> Option<usize> {
-        let quick = matches!(op, StoreOp::Change { .. } | StoreOp::Read { .. });
+        let quick = worker::is_quick(op);
         let free = !self.with.contains_key(&partition);
         if free && quick && self.at_once {
             return None;
@@ -157,7 +157,8 @@ impl Store {
     }
 }
 
-fn work(disk: &Disk, jobs: &Receiver<Vec<Job>>, done: &Done) {
+/// The worker for what the node knows about itself.
+fn keep_names(disk: &Disk, jobs: &Receiver<Vec<Job>>, done: &Done) {
     while let Ok(mut batch) = jobs.recv() {
         while batch.len() < BATCH_MAX
             && let Ok(more) = jobs.try_recv()

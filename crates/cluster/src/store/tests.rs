@@ -411,3 +411,64 @@ fn in_memory_what_is_quick_is_done_at_once_unless_it_must_follow_something() {
     assert_eq!(tokens(&store.submit(vec![(Token(20), read(3))])), [20]);
     store.close().expect("closed");
 }
+
+#[test]
+fn a_long_walk_holds_up_its_own_partition_only() {
+    let storage = Registry::compiled()
+        .open("memory", &Options::new())
+        .expect("a store");
+    let (mut store, _, completions) = open(storage, 1);
+    // Partition 3 is long, and is cleared and asked for its deletions; 4 is read page by page.
+    let fill = (0..20_000).map(|number| (Token(number), put(&number.to_string(), number, false)));
+    assert_eq!(store.submit(fill.collect()).len(), 20_000);
+    let scan = StoreOp::ScanPartition {
+        partition: Partition(4),
+        after: None,
+        upto: None,
+        limit: 10,
+        bytes: 1000,
+    };
+    let (long, short) = (Partition(3), Partition(4));
+    let read = |partition| StoreOp::Read {
+        partition,
+        keys: vec![Bytes::from(&b"1"[..])],
+    };
+    let spent = StoreOp::DropSpent {
+        partition: long,
+        mark: Version::ZERO,
+    };
+    let jobs = [
+        (1, spent),
+        (2, read(long)),
+        (3, StoreOp::Clear { partition: long }),
+        (4, read(long)),
+        (5, scan),
+        (6, read(short)),
+    ];
+    assert_eq!(
+        store.submit(jobs.map(|(token, op)| (Token(token), op)).into()),
+        []
+    );
+    let mut next = || {
+        completions
+            .recv_timeout(Duration::from_secs(20))
+            .expect("completed")
+    };
+    let mut order = Vec::new();
+    for _ in 1..=6 {
+        let (token, completion) = next();
+        store.completed(token);
+        order.push(token.0);
+        match (token.0, completion) {
+            (2, Completion::Read(found)) => assert!(found[0].is_some()),
+            (4 | 6, Completion::Read(found)) => assert!(found[0].is_none()),
+            (1 | 3 | 5, Completion::Dropped(_) | Completion::Done | Completion::Scanned { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let place = |token: u64| order.iter().position(|found| *found == token);
+    // Within a partition in order; what is short is not behind what is long.
+    assert!(place(1) < place(2) && place(2) < place(3) && place(3) < place(4));
+    assert!(place(5) < place(6) && place(6) < place(1), "{order:?}");
+    store.close().expect("closed");
+}
