@@ -36,6 +36,22 @@ fn targets_find_nothing_in_random_inputs() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Inputs of `database` that did harm once: a last commit with the greatest number there is, and a catalog that is out of order, which was gone through without end.
+const FOUND: [&[u8]; 2] = [&[0, 85, 3, 0, 255, 128, 237], &[196, 218, 206, 18, 212, 38, 237]];
+
+#[test]
+fn what_was_found_once_does_no_harm() {
+    let (_, database) = TARGETS
+        .iter()
+        .find(|(name, _)| *name == "database")
+        .expect("it is one of the targets");
+    for input in FOUND {
+        let begin = Instant::now();
+        database(input);
+        assert!(begin.elapsed() < Duration::from_secs(20), "{input:?}");
+    }
+}
+
 /// What the target finds, if it finds something.
 fn smoke(name: &str, target: Target) -> Option<String> {
     let began = Instant::now();

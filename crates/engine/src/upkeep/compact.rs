@@ -20,7 +20,7 @@ use crate::op::{LargeRef, Value};
 use crate::roots::Roots;
 use crate::store::{Apply, run_of};
 use crate::transaction::{ReadTx, WriteTx};
-use crate::tree::{self, Repack};
+use crate::tree::{self, PageRead, Repack};
 use crate::upkeep::progress::Meter;
 use crate::upkeep::walk::catalog_entry;
 use crate::values::ValueReader;
@@ -215,8 +215,14 @@ fn following(pages: &Apply<'_>, roots: &Roots, tree: Stop) -> Result<Stop> {
     };
     let mut cursor = tree::Cursor::new(ByRef(pages), roots.catalog.root);
     let next = cursor.seek(&after.to_be_bytes())?;
-    let tree = next.and_then(|(key, entry)| catalog_entry(key, &entry));
-    Ok(tree.map_or(Stop::End, |(tree, _)| Stop::Tree(tree)))
+    let Some((tree, _)) = next.and_then(|(key, entry)| catalog_entry(key, &entry)) else {
+        return Ok(Stop::End);
+    };
+    if tree.0 < after {
+        // Without end it would be gone through again and again.
+        return Err(pages.corrupt(roots.catalog.root.ptr, "the catalog is out of order"));
+    }
+    Ok(Stop::Tree(tree))
 }
 
 /// Moves large values that end behind `bound` to where there is room before it.
