@@ -204,6 +204,20 @@ pub(crate) fn number(text: &str) -> Result<u64> {
     }
 }
 
+/// Numbers with commas between them.
+pub(crate) fn numbers(text: &str) -> Result<Vec<u64>> {
+    text.split(',').map(number).collect()
+}
+
+/// Names with commas between them, of those that there are.
+pub(crate) fn names(text: &str, known: &[&str]) -> Result<Vec<String>> {
+    let one = |name: &str| match known.contains(&name) {
+        true => Ok(name.to_owned()),
+        false => Err(Error::from(format!("no {name:?}, but: {}", known.join(", ")))),
+    };
+    text.split(',').map(one).collect()
+}
+
 impl Task {
     /// What [`parse`] makes this task of.
     pub(crate) fn to_args(&self) -> Vec<String> {

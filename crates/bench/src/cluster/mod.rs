@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use weald_cluster::TransportKind;
 
-use crate::args::number;
+use crate::args::{names, number, numbers};
 use crate::engine::{Error, Result};
 
 /// Something that takes writes.
@@ -93,14 +93,13 @@ impl Asked {
         };
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-            let numbers = || value.split(',').map(number).collect::<Result<Vec<u64>>>();
             match name.as_str() {
-                "--clusters" => asked.names = value.split(',').map(known).collect::<Result<_>>()?,
-                "--clients" => asked.clients = numbers()?,
-                "--depths" => asked.depths = numbers()?,
+                "--clusters" => asked.names = names(&value, &NAMES)?,
+                "--clients" => asked.clients = numbers(&value)?,
+                "--depths" => asked.depths = numbers(&value)?,
                 "--seconds" => asked.seconds = number(&value)?,
                 "--keys" if value == "none" => asked.keys = Vec::new(),
-                "--keys" => asked.keys = numbers()?,
+                "--keys" => asked.keys = numbers(&value)?,
                 "--transport" => asked.transport = value.parse()?,
                 "--store-workers" => asked.store_workers = number(&value)? as usize,
                 "--dir" => asked.dir = value.into(),
@@ -109,14 +108,6 @@ impl Asked {
             }
         }
         Ok(asked)
-    }
-}
-
-fn known(name: &str) -> Result<String> {
-    if NAMES.contains(&name) {
-        Ok(name.to_owned())
-    } else {
-        Err(format!("no cluster {name:?}, but: {}", NAMES.join(", ")).into())
     }
 }
 
