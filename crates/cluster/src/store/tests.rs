@@ -449,7 +449,7 @@ fn a_long_walk_holds_up_its_own_partition_only() {
         store.submit(jobs.map(|(token, op)| (Token(token), op)).into()),
         []
     );
-    let mut next = || {
+    let next = || {
         completions
             .recv_timeout(Duration::from_secs(20))
             .expect("completed")
