@@ -26,7 +26,7 @@ use crate::wal::{BatchEncoder, EncodedBatch, Wal, Way};
 const LOG_TEND_BYTES: u64 = 128 << 10;
 
 /// No larger buffer is kept for the next commit.
-const SPARE_BYTES_MAX: usize = 1 << 20;
+const SPARE_BYTES_MAX: usize = 2 << 20;
 
 /// What a commit says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

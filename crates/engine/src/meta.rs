@@ -12,8 +12,8 @@ use crate::store::Extent;
 
 /// "WEALDDB" and a byte that text transfers would change.
 const MAGIC: [u8; 8] = *b"WEALDDB\x8a";
-/// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// The format that is written, and the newest that is read. Entries of more than a quarter of a page came with the second.
+pub(crate) const FORMAT: u32 = 2;
 /// Meta page `i` begins at `i` times the page size; this much of it is used.
 pub(crate) const LEN: usize = 512;
 
@@ -97,7 +97,7 @@ impl Meta {
             return Err(MetaFault::Damaged);
         }
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        if half(8) != FORMAT {
+        if !(1..=FORMAT).contains(&half(8)) {
             return Err(MetaFault::Format(half(8)));
         }
         let page_size = PageSize::from_bytes(u64::from(half(12))).ok_or(MetaFault::Damaged)?;
@@ -195,9 +195,9 @@ mod tests {
     #[test]
     fn a_later_format_says_so() {
         let mut later = meta().encode();
-        later[8] = 2;
+        later[8] = FORMAT as u8 + 1;
         let checksum = xxh3_64(&later[..LEN - 8]).to_le_bytes();
         later[LEN - 8..].copy_from_slice(&checksum);
-        assert_eq!(Meta::decode(&later), Err(MetaFault::Format(2)));
+        assert_eq!(Meta::decode(&later), Err(MetaFault::Format(FORMAT + 1)));
     }
 }

@@ -214,7 +214,7 @@ impl DatabaseOptions {
     }
 
     /// Values longer than this are kept outside of the tree, in pages of their own. The default, and the greatest that is possible,
-    /// is what lets four entries with short keys fit a page.
+    /// is what lets two entries fit a page.
     pub fn overflow_threshold(mut self, bytes: usize) -> Self {
         self.overflow_threshold = Some(bytes);
         self

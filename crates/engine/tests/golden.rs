@@ -1,8 +1,8 @@
-//! Databases that were written once and are kept, so that format version 1 stays readable: `tests/golden`.
+//! Databases that were written once and are kept, so that each format stays readable: a folder for each in `tests/golden`.
 //!
 //! A fixture is a real database with its log, byte for byte, as a sparse list of its pieces that are not zero: first a line
-//! `FILE LENGTH` for each file, then lines `@OFFSET HEX`. They were made by `make_fixtures`, which is run only for a new
-//! format: `cargo test -p weald-engine --test golden -- --ignored`.
+//! `FILE LENGTH` for each file, then lines `@OFFSET HEX`. Those of the newest format were made by `make_fixtures`, which is run only for a new
+//! one: `cargo test -p weald-engine --test golden -- --ignored`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use weald_engine::{Bucket, BucketMut, Database, DatabaseOptions, PageSize, Readable, Result, Writable};
 
+/// The format that is written.
+const NEWEST: u32 = 2;
 /// Name, page size, and whether the log is to be replayed.
 const FIXTURES: [(&str, PageSize, bool); 7] = [
     ("4k-closed", PageSize::Size4K, false),
@@ -29,8 +31,9 @@ const LIFE: Duration = Duration::from_secs(8_000_000_000);
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+fn folder(format: u32) -> PathBuf {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    golden.join(format.to_string())
 }
 
 fn options(size: PageSize) -> DatabaseOptions {
@@ -52,14 +55,25 @@ fn large() -> Vec<u8> {
     value
 }
 
+/// Takes nearly half of a page, as an entry may since format 2.
+fn half_a_page(size: PageSize) -> Vec<u8> {
+    let mut value = vec![0; size.bytes() / 2 - 60];
+    value[..4].copy_from_slice(b"half");
+    value
+}
+
 /// What the checkpoint has.
-fn first(db: &Database) -> Result<()> {
+fn first(db: &Database, format: u32, size: PageSize) -> Result<()> {
     let mut tx = db.write()?;
     for n in 0..KEYS {
         tx.put(&key(n), b"")?;
     }
     tx.put(b"large", &large())?;
     tx.put_with_ttl(b"lasting", b"until then", LIFE)?;
+    if format >= 2 {
+        tx.put(b"half 1", &half_a_page(size))?;
+        tx.put(b"half 2", &half_a_page(size))?;
+    }
     let mut outer = tx.create_bucket(b"outer")?;
     outer.put(b"in outer", b"1")?;
     outer.next_sequence()?;
@@ -71,7 +85,7 @@ fn first(db: &Database) -> Result<()> {
 }
 
 /// What the log has.
-fn second(db: &Database) -> Result<()> {
+fn second(db: &Database, format: u32, size: PageSize) -> Result<()> {
     let mut tx = db.write()?;
     tx.put(b"from the log", b"3")?;
     tx.put(&key(7), b"changed")?;
@@ -83,6 +97,9 @@ fn second(db: &Database) -> Result<()> {
     let mut tx = db.write()?;
     tx.put(b"large", &large()[..66_000])?;
     tx.put(b"empty", b"")?;
+    if format >= 2 {
+        tx.put(b"half 3", &half_a_page(size))?;
+    }
     tx.commit()?;
     Ok(())
 }
@@ -114,10 +131,10 @@ fn contents(db: &Database) -> Contents {
 }
 
 /// The same, without any file.
-fn expected() -> Contents {
+fn expected(format: u32, size: PageSize) -> Contents {
     let db = Database::in_memory().unwrap();
-    first(&db).unwrap();
-    second(&db).unwrap();
+    first(&db, format, size).unwrap();
+    second(&db, format, size).unwrap();
     contents(&db)
 }
 
@@ -187,60 +204,67 @@ fn unpack(text: &str, dir: &Path) {
 
 #[test]
 fn what_was_written_then_is_read_now() {
-    let expected = expected();
-    assert!(expected.len() > 1000);
-    for (name, size, log) in FIXTURES {
-        let text = fs::read_to_string(folder().join(name)).unwrap();
-        for background in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("db");
-            unpack(&text, dir.path());
-            assert_eq!(path.with_file_name("db-wal").exists(), log, "{name}");
-            let before = files_of(&path)
-                .iter()
-                .map(|file| fs::read(file).unwrap())
-                .collect::<Vec<_>>();
-            let db = Database::open_with_options(&path, options(size).read_only(true)).unwrap();
-            assert_eq!(contents(&db), expected, "{name}");
-            drop(db);
-            let after = files_of(&path)
-                .iter()
-                .map(|file| fs::read(file).unwrap())
-                .collect::<Vec<_>>();
-            assert!(before == after, "{name}: reading has changed it");
-
-            let db = Database::open_with_options(&path, options(size).background(background)).unwrap();
-            assert_eq!(contents(&db), expected, "{name}");
-            let report = db.check().unwrap();
-            assert!(report.problems.is_empty(), "{name}: {report:?}");
-            // What is written today lies beside what was written then.
-            db.put(b"today", b"6").unwrap();
-            db.close().unwrap();
-            let db = Database::open_with_options(&path, options(size)).unwrap();
-            assert_eq!(db.get(b"today").unwrap().as_deref(), Some(&b"6"[..]));
-            db.delete(b"today").unwrap();
-            assert_eq!(contents(&db), expected, "{name}");
-            assert!(db.check().unwrap().problems.is_empty(), "{name}");
+    for format in 1..=NEWEST {
+        for fixture in FIXTURES {
+            is_read_now(format, fixture);
         }
+    }
+}
+
+fn is_read_now(format: u32, (name, size, log): (&str, PageSize, bool)) {
+    let expected = expected(format, size);
+    assert!(expected.len() > 1000);
+    let text = fs::read_to_string(folder(format).join(name)).unwrap();
+    let name = format!("format {format}, {name}");
+    for background in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        unpack(&text, dir.path());
+        assert_eq!(path.with_file_name("db-wal").exists(), log, "{name}");
+        let before = files_of(&path)
+            .iter()
+            .map(|file| fs::read(file).unwrap())
+            .collect::<Vec<_>>();
+        let db = Database::open_with_options(&path, options(size).read_only(true)).unwrap();
+        assert_eq!(contents(&db), expected, "{name}");
+        drop(db);
+        let after = files_of(&path)
+            .iter()
+            .map(|file| fs::read(file).unwrap())
+            .collect::<Vec<_>>();
+        assert!(before == after, "{name}: reading has changed it");
+
+        let db = Database::open_with_options(&path, options(size).background(background)).unwrap();
+        assert_eq!(contents(&db), expected, "{name}");
+        let report = db.check().unwrap();
+        assert!(report.problems.is_empty(), "{name}: {report:?}");
+        // What is written today lies beside what was written then.
+        db.put(b"today", b"6").unwrap();
+        db.close().unwrap();
+        let db = Database::open_with_options(&path, options(size)).unwrap();
+        assert_eq!(db.get(b"today").unwrap().as_deref(), Some(&b"6"[..]));
+        db.delete(b"today").unwrap();
+        assert_eq!(contents(&db), expected, "{name}");
+        assert!(db.check().unwrap().problems.is_empty(), "{name}");
     }
 }
 
 #[test]
 #[ignore = "makes the fixtures anew, for a new format"]
 fn make_fixtures() {
-    fs::create_dir_all(folder()).unwrap();
+    fs::create_dir_all(folder(NEWEST)).unwrap();
     for (name, size, log) in FIXTURES {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
         let db = Database::open_with_options(&path, options(size)).unwrap();
-        first(&db).unwrap();
-        second(&db).unwrap();
+        first(&db, NEWEST, size).unwrap();
+        second(&db, NEWEST, size).unwrap();
         let text = if log {
             pack(dir.path())
         } else {
             db.close().unwrap();
             pack(dir.path())
         };
-        fs::write(folder().join(name), text).unwrap();
+        fs::write(folder(NEWEST).join(name), text).unwrap();
     }
 }

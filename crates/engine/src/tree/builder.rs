@@ -367,7 +367,7 @@ impl<'t> Leaves<'t> {
             taken += bytes;
             at += 1;
         }
-        assert!(at > self.start, "any four entries fit into a leaf");
+        assert!(at > self.start, "any two entries fit into a leaf");
         (at, taken)
     }
 }

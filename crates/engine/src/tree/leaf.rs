@@ -203,7 +203,7 @@ impl<'p> Leaf<'p> {
             let key_len = (tag & KEY_LEN) as usize;
             let fixed = TAG + key_len + if tag & EXPIRES != 0 { 8 } else { 0 };
             let is_large = tag & IS_LARGE != 0;
-            let is_long = key_len > max_key_len(page.len()) || SLOT + end - at > (page.len() - HEADER) / 4;
+            let is_long = key_len > max_key_len(page.len()) || SLOT + end - at > (page.len() - HEADER) / 2;
             if is_long || fixed > end - at || (is_large && end - at != fixed + LargeRef::LEN) {
                 return Err("an entry has an impossible length");
             }

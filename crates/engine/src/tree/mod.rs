@@ -117,8 +117,8 @@ pub(crate) const fn max_key_len(page_size: usize) -> usize {
     page_size / 4 - 64
 }
 
-/// The longest value that is kept in the leaf beside a key of `key_len` bytes; longer ones must be stored large. At least four
-/// entries fit into a leaf, so that any overfull one can be split evenly.
+/// The longest value that is kept in the leaf beside a key of `key_len` bytes; longer ones must be stored large. At least two
+/// entries fit into a leaf, so that any overfull one can be split.
 pub(crate) const fn max_inline(page_size: usize, key_len: usize) -> usize {
-    page_size / 4 - 32 - key_len
+    page_size / 2 - 40 - key_len
 }

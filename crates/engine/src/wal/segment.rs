@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::ids::Lsn;
 
 const MAGIC: &[u8; 8] = b"WealdWAL";
-const VERSION: u32 = 1;
+/// What is written, and the newest that is read. Values of more than a quarter of a page in line came with the second.
+const VERSION: u32 = 2;
 const ENCODED: usize = 80;
 /// So that the next one never overflows.
 const GENERATION_MAX: u64 = 1 << 62;
@@ -70,11 +71,9 @@ impl SegmentHeader {
         if &bytes[..8] != MAGIC || word(72) != xxh3_64(&bytes[..72]) {
             return Ok(None);
         }
-        if word(8) != u64::from(VERSION) | SEGMENT_HEADER << 32 {
-            let what = format!(
-                "its format version {} is not one that this program reads",
-                word(8) as u32
-            );
+        let version = word(8) as u32;
+        if !(1..=VERSION).contains(&version) || word(8) >> 32 != SEGMENT_HEADER {
+            let what = format!("its format version {version} is not one that this program reads");
             return Err(Error::corrupt(path, Some(8), what));
         }
         let header = SegmentHeader {

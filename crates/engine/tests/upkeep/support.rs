@@ -59,7 +59,7 @@ pub(super) fn fill(db: &Database, keys: u64, round: u64) {
     }
     tx.put(b"", b"the empty key").unwrap();
     tx.put(b"large", &noise(round, 100_000 + keys as usize)).unwrap();
-    tx.put(b"medium", &noise(round + 1, 20_000)).unwrap();
+    tx.put(b"medium", &noise(round + 1, 40_000)).unwrap();
     tx.put_with_ttl(b"expires", b"later", Duration::from_secs(100_000))
         .unwrap();
     let name = format!("bucket {}", round % 4);
