@@ -93,7 +93,7 @@ impl<'db> Executor<'db> {
             client.out.extend_from_slice(b"+QUEUED\r\n");
             return skip(client, start, None);
         }
-        if found.command.flags.has(Flags::ALONE) {
+        if found.command.flags.has(Flags::ALONE) || self.keyspace.tick().is_full() {
             self.end_tick(Some(client));
         }
         let mut reply = Reply::onto(std::mem::take(&mut client.out), client.session.protocol);

@@ -24,6 +24,9 @@ const DATABASE: &str = "data.weald";
 /// The file of a node's replica in it.
 const REPLICA: &str = "replica.weald";
 
+/// A transaction of as much goes past the log, and its commit waits for the disk whatever was asked for. What many clients send at once should not.
+const BULK_BYTES_MAX: u64 = 64 << 20;
+
 /// A server that has its data and its sockets, and does not serve yet.
 ///
 /// Everything that can fail at a start has happened: what it prints as its addresses is where clients reach it, and the first `PING` is answered after recovery.
@@ -310,11 +313,16 @@ fn open(dir: &Path, config: &Config, settings: &Settings) -> Result<Database, St
         source,
     })?;
     let path = dir.join(DATABASE);
+    let dirty = config.number("dirty-memory") as u64;
+    let log = config.number("checkpoint-log") as u64;
     let mut options = DatabaseOptions::new()
         // Single commits say for themselves how durable they are; this is what those get that are flushed in batches.
         .sync(SyncPolicy::Batched(settings.durability_interval))
-        .dirty_bytes_max(config.number("dirty-memory") as u64)
-        .checkpoint_wal_bytes(config.number("checkpoint-log") as u64);
+        .dirty_bytes_max(dirty)
+        .bulk_bytes(BULK_BYTES_MAX.min(dirty / 4))
+        .checkpoint_wal_bytes(log)
+        // Each checkpoint gives back four, to be written again.
+        .wal_segment_bytes((log / 4).clamp(16 << 20, 64 << 20));
     if let Some(size) = config.page_size().filter(|_| !path.exists()) {
         options = options.page_size(size);
     }

@@ -17,7 +17,7 @@ use crate::error::CommandError;
 
 /// How long a transaction that writes is left open for ticks to come.
 const OPEN_FOR: Duration = Duration::from_millis(10);
-/// How much it may have staged then. More than a few megabytes would not go through the log.
+/// How much it may have staged then, or within a tick that waits for no flush: more does not fit the processor's caches.
 const OPEN_BYTES: u64 = 1 << 20;
 
 /// The transaction of a tick.
@@ -109,6 +109,12 @@ impl<'db> Tick<'db> {
             && !self.doubtful
             && tx.staged_bytes() < OPEN_BYTES
             && self.since.elapsed() < OPEN_FOR
+    }
+
+    /// Whether it is better to commit now what the tick has written so far. Where a commit waits for the disk one is better than two.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(&self.tx, Tx::Write(tx) if self.durability < Durability::Immediate && tx.staged_bytes() >= OPEN_BYTES)
     }
 
     /// The root bucket as it is with the writes of the tick.

@@ -292,7 +292,7 @@ const SETTINGS: &[Setting] = &[
     fixed(
         "checkpoint-log",
         bytes(1 << 20, 1 << 40),
-        "67108864",
+        "268435456",
         "Length of the log that causes a checkpoint: it bounds the time of a restart after a crash",
     ),
     fixed(

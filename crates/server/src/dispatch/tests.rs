@@ -108,6 +108,26 @@ fn a_failed_commit_takes_back_every_reply_that_stood_on_it() {
 }
 
 #[test]
+fn a_tick_that_waits_for_no_flush_commits_each_megabyte() {
+    for (durability, expected) in [("none", 2), ("batched", 2), ("immediate", 1)] {
+        let setup = Setup::new();
+        let mut executor = setup.executor_with(&[("durability", durability)]);
+        let mut client = client(&mut executor);
+        let lines: Vec<String> = (0..12)
+            .map(|i| format!("SET {i} {}", "x".repeat(200_000)))
+            .collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let replies = tick(&mut executor, &mut client, &lines);
+        assert_eq!(replies, "+OK\r\n".repeat(12), "{durability}");
+        assert_eq!(commits(&executor), expected, "{durability}");
+        assert_eq!(
+            tick(&mut executor, &mut client, &["STRLEN 0", "STRLEN 11"]),
+            ":200000\r\n:200000\r\n"
+        );
+    }
+}
+
+#[test]
 fn reads_go_on_after_the_disk_has_failed() {
     let setup = Setup::new();
     let mut executor = setup.executor();
