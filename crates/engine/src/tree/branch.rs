@@ -353,9 +353,11 @@ fn take<'b, T>(rest: &mut &'b mut [T], count: usize) -> &'b mut [T] {
     taken
 }
 
-/// Builds a branch that differs from `old` in one child only.
-pub(super) fn fill_replacing(page: &mut [u8], old: Branch<'_>, index: usize, child: PagePtr) {
+/// Builds a branch that differs from `old` in some of its children only: places and pointers.
+pub(super) fn fill_replacing(page: &mut [u8], old: Branch<'_>, children: &[(usize, PagePtr)]) {
     page[page::GENERIC..].copy_from_slice(&old.page[page::GENERIC..]);
-    let at = old.child_at(index);
-    page[at..at + 8].copy_from_slice(&child.to_bits().to_le_bytes());
+    for (index, child) in children {
+        let at = old.child_at(*index);
+        page[at..at + 8].copy_from_slice(&child.to_bits().to_le_bytes());
+    }
 }

@@ -12,7 +12,6 @@ use super::separator::Separator;
 use super::{MAX_HEIGHT, PageWrite, Root};
 use crate::error::Result;
 use crate::ids::PagePtr;
-use crate::op::Entry;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
@@ -100,16 +99,20 @@ impl<'w, 'p, W: PageWrite<'p>> Builder<'w, 'p, W> {
         if from == to {
             return Ok(());
         }
-        self.leaves.bytes += leaf.bytes(from, to);
-        self.leaves.parts.push(Part::Run { leaf, from, to });
+        self.push(Part::Run { leaf, from, to })
+    }
+
+    /// Entries that follow; not none.
+    #[inline]
+    pub(super) fn push(&mut self, part: Part<'p>) -> Result<()> {
+        self.leaves.bytes += part.bytes();
+        self.leaves.parts.push(part);
         self.build_full_leaves()
     }
 
-    #[inline]
-    pub(super) fn push_put(&mut self, key: &'p [u8], entry: Entry<'p>) -> Result<()> {
-        self.leaves.bytes += leaf::put_bytes(key, &entry);
-        self.leaves.parts.push(Part::Put { key, entry });
-        self.build_full_leaves()
+    /// Whether there are entries that have yet to become leaves.
+    pub(super) fn has_entries(&self) -> bool {
+        self.leaves.bytes > 0
     }
 
     #[inline]

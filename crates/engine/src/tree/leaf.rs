@@ -358,6 +358,26 @@ pub(super) fn fill(page: &mut [u8], parts: &[Part<'_>]) {
     .write(page);
 }
 
+/// Builds a leaf of the entries of `old`, some of them put with other values, of the same kind and as long as they were.
+pub(super) fn fill_replacing(page: &mut [u8], old: Leaf<'_>, parts: &[Part<'_>]) {
+    page[page::GENERIC..].copy_from_slice(&old.page[page::GENERIC..]);
+    let mut index = 0;
+    for part in parts {
+        if let Part::Put { key, entry } = part {
+            let cell = &mut page[old.offset(index) + TAG + key.len()..old.offset(index + 1)];
+            let (expires, value) = cell.split_at_mut(entry.expires.map_or(0, |_| 8));
+            if let Some(at) = entry.expires {
+                expires.copy_from_slice(&at.to_le_bytes());
+            }
+            match entry.value {
+                Value::Inline(bytes) => value.copy_from_slice(bytes),
+                Value::Large(large) => value.copy_from_slice(&large.encode()),
+            }
+        }
+        index += part.count();
+    }
+}
+
 struct Filling<'b> {
     /// What is still to be written of each array.
     heads: &'b mut [[u8; 4]],

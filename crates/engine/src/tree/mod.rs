@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  get, Path, Cursor, diff, check  apply, delete_range, drop_tree
-//!            │                                │ Builder (packs cells into pages, one stream a level)
+//!            │                                │ Merge (copies pages), Builder (packs cells into pages, one stream a level)
 //!            └────────── Leaf, Branch (views of verified pages) ──── page (header, checksum)
 //! ```
 
@@ -21,6 +21,7 @@ mod diff;
 mod drop;
 mod get;
 mod leaf;
+mod merge;
 pub(crate) mod page;
 mod path;
 mod raw;

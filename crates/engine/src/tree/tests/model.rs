@@ -421,3 +421,68 @@ fn leaves_with_room_take_a_few_keys_without_a_split() {
     assert!(split >= full + 20, "{full} {split}");
     assert!(kept <= roomy + 6, "{roomy} {kept}");
 }
+
+#[test]
+fn what_leaves_the_shape_as_it_is_copies_the_pages_on_its_way_and_no_others() {
+    let mut random = Random(41);
+    let disk = Disk::new(4096);
+    let keys: Vec<Vec<u8>> = {
+        let keys: BTreeSet<Vec<u8>> = (0..20_000).map(|_| random.bytes(16)).collect();
+        keys.into_iter().collect()
+    };
+    let entry = |value| Entry {
+        value: Value::Inline(value),
+        expires: None,
+    };
+    let load = keys.iter().map(|key| (&key[..], Some(entry(&[1; 50][..]))));
+    let mut writer = disk.writer(1);
+    let old = apply_with(&mut writer, Root::EMPTY, load, Room::InEachLeaf, |_, _| {})
+        .expect("nothing is damaged")
+        .root;
+    // Values as long as they were, shorter ones, and a key beside an old one, each in many leaves.
+    let beside: Vec<Vec<u8>> = keys.iter().map(|key| [&key[..], b"+"].concat()).collect();
+    let batches: [Vec<(&[u8], Option<Entry<'_>>)>; 3] = [
+        keys.iter()
+            .step_by(70)
+            .map(|key| (&key[..], Some(entry(&[2; 50]))))
+            .collect(),
+        keys.iter()
+            .step_by(70)
+            .map(|key| (&key[..], Some(entry(&[3; 40]))))
+            .collect(),
+        beside
+            .iter()
+            .step_by(70)
+            .map(|key| (&key[..], Some(entry(&[4; 9]))))
+            .collect(),
+    ];
+    let mut root = old;
+    for (txid, batch) in (2..).zip(batches) {
+        let mut met = BTreeSet::new();
+        let reader = disk.reader();
+        pages(&reader, root, TxId(0), &mut |ptr, level| {
+            let page = reader.page(ptr, level)?;
+            let of = |index: usize| crate::tree::Leaf::new(page).key(index);
+            if level > 0 {
+                return Ok(true);
+            }
+            let (first, last) = (of(0), of(page::count(page) - 1));
+            if batch
+                .iter()
+                .any(|(key, _)| &key[..16] >= first && &key[..16] <= &last[..16])
+            {
+                met.insert(ptr.id().0);
+            }
+            Ok(true)
+        })
+        .expect("nothing is damaged");
+        let mut writer = disk.writer(txid);
+        let changed = apply(&mut writer, root, batch.iter().copied(), |_, _| {}).expect("nothing is damaged");
+        let released: BTreeSet<u64> = writer.released.iter().copied().collect();
+        assert!(met.is_subset(&released), "{txid}");
+        // Each in place of one, and of branches there are few.
+        assert_eq!(writer.created.len(), released.len(), "{txid}");
+        assert!(released.len() <= met.len() + 8, "{txid}");
+        root = changed.root;
+    }
+}
