@@ -212,8 +212,8 @@ impl Storage for Memory {
     }
 }
 
-/// Entries of a scan that are read at once.
-const PAGE: usize = 256;
+/// Entries of a scan that are read at once: what nodes read of a partition at a time, and the one that tells that there is more.
+const PAGE: usize = 256 + 1;
 
 fn failed(error: weald_hot::Error) -> Error {
     Error::backend(NAME, error)
