@@ -8,6 +8,7 @@
 //!   first: a write is acknowledged on the strength of it.
 //! - [`Completion::Failed`] means that it is not known whether anything changed; the protocol then acknowledges nothing.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::clock::Version;
@@ -178,13 +179,9 @@ impl Change {
         };
         let register = current.and_then(|entry| entry.register.clone());
         match self {
-            Change::Put(record) => match register {
-                Some(_) => keep(Outcome::IsRegister),
-                None if record.version > before.version => {
-                    write(Entry::plain(record.clone()), Outcome::Applied)
-                }
-                None if record.version == before.version => keep(Outcome::Applied),
-                None => keep(Outcome::Superseded(before)),
+            Change::Put(record) => match put(record.version, before, register.is_some()) {
+                Put::Written => write(Entry::plain(record.clone()), Outcome::Applied),
+                Put::Kept(outcome) => keep(outcome),
             },
             Change::Merge(entry) => merge(entry, before, register.as_ref(), keep, write),
             Change::Promise(ballot) => {
@@ -211,6 +208,41 @@ impl Change {
                 let record = record.clone();
                 write(Entry { record, register }, Outcome::Applied)
             }
+        }
+    }
+}
+
+/// Whether a plain write is written.
+enum Put {
+    Written,
+    Kept(Outcome),
+}
+
+fn put(version: Version, before: Rank, is_register: bool) -> Put {
+    match version.cmp(&before.version) {
+        _ if is_register => Put::Kept(Outcome::IsRegister),
+        Ordering::Greater => Put::Written,
+        Ordering::Equal => Put::Kept(Outcome::Applied),
+        Ordering::Less => Put::Kept(Outcome::Superseded(before)),
+    }
+}
+
+impl Decision {
+    /// What [`Change::decide`] says of a plain write, for a store that replaces what is older and no register, and knows no more of what the key held than that: `write` is
+    /// left out.
+    pub fn of_put(version: Version, before: Rank, is_register: bool) -> Decision {
+        let (outcome, after) = match put(version, before, is_register) {
+            Put::Written => {
+                let accepted = Version::ZERO;
+                (Outcome::Applied, Rank { accepted, version })
+            }
+            Put::Kept(outcome) => (outcome, before),
+        };
+        Decision {
+            write: None,
+            outcome,
+            before,
+            after,
         }
     }
 }
@@ -324,6 +356,30 @@ mod tests {
             outcomes,
             [Outcome::Applied, Outcome::Superseded(by), Outcome::Applied]
         );
+    }
+
+    #[test]
+    fn a_plain_write_comes_to_the_same_without_the_value() {
+        let register = Some(Register::default());
+        let held = [
+            None,
+            Some(Entry::plain(record(5))),
+            Some(Entry {
+                register,
+                ..Entry::plain(record(5))
+            }),
+        ];
+        for held in held {
+            for stamp in [4, 5, 6] {
+                let before = held.as_ref().map_or(Rank::ABSENT, Entry::rank);
+                let is_register = held.as_ref().is_some_and(|entry| entry.register.is_some());
+                let mut decided = Change::Put(record(stamp)).decide(held.as_ref());
+                let written = decided.write.take().is_some();
+                let told = Decision::of_put(version(stamp), before, is_register);
+                assert_eq!(told, decided, "{held:?} {stamp}");
+                assert_eq!(written, told.before != told.after);
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::thread;
 use crate::changes::Changes;
 use crate::error::Error;
 use crate::item::{Entry, Item, Outcome, Version};
+use crate::put::{Held, Put};
 use crate::storage::{Durability, Range, Storage};
 
 /// Runs everything, each part on an empty store that `open` gives.
@@ -24,7 +25,7 @@ use crate::storage::{Durability, Range, Storage};
 ///
 /// Where the backend does something else than it must.
 pub fn run(open: impl Fn() -> Arc<dyn Storage>) {
-    let parts: [fn(&dyn Storage); 11] = [
+    let parts: [fn(&dyn Storage); 12] = [
         items_come_back_as_they_went_in,
         only_what_is_newer_is_applied,
         a_batch_may_hold_a_key_twice,
@@ -35,6 +36,7 @@ pub fn run(open: impl Fn() -> Arc<dyn Storage>) {
         copies_converge_whatever_the_order,
         concurrent_writers_leave_the_newest,
         updates_see_what_is_there_and_may_leave_it,
+        plain_writes_replace_what_is_older_and_has_no_note,
         concurrent_updates_lose_nothing,
     ];
     for part in parts {
@@ -361,6 +363,79 @@ fn updates_see_what_is_there_and_may_leave_it(store: &dyn Storage) {
     let refused = store.update(&[b"a", b"d"], Durability::None, &mut |_, _| Err(Error::Closed));
     assert!(matches!(refused, Err(Error::Closed)), "what decides may refuse");
     assert_eq!(store.get(b"d").unwrap(), None);
+}
+
+fn plain_writes_replace_what_is_older_and_has_no_note(store: &dyn Storage) {
+    let noted = Item {
+        note: b"a note".to_vec(),
+        ..Item::value(version(1), "noted")
+    };
+    let items = [
+        ("older", Item::value(version(1), "before")),
+        ("equal", Item::value(version(5), "before")),
+        ("newer", Item::value(version(9), "before")),
+        ("gone", Item::tombstone(version(1))),
+        ("noted", noted.clone()),
+    ];
+    for (key, item) in &items {
+        apply(store, key, item.clone());
+    }
+    let put = |key: &'static str, time| Put {
+        key: key.as_bytes(),
+        version: version(time),
+        expires_ms: Some(1 << 50),
+        value: Some(b"after"),
+    };
+    let puts = [
+        put("absent", 5),
+        put("older", 5),
+        put("equal", 5),
+        put("newer", 5),
+        put("gone", 5),
+        put("noted", 5),
+        put("absent", 6),
+        Put {
+            value: None,
+            expires_ms: None,
+            ..put("older", 6)
+        },
+    ];
+    let held = |time, note: &[u8]| {
+        Some(Held {
+            version: version(time),
+            note: note.to_vec(),
+        })
+    };
+    assert_eq!(
+        store.put(&puts, Durability::Immediate).unwrap(),
+        [
+            None,
+            held(1, b""),
+            held(5, b""),
+            held(9, b""),
+            held(1, b""),
+            held(1, b"a note"),
+            held(5, b""),
+            held(5, b""),
+        ]
+    );
+    let after = |time| Some(Item::value(version(time), "after").expiring(1 << 50));
+    assert_eq!(store.get(b"absent").unwrap(), after(6));
+    assert_eq!(store.get(b"older").unwrap(), Some(Item::tombstone(version(6))));
+    assert_eq!(store.get(b"equal").unwrap(), Some(items[1].1.clone()));
+    assert_eq!(store.get(b"newer").unwrap(), Some(items[2].1.clone()));
+    assert_eq!(store.get(b"gone").unwrap(), after(5));
+    assert_eq!(store.get(b"noted").unwrap(), Some(noted));
+    let limits = store.limits();
+    let long = vec![7; limits.key_len_max + 1];
+    let refused = store.put(
+        &[Put {
+            key: &long,
+            ..puts[0]
+        }],
+        Durability::None,
+    );
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
 }
 
 fn concurrent_updates_lose_nothing(store: &dyn Storage) {

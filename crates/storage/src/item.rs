@@ -88,18 +88,13 @@ impl Item {
     /// The item as backends store it: a byte of flags, which also says the layout; the version; the expiry and the note,
     /// with its length, where there are any; the value.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut flags = LAYOUT;
-        flags |= if self.value.is_none() { DELETED } else { 0 };
-        flags |= if self.expires_ms.is_some() { EXPIRES } else { 0 };
-        flags |= if self.note.is_empty() { 0 } else { NOTED };
-        out.push(flags);
-        out.extend(self.version.time.to_be_bytes());
-        out.extend(self.version.node.to_be_bytes());
-        out.extend(self.expires_ms.map(u64::to_be_bytes).iter().flatten());
-        if !self.note.is_empty() {
-            out.extend((self.note.len() as u64).to_be_bytes());
-            out.extend(&self.note);
-        }
+        let header = Header {
+            version: self.version,
+            expires_ms: self.expires_ms,
+            deleted: self.value.is_none(),
+            note: &self.note,
+        };
+        header.encode(out);
         out.extend(self.value.iter().flatten());
     }
 
@@ -117,17 +112,13 @@ impl Item {
 
     /// Reads what [`encode`](Item::encode) wrote. The key is only for the error.
     pub fn decode(key: &[u8], bytes: &[u8]) -> Result<Item> {
-        Header::read(bytes)
-            .map(|(header, value)| Item {
-                version: header.version,
-                expires_ms: header.expires_ms,
-                value: (!header.deleted).then(|| value.to_vec()),
-                note: header.note.to_vec(),
-            })
-            .map_err(|problem| Error::Corrupt {
-                key: key.to_vec(),
-                problem,
-            })
+        let (header, value) = Header::of(key, bytes)?;
+        Ok(Item {
+            version: header.version,
+            expires_ms: header.expires_ms,
+            value: (!header.deleted).then(|| value.to_vec()),
+            note: header.note.to_vec(),
+        })
     }
 }
 
@@ -139,14 +130,40 @@ const NOTED: u8 = 4;
 /// The most bytes that an item takes beside its value and note.
 pub(crate) const OVERHEAD_MAX: usize = 33;
 
-struct Header<'b> {
-    version: Version,
-    expires_ms: Option<u64>,
-    deleted: bool,
-    note: &'b [u8],
+/// What stands before the value of a stored item.
+pub(crate) struct Header<'b> {
+    pub(crate) version: Version,
+    pub(crate) expires_ms: Option<u64>,
+    pub(crate) deleted: bool,
+    pub(crate) note: &'b [u8],
 }
 
 impl Header<'_> {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let mut flags = LAYOUT;
+        flags |= if self.deleted { DELETED } else { 0 };
+        flags |= if self.expires_ms.is_some() { EXPIRES } else { 0 };
+        flags |= if self.note.is_empty() { 0 } else { NOTED };
+        out.push(flags);
+        out.extend_from_slice(&self.version.time.to_be_bytes());
+        out.extend_from_slice(&self.version.node.to_be_bytes());
+        if let Some(expires_ms) = self.expires_ms {
+            out.extend_from_slice(&expires_ms.to_be_bytes());
+        }
+        if !self.note.is_empty() {
+            out.extend_from_slice(&(self.note.len() as u64).to_be_bytes());
+            out.extend_from_slice(self.note);
+        }
+    }
+
+    /// Of what a key holds, and the value after it. The key is only for the error.
+    pub(crate) fn of<'b>(key: &[u8], bytes: &'b [u8]) -> Result<(Header<'b>, &'b [u8])> {
+        Header::read(bytes).map_err(|problem| Error::Corrupt {
+            key: key.to_vec(),
+            problem,
+        })
+    }
+
     fn read(bytes: &[u8]) -> Result<(Header<'_>, &[u8]), &'static str> {
         let (&flags, rest) = bytes.split_first().ok_or("it is empty")?;
         if flags & !(DELETED | EXPIRES | NOTED) != LAYOUT {

@@ -43,6 +43,7 @@ mod changes;
 pub mod conformance;
 mod error;
 mod item;
+mod put;
 #[cfg(any(
     feature = "memory",
     feature = "file",
@@ -80,6 +81,7 @@ mod tier;
 pub use changes::{Change, ChangeRing, Changes};
 pub use error::{Error, Result};
 pub use item::{Entry, Item, Outcome, Version};
+pub use put::{Held, Put};
 pub use registry::{Login, Options, Registry};
 pub use storage::{Decide, Durability, Limits, Range, Stats, Storage};
 #[cfg(feature = "memory")]

@@ -12,6 +12,7 @@ use weald_hot::{Change, Expected, Region, RegionOptions, Session, Swap};
 use crate::changes::{ChangeRing, Changes};
 use crate::error::{Error, Result};
 use crate::item::{Item, OVERHEAD_MAX, Version};
+use crate::put::{Held, Put};
 use crate::reads::Reads;
 use crate::registry::Options;
 use crate::sessions::{Lent, SESSIONS_MAX, Sessions};
@@ -127,6 +128,36 @@ impl Storage for Memory {
             .try_for_each(|(place, key)| self.update_one(&session, key, |old| decide(place, old)))
     }
 
+    fn put(&self, puts: &[Put<'_>], _: Durability) -> Result<Vec<Option<Held>>> {
+        let limits = self.limits();
+        puts.iter().try_for_each(|put| limits.check_key(put.key))?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let session = self.sessions.lend().map_err(failed)?;
+        let mut encoded = Vec::new();
+        let mut put_one = |put: &Put<'_>| {
+            limits.check_value(put.value.map_or(0, <[u8]>::len))?;
+            encoded.clear();
+            put.encode(&mut encoded);
+            let mut held = Ok(None);
+            let mut work = |session: &Session| {
+                session.update(put.key, |old| {
+                    held = old.map(|old| Held::decode(put.key, old)).transpose();
+                    match &held {
+                        Ok(held) if put.replaces(held.as_ref()) => Change::Put(Cow::Borrowed(&encoded)),
+                        _ => Change::Keep,
+                    }
+                })
+            };
+            if session.with(&mut work).map_err(failed)? {
+                self.ring.push(put.key, put.version);
+            }
+            held
+        };
+        puts.iter().map(&mut put_one).collect()
+    }
+
     fn purge(&self, key: &[u8], version: Version) -> Result<bool> {
         if key.len() > KEY_LEN_MAX {
             return Ok(false);
@@ -212,8 +243,8 @@ impl Storage for Memory {
     }
 }
 
-/// Entries of a scan that are read at once.
-const PAGE: usize = 256;
+/// Entries of a scan that are read at once: what nodes read of a partition at a time, and the one that tells that there is more.
+const PAGE: usize = 256 + 1;
 
 fn failed(error: weald_hot::Error) -> Error {
     Error::backend(NAME, error)

@@ -5,6 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::item::{Entry, Item, Outcome, Version};
+use crate::put::{Held, Put};
 
 /// When a write is safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,11 @@ impl Limits {
     pub fn check(&self, key: &[u8], item: &Item) -> Result<()> {
         self.check_key(key)?;
         let value_len = item.note.len() + item.value.as_ref().map_or(0, Vec::len);
+        self.check_value(value_len)
+    }
+
+    /// Refuses a value that is too long.
+    pub fn check_value(&self, value_len: usize) -> Result<()> {
         self.check_len("value", value_len, self.value_len_max)
     }
 
@@ -174,6 +180,23 @@ pub trait Storage: Send + Sync {
     /// the list, in order; a key that comes again holds what was decided for it before. For one place it may be called several times, where
     /// others were quicker; the last answer counts.
     fn update(&self, keys: &[&[u8]], durability: Durability, decide: &mut Decide<'_>) -> Result<()>;
+
+    /// Makes plain writes: each [replaces](Put::replaces) what its key holds or leaves it. Says what was held before, in the order of the list. It is an
+    /// [`update`](Storage::update) in all else; a backend may do without reading values.
+    fn put(&self, puts: &[Put<'_>], durability: Durability) -> Result<Vec<Option<Held>>> {
+        let keys: Vec<&[u8]> = puts.iter().map(|put| put.key).collect();
+        let mut before = vec![None; puts.len()];
+        self.update(&keys, durability, &mut |place, old| {
+            let held = old.map(|item| Held {
+                version: item.version,
+                note: item.note,
+            });
+            let replaces = puts[place].replaces(held.as_ref());
+            before[place] = held;
+            Ok(replaces.then(|| puts[place].to_item()))
+        })?;
+        Ok(before)
+    }
 
     /// Writes each entry that is newer than what its key holds, and says for each whether it was. As visible and durable as after an
     /// [`update`](Storage::update).

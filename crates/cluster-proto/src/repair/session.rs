@@ -1,10 +1,10 @@
 //! A session: one partition is compared with one other owner's, and both get what the other has that is newer.
 //!
-//! Sums tell whether anything differs, and in which leaves. Where clients write there is always something on its way to one of the two, so a difference counts only if it stands: a little later the sums are looked at again, and leaves that differed one time only
-//! were equal the other, which is enough, as everything that was there at first was then at both. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
+//! Sums tell whether anything differs, in which leaves, and by how much. Where clients write there is always something on its way to one of the two, so a difference counts only if it stands: a little later the sums are looked at again. A leaf that
+//! is equal then is done with, as everything that was there at first is now at both. One that differs by as much as before lacks something; one that differs by something else is being written, and is looked at again, [`LOOKS_MAX`] times in all. Then this node goes through its keys in order, page by page, says which ranks it has in those leaves, gets what is newer, and sends what is wanted. The price is that both
 //! read the whole partition once, however little differs; what travels is little. Pages are asked for as the [`pace`](super::pace) allows.
 
-use super::{RepairPending, SESSIONS_MAX};
+use super::{COMPARISON_BYTES, RepairPending, SESSIONS_MAX};
 use crate::clock::Version;
 use crate::codec::Bytes;
 use crate::entry::Entry;
@@ -40,21 +40,50 @@ pub(crate) struct Session {
     ends_at: u64,
 }
 
-/// How often the sums have been looked at.
+/// How often sums are looked at before what differs stands, whatever it is.
+const LOOKS_MAX: u8 = 8;
+
+/// Leaves that differed each time, and by how much the last time.
+#[derive(Debug)]
+struct Seen {
+    looks: u8,
+    leaves: Vec<(u16, u128)>,
+}
+
+impl Seen {
+    /// What is left of it after one more look, and whether that stands.
+    fn again(&self, differing: Vec<(u16, u128)>) -> (Seen, bool) {
+        let before = |leaf: u16| {
+            let at = self.leaves.binary_search_by_key(&leaf, |(leaf, _)| *leaf).ok()?;
+            Some(self.leaves[at].1)
+        };
+        let mut stands = self.looks + 1 >= LOOKS_MAX;
+        let mut leaves = differing;
+        leaves.retain(|(leaf, difference)| {
+            let before = before(*leaf);
+            stands |= before == Some(*difference);
+            before.is_some()
+        });
+        let looks = self.looks + 1;
+        (Seen { looks, leaves }, stands)
+    }
+}
+
+/// How far looking at the sums has come.
 #[derive(Debug)]
 enum Look {
     /// They are being looked at for the first time.
     First,
-    /// These leaves differed. The second look is due at that time.
-    Due(u64, Vec<u16>),
+    /// These leaves differed. The next look is due at that time.
+    Due(u64, Seen),
     /// It is under way.
-    Second(Vec<u16>),
+    Again(Seen),
     /// What differs stands.
     Over,
 }
 
 impl Session {
-    /// Whether it waits for its second look, which costs nobody anything.
+    /// Whether it waits for its next look, which costs nobody anything.
     pub(super) fn is_resting(&self) -> bool {
         matches!(self.look, Look::Due(..))
     }
@@ -149,7 +178,7 @@ impl Node {
         let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
-        // The answer to the first look, once more.
+        // The answer to the last look, once more.
         if session.is_resting() {
             return;
         }
@@ -162,23 +191,30 @@ impl Node {
         let Some(tree) = self.replica.tree(partition) else {
             return self.end_session(id, false);
         };
-        let mut leaves = tree.differing(leaves);
+        let differing = tree.differing(leaves);
         let again_at = self.now.steady_ms + self.config.resend_ms / 8;
         let Some(session) = self.repair.sessions.get_mut(&id) else {
             return;
         };
-        match std::mem::replace(&mut session.look, Look::Over) {
-            Look::First if !leaves.is_empty() => {
+        let (seen, stands) = match &session.look {
+            Look::Again(seen) => seen.again(differing),
+            Look::First => {
                 (session.boot, session.ring) = (boot, ring);
-                session.look = Look::Due(again_at, leaves);
-                return;
+                let leaves = differing;
+                (Seen { looks: 1, leaves }, false)
             }
-            Look::Second(first) => leaves.retain(|leaf| first.binary_search(leaf).is_ok()),
-            _ => {}
-        }
-        if leaves.is_empty() {
+            // The question that was answered is no longer asked.
+            Look::Due(..) | Look::Over => return,
+        };
+        if seen.leaves.is_empty() {
             return self.end_equal(id, boot, ring);
         }
+        if !stands {
+            session.look = Look::Due(again_at, seen);
+            return;
+        }
+        session.look = Look::Over;
+        let leaves: Vec<u16> = seen.leaves.iter().map(|(leaf, _)| *leaf).collect();
         self.stats.differences += 1;
         self.hurry_repair();
         if let Some(since) = place.filter(|_| !round) {
@@ -216,7 +252,7 @@ impl Node {
         self.look_again();
     }
 
-    /// Looks at sums for the second time, as far as there is room for what may follow.
+    /// Looks at sums once more, as far as there is room for what may follow.
     fn look_again(&mut self) {
         let now = self.now.steady_ms;
         let due = |(&id, session): (&u64, &Session)| match session.look {
@@ -233,16 +269,17 @@ impl Node {
             let Some(session) = self.repair.sessions.get_mut(&id) else {
                 continue;
             };
-            let Look::Due(_, first) = std::mem::replace(&mut session.look, Look::Over) else {
+            let Look::Due(_, seen) = std::mem::replace(&mut session.look, Look::Over) else {
                 continue;
             };
-            (session.look, session.request, session.ends_at) = (Look::Second(first), request, ends_at);
+            (session.look, session.request, session.ends_at) = (Look::Again(seen), request, ends_at);
             let (partition, node) = (session.partition, session.peer.node);
             let Some(tree) = self.replica.tree(partition) else {
                 self.end_session(id, false);
                 continue;
             };
             let root = tree.root;
+            self.repair.pace.spend(COMPARISON_BYTES);
             self.send(
                 node,
                 Body::Compare {

@@ -47,12 +47,12 @@ impl Tree {
         self.root = self.root.wrapping_add(difference);
     }
 
-    /// The leaves that differ from those of another tree.
-    pub(crate) fn differing(&self, theirs: &[u128]) -> Vec<u16> {
+    /// The leaves that differ from those of another tree, and by how much: the same difference at another time is that of the same entries.
+    pub(crate) fn differing(&self, theirs: &[u128]) -> Vec<(u16, u128)> {
         let pairs = self.leaves.iter().zip(theirs).enumerate();
         pairs
             .filter(|(_, (ours, theirs))| ours != theirs)
-            .map(|(leaf, _)| leaf as u16)
+            .map(|(leaf, (ours, theirs))| (leaf as u16, ours.wrapping_sub(*theirs)))
             .collect()
     }
 }
@@ -84,6 +84,15 @@ mod tests {
         b.change(b"x", 4, Rank::ABSENT, rank(3));
         assert_eq!((a.root, &a.leaves), (b.root, &b.leaves));
         b.change(b"y", 4, rank(2), Rank::ABSENT);
-        assert_eq!(a.differing(&b.leaves), [leaf_of(b"y", 4)]);
+        let leaf = leaf_of(b"y", 4);
+        let differing = a.differing(&b.leaves);
+        assert!(matches!(differing[..], [(at, _)] if at == leaf), "{differing:?}");
+        // What both do since doesn't change by how much they differ.
+        for tree in [&mut a, &mut b] {
+            tree.change(b"x", 4, rank(3), rank(9));
+        }
+        assert_eq!(a.differing(&b.leaves), differing);
+        b.change(b"y", 4, Rank::ABSENT, rank(4));
+        assert_ne!(a.differing(&b.leaves), differing);
     }
 }

@@ -6,8 +6,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use weald_cluster_proto::{Bytes, Change, Completion, Decision, Entry, Partition, Rank, StoreOp, Version};
-use weald_storage::{Durability, Error, Range, Result, Storage};
+use weald_cluster_proto::{
+    Bytes, Change, Completion, Decision, Entry, Partition, Rank, Record, StoreOp, Version,
+};
+use weald_storage::{Durability, Error, Held, Put, Range, Result, Storage};
 
 use super::place::{self, ROOM};
 
@@ -104,9 +106,60 @@ impl Disk {
             true => (Durability::Immediate, 0),
             false => (Durability::Batched, 1),
         };
-        let mut decisions: Vec<Option<Decision>> = vec![None; changes.len()];
         self.loose.fetch_add(loose, Ordering::SeqCst);
-        let done = self.storage.update(&names, durability, &mut |at, old| {
+        let plain: Option<Vec<&Record>> = changes.iter().map(|(change, _)| as_put(change)).collect();
+        let decided = match plain {
+            Some(records) => self.put(&names, &records, durability),
+            None => self.decide(&names, &changes, durability),
+        };
+        let decisions = match decided {
+            Ok(decisions) => decisions,
+            Err(error) => {
+                self.loose.fetch_add(1, Ordering::SeqCst);
+                return Err(error);
+            }
+        };
+        let kept = |(decision, change): (&Decision, &(&Change, bool))| change.1 && decision.write.is_none();
+        if decisions.iter().zip(&changes).any(kept) {
+            self.flush_loose()?;
+        }
+        let mut decisions = decisions.into_iter().map(|mut decision| {
+            decision.write = None;
+            decision
+        });
+        let take =
+            |batch: &Batch<'_>| Completion::Changed(decisions.by_ref().take(batch.changes.len()).collect());
+        Ok(batches.iter().map(take).collect())
+    }
+
+    /// Plain writes, for which the storage need not read what is there. Of those that were written, `write` is something.
+    fn put(&self, names: &[&[u8]], records: &[&Record], durability: Durability) -> Result<Vec<Decision>> {
+        let puts: Vec<Put<'_>> = names
+            .iter()
+            .zip(records)
+            .map(|(name, record)| place::to_put(name, record))
+            .collect();
+        let before = self.storage.put(&puts, durability)?;
+        let decide = |(put, (record, held)): (&Put<'_>, (&&Record, Option<Held>))| {
+            let written = put.replaces(held.as_ref());
+            let held = held.map(|held| place::to_rank(put.key, &held)).transpose()?;
+            let (before, is_register) = held.unwrap_or((Rank::ABSENT, false));
+            let mut decision = Decision::of_put(record.version, before, is_register);
+            decision.write = written.then(Entry::default);
+            Ok(decision)
+        };
+        puts.iter().zip(records.iter().zip(before)).map(decide).collect()
+    }
+
+    /// Changes of any kind. Of those that were written, `write` is something.
+    fn decide(
+        &self,
+        names: &[&[u8]],
+        changes: &[(&Change, bool)],
+        durability: Durability,
+    ) -> Result<Vec<Decision>> {
+        let mut decisions: Vec<Option<Decision>> = vec![None; changes.len()];
+        self.storage.update(names, durability, &mut |at, old| {
             let current = old.map(|item| place::to_entry(names[at], item)).transpose()?;
             let mut decision = changes[at].0.decide(current.as_ref());
             let write = decision.write.as_ref().map(place::to_item);
@@ -116,26 +169,11 @@ impl Disk {
             }
             decisions[at] = Some(decision);
             Ok(write)
-        });
-        let kept = |(decision, change): (&Option<Decision>, &(&Change, bool))| {
-            change.1 && decision.as_ref().is_none_or(|decision| decision.write.is_none())
-        };
-        let kept = decisions.iter().zip(&changes).any(kept);
-        if let Err(error) = done {
-            self.loose.fetch_add(1, Ordering::SeqCst);
-            return Err(error);
-        }
-        if kept {
-            self.flush_loose()?;
-        }
-        let mut decisions = decisions.into_iter().map(|decision| {
-            let mut decision = decision.expect("the storage asks about every key");
-            decision.write = None;
-            decision
-        });
-        let take =
-            |batch: &Batch<'_>| Completion::Changed(decisions.by_ref().take(batch.changes.len()).collect());
-        Ok(batches.iter().map(take).collect())
+        })?;
+        let decisions = decisions.into_iter();
+        Ok(decisions
+            .map(|decision| decision.expect("the storage asks about every key"))
+            .collect())
     }
 
     /// Makes durable what isn't yet, if there is any.
@@ -300,6 +338,13 @@ impl Disk {
         self.loose.fetch_add(1, Ordering::SeqCst);
         let version = place::item_version(entry.record.version);
         self.storage.purge(&place::data_key(partition, key), version)
+    }
+}
+
+fn as_put(change: &Change) -> Option<&Record> {
+    match change {
+        Change::Put(record) => Some(record),
+        _ => None,
     }
 }
 

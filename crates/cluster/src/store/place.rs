@@ -3,9 +3,9 @@
 //! There are at most 2^14 partitions, so that the places from `0x4000` on are free; the node's own state lies there.
 
 use weald_cluster_proto::{
-    Bytes, Change, Entry, NodeId, PARTITION_BITS_MAX, Partition, Record, Register, Version, Wire,
+    Bytes, Change, Entry, NodeId, PARTITION_BITS_MAX, Partition, Rank, Record, Register, Version, Wire,
 };
-use weald_storage::{Error, Item, Range, Result};
+use weald_storage::{Error, Held, Item, Put, Range, Result};
 
 /// Names of what the node knows about itself follow.
 pub(super) const META: [u8; 2] = [0xff, 0xff];
@@ -50,20 +50,49 @@ pub(super) fn to_item(entry: &Entry) -> Item {
     }
 }
 
-pub(crate) fn to_entry(key: &[u8], item: Item) -> Result<Entry> {
+/// A plain write under a stored key.
+pub(super) fn to_put<'p>(key: &'p [u8], record: &'p Record) -> Put<'p> {
+    Put {
+        key,
+        version: item_version(record.version),
+        expires_ms: record.expires_ms,
+        value: record.value.as_deref(),
+    }
+}
+
+/// The rank of what a key held, and whether that was a register.
+pub(super) fn to_rank(key: &[u8], held: &Held) -> Result<(Rank, bool)> {
+    let record = Record {
+        version: version_of(held.version),
+        ..Record::default()
+    };
+    let register = register_of(key, &held.note)?;
+    let entry = Entry { record, register };
+    Ok((entry.rank(), entry.register.is_some()))
+}
+
+fn version_of(version: weald_storage::Version) -> Version {
+    Version {
+        stamp: version.time,
+        node: NodeId(version.node),
+    }
+}
+
+fn register_of(key: &[u8], note: &[u8]) -> Result<Option<Register>> {
     let damaged = |_| Error::Corrupt {
         key: key.to_vec(),
         problem: "its note is no register",
     };
-    let register = match item.note.as_slice() {
-        [] => None,
-        note => Some(Register::from_bytes(note).map_err(damaged)?),
-    };
+    match note {
+        [] => Ok(None),
+        note => Register::from_bytes(note).map(Some).map_err(damaged),
+    }
+}
+
+pub(crate) fn to_entry(key: &[u8], item: Item) -> Result<Entry> {
+    let register = register_of(key, &item.note)?;
     let record = Record {
-        version: Version {
-            stamp: item.version.time,
-            node: NodeId(item.version.node),
-        },
+        version: version_of(item.version),
         expires_ms: item.expires_ms,
         value: item.value.map(Bytes::from),
     };

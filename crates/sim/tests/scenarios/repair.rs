@@ -44,6 +44,58 @@ fn writes_that_are_under_way_are_not_taken_for_differences() {
     }
 }
 
+/// Compares without pause, and has no other way to find what differs.
+fn by_sums_alone(config: &mut Config) {
+    tune(config);
+    (config.hint_bytes_max, config.ring_entries) = (0, 2);
+    (config.repair_interval_ms, config.repair_bytes_per_second) = (20, 1 << 30);
+    // Longer than writes are under way.
+    config.resend_ms = 500;
+}
+
+/// Clients write at nodes 1 and 2, so often that several leaves of each partition differ at any time.
+fn write_without_pause(town: &mut Town, count: u64) {
+    for number in 0..count {
+        let request = Request::Put {
+            items: vec![(bytes(&format!("other{}", number % 2000)), Some(bytes("v")))],
+            ttl_ms: None,
+            write: Level::Cluster,
+            durable: true,
+        };
+        town.begin(1 + number % 2, request);
+        town.wait(250);
+    }
+}
+
+#[test]
+fn leaves_that_are_written_all_the_time_are_not_taken_for_differences() {
+    let mut town = Town::tuned(3, 3, &[], by_sums_alone);
+    town.tell();
+    write_without_pause(&mut town, 20_000);
+    let told = town.story(&["Compare", "Exchange"]);
+    assert!(told.contains("3 -> 1: Compare"), "{told}");
+    assert!(!told.contains("Exchange"), "{told}");
+    for node in 1..=3 {
+        assert_eq!(town.node(node).stats().differences, 0, "at node {node}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_found_where_writes_never_pause() {
+    let mut town = Town::tuned(3, 3, &[], by_sums_alone);
+    town.cut(&[3], &[1, 2]);
+    for number in 0..40 {
+        town.put(1, &format!("k{number}"), Some("v")).unwrap();
+    }
+    // Nobody sends it again.
+    town.wait(3 * SECOND);
+    town.join_up();
+    write_without_pause(&mut town, 20_000);
+    let keys = town.world.machines[&NodeId(3)].disk.durable.keys();
+    let held = keys.filter(|(_, key)| key.starts_with(b"k")).count();
+    assert_eq!(held, 40);
+}
+
 #[test]
 fn what_is_deleted_and_settled_stays_deleted_when_an_old_write_comes_late() {
     for (bugs, back) in [(&[][..], false), (&[Bug::NoMarks][..], true)] {
