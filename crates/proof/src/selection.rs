@@ -115,7 +115,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
     fn part(&mut self, part: &'l Part<'p>) -> Result<(), Error> {
         match part {
             Part::Gap(totals) => {
-                self.gap = self.gap.add(*totals).ok_or(self.incomplete())?;
+                self.gap = self.gap.add(*totals).ok_or_else(|| self.incomplete())?;
                 Ok(())
             }
             Part::Leaf(leaf) => self.leaf(leaf),
@@ -202,8 +202,9 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         self.offset_left = self
             .offset_left
             .checked_sub(totals.count)
-            .ok_or(self.incomplete())?;
-        self.taken.counted = self.taken.counted.add(totals).ok_or(self.incomplete())?;
+            .ok_or_else(|| self.incomplete())?;
+        let counted = self.taken.counted.add(totals);
+        self.taken.counted = counted.ok_or_else(|| self.incomplete())?;
         Ok(())
     }
 

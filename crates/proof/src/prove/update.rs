@@ -370,10 +370,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
                 self.remove(gone);
             }
             let before = old.next_if(|page| page.first_key() == key);
-            let node = match before {
-                Some(before) if before.entries().eq(entries.iter().copied()) => before.top(),
-                _ => self.put(before, entries)?,
-            };
+            let node = self.put(before, entries)?;
             let changed = before.is_none_or(|before| before.top() != node);
             self.parents.push(Parent {
                 key: key.to_vec(),
@@ -396,8 +393,11 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
 
     fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
         let (page, hashes) = match before {
-            Some(before) => before.with_entries(entries)?,
             None => Page::new(self.level, entries)?,
+            Some(before) => match before.with_entries(entries)? {
+                Some(changed) => changed,
+                None => return Ok(before.top()),
+            },
         };
         self.changes.hashes += hashes;
         let node = page.top();
