@@ -19,6 +19,7 @@ mod cache;
 mod checkpoint;
 mod diff;
 mod format;
+mod found;
 #[cfg(test)]
 mod interleaved;
 mod meter;
