@@ -36,11 +36,9 @@ pub(crate) const RIGHT: u8 = 0xc0;
 
 const SHAPE: u8 = 0xc0;
 
-/// What is left out takes at least a hash, a count and a sum.
-const PART_BYTES_MIN: usize = 34;
-
-/// A leaf, or two, and what is left out before, between and after them.
-const PARTS_OF_KEY: usize = 5;
+/// A proof of a key has some 800 bytes and three parts or five; in that of a range there is a part for each key and value.
+const PART_BYTES: usize = 160;
+const PARTS_MAX: usize = 128;
 
 /// What a layer shows, in the order of the keys.
 pub(crate) enum Part<'p> {
@@ -107,8 +105,8 @@ pub(crate) struct Layer<'p> {
 impl<'p> Layer<'p> {
     /// Reads a layer and compares its root hash with `root`.
     pub(crate) fn read(reader: &mut Reader<'p>, root: &Hash) -> Result<Layer<'p>, Error> {
-        // As many as show a key, if there are as many bytes.
-        let parts = reader.left().div_ceil(PART_BYTES_MIN).min(PARTS_OF_KEY);
+        // As a rule one in so many bytes; no room is made for more than some kilobytes before there is something in it.
+        let parts = (reader.left() / PART_BYTES).clamp(1, PARTS_MAX);
         let mut walk = Walk {
             reader,
             parts: Vec::with_capacity(parts),

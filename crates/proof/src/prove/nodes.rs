@@ -90,14 +90,6 @@ impl Nodes {
         self.hashes[at] == node.hash && self.count(at) == node.count && self.sum(at) == node.sum
     }
 
-    /// Whether those of two entries are the same.
-    #[inline]
-    pub(crate) fn is_same(&self, at: usize, other: &Nodes, there: usize) -> bool {
-        self.hashes[at] == other.hashes[there]
-            && self.count(at) == other.count(there)
-            && self.sum(at) == other.sum(there)
-    }
-
     #[inline]
     pub(crate) fn set(&mut self, at: usize, node: &Node) {
         self.hashes[at] = node.hash;

@@ -175,6 +175,9 @@ impl Kept<'_> {
     }
 }
 
+/// How many entries at the beginning, and how many of the others at the end, two pages both have.
+type Shared = (usize, usize);
+
 /// The counts or sums of a page are too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
@@ -187,8 +190,12 @@ impl Page {
         Ok((page, entries.len() as u64 - 1))
     }
 
-    /// A page with other entries: hashes only what is not over the same entries here too. `None` where they are those that it has.
-    pub(crate) fn with_entries(&self, entries: &[PageEntry<'_>]) -> Result<Option<(Page, u64)>, Overflow> {
+    /// A page with other entries, how many of them at the beginning and of the others at the end are here too, and how many hashes it took: only of
+    /// what is not over the same entries. `None` where they are those that it has.
+    pub(crate) fn with_entries(
+        &self,
+        entries: &[PageEntry<'_>],
+    ) -> Result<Option<(Page, Shared, u64)>, Overflow> {
         let (here, there) = (self.len(), entries.len());
         let both = here.min(there);
         let first = (0..both).take_while(|at| self.has(*at, &entries[*at])).count();
@@ -205,7 +212,8 @@ impl Page {
         let mut hashes = 0;
         page.join_changed((0, entries.len()), &kept, &mut hashes)?;
         page.nodes.trim();
-        Ok(Some((page, hashes)))
+        let last = kept.last.min(both - first.max(1));
+        Ok(Some((page, (first, last), hashes)))
     }
 
     /// The same page with other nodes at those indices, which ascend; hashes only what is above them.
@@ -374,26 +382,6 @@ impl Page {
     ) -> Option<impl Iterator<Item = (PageEntry<'p>, PageEntry<'p>)>> {
         let pairs = move || (0..self.len()).filter(|index| self.node_of(*index) != before.node_of(*index));
         (self.keys == before.keys).then(|| pairs().map(move |index| (before.entry(index), self.entry(index))))
-    }
-
-    /// How many entries at the beginning, and how many of the others at the end, are those of another page as well. The first entry counts
-    /// as one at the beginning only.
-    #[must_use]
-    pub fn shared_with(&self, other: &Page) -> (usize, usize) {
-        let (here, there) = (self.len(), other.len());
-        let both = here.min(there);
-        let first = (0..both).take_while(|at| self.has_same(*at, other, *at)).count();
-        let last = (1..=both - first.max(1))
-            .take_while(|back| self.has_same(here - back, other, there - back))
-            .count();
-        (first, last)
-    }
-
-    /// Whether its entry `at` is the entry `there` of another page.
-    fn has_same(&self, at: usize, other: &Page, there: usize) -> bool {
-        self.nodes.is_same(at, &other.nodes, there)
-            && self.keys.get(at) == other.keys.get(there)
-            && self.keys.ends[at].height() == other.keys.ends[there].height()
     }
 
     /// Whether its entry `at` is that one.

@@ -232,6 +232,7 @@ impl Settled {
             reader.cache.insert(page);
             updated.made.push((page.level(), page.top().hash));
         }
+        updated.entries.reserve(changes.pages.len());
         updated.set_entries(reader, &changes.pages);
         if updated.was != updated.is {
             let len = |top: Option<Top>| top.map(|_| Top::LEN);
@@ -310,7 +311,7 @@ impl Updated {
             self.superseded
                 .extend(page.before().map(|old| (old.level(), old.top().hash)));
             let (old, new) = match page {
-                PageChange::Replaced { before, after } => (before, after),
+                PageChange::Replaced { before, after, .. } => (before, after),
                 PageChange::New(page) => {
                     come.push(page, 0..page.len());
                     continue;
@@ -322,7 +323,7 @@ impl Updated {
             };
             let Some(pairs) = new.changed_since(old) else {
                 // What both have at their ends has not moved.
-                let (first, last) = new.shared_with(old);
+                let (first, last) = page.shared();
                 gone.push(old, first..old.len() - last);
                 come.push(new, first..new.len() - last);
                 continue;
@@ -390,6 +391,12 @@ struct Records {
 }
 
 impl Records {
+    /// Makes room for so many, of keys and records of the usual length.
+    fn reserve(&mut self, records: usize) {
+        self.bytes.reserve(records * 112);
+        self.ends.reserve(records);
+    }
+
     /// Adds a key and its record, as they are written; returns their lengths.
     fn push(
         &mut self,
