@@ -31,6 +31,8 @@ mod reader;
 mod reclaim;
 mod record;
 mod settle;
+#[cfg(test)]
+mod shortcuts;
 mod snapshot;
 mod store;
 mod sync;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use weald_engine::Iter;
 use weald_proof::{Element, Node, PAGE_LEN_MAX, Page, PageEntry, Pages};
 
+use super::planted::{Planted, is_planted};
 use super::reader::Reader;
 use super::record::{Located, Stored, Top};
 use crate::error::{Error, Result};
@@ -69,7 +70,8 @@ impl<'t> TreePages<'t> {
         below: &'t Below,
     ) -> Result<Option<TreePages<'t>>> {
         let known = below.0.take();
-        let pages = match known.filter(|(tree, _)| !path.is_empty() && tree.is_at(path)) {
+        let is_it = |tree: &Located| tree.is_at(path) || is_planted(Planted::TakesLastSubtree);
+        let pages = match known.filter(|(tree, _)| !path.is_empty() && is_it(tree)) {
             Some((tree, top)) => Some(TreePages {
                 reader,
                 tree,
@@ -148,7 +150,7 @@ impl<'t> TreePages<'t> {
         let mut ahead = self.ahead.borrow_mut();
         if let Some(entries) = &mut ahead.entries {
             if let Some((next, stored)) = entries.next().transpose()?
-                && Located::entry_of(next) == key
+                && (Located::entry_of(next) == key || is_planted(Planted::TakesNextValue))
             {
                 self.reader.meter.seek();
                 return Ok(Some(stored));

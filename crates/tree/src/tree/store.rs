@@ -20,7 +20,7 @@ pub struct TreeStore {
     pub(crate) db: Arc<Database>,
     cache: Arc<PageCache>,
     turns: Arc<Turns>,
-    found: Arc<Found>,
+    pub(super) found: Arc<Found>,
 }
 
 /// Bytes of decoded pages that a store keeps where nothing else is said.
