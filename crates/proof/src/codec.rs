@@ -78,7 +78,19 @@ impl<'a> Reader<'a> {
         rest
     }
 
+    #[inline]
     pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
+        // Most numbers of a proof have one byte.
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u128::from(byte))
+            }
+            _ => self.long_u128(),
+        }
+    }
+
+    fn long_u128(&mut self) -> Result<u128, Malformed> {
         let start = self.at;
         let mut value = 0u128;
         for shift in (0..).step_by(7) {

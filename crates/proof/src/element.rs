@@ -108,6 +108,7 @@ impl Element {
                 codec::put_i128(&mut out, i128::from(*number));
             }
             Element::Tree(root) => {
+                out.reserve_exact(1 + HASH_LEN);
                 out.push(TREE);
                 out.extend_from_slice(root.as_bytes());
             }
@@ -166,6 +167,12 @@ impl Element {
         };
         reader.end()?;
         Ok(element)
+    }
+
+    /// Whether those bytes are the encoding of an item, which all bytes after its tag are: for storage that need not take them apart then.
+    #[must_use]
+    pub fn is_item(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&ITEM)
     }
 
     /// The [`sum`](Element::sum) of an encoded element, which is read no further than that takes: without an

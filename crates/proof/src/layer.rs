@@ -36,8 +36,9 @@ pub(crate) const RIGHT: u8 = 0xc0;
 
 const SHAPE: u8 = 0xc0;
 
-/// What is left out takes at least a hash, a count and a sum.
-const PART_BYTES_MIN: usize = 34;
+/// A proof of a key has some 800 bytes and three parts or five; in that of a range there is a part for each key and value.
+const PART_BYTES: usize = 160;
+const PARTS_MAX: usize = 128;
 
 /// What a layer shows, in the order of the keys.
 pub(crate) enum Part<'p> {
@@ -104,11 +105,12 @@ pub(crate) struct Layer<'p> {
 impl<'p> Layer<'p> {
     /// Reads a layer and compares its root hash with `root`.
     pub(crate) fn read(reader: &mut Reader<'p>, root: &Hash) -> Result<Layer<'p>, Error> {
-        // As many as show a key, if there are as many bytes.
-        let parts = reader.left().div_ceil(PART_BYTES_MIN).min(24);
+        // As a rule one in so many bytes; no room is made for more than some kilobytes before there is something in it.
+        let parts = (reader.left() / PART_BYTES).clamp(1, PARTS_MAX);
         let mut walk = Walk {
             reader,
             parts: Vec::with_capacity(parts),
+            last: None,
         };
         let top = walk.top()?;
         let parts = walk.parts;
@@ -126,6 +128,8 @@ impl<'p> Layer<'p> {
 struct Walk<'r, 'p> {
     reader: &'r mut Reader<'p>,
     parts: Vec<Part<'p>>,
+    /// The key of the last leaf.
+    last: Option<&'p [u8]>,
 }
 
 impl<'p> Walk<'_, 'p> {
@@ -173,11 +177,22 @@ impl<'p> Walk<'_, 'p> {
         if node.count == 0 && !left_out(Check::Count) {
             return Err(self.reader.fault(at, Fault::Bounds).into());
         }
-        self.parts.push(Part::Gap(Totals {
+        self.gap(Totals {
             count: node.count,
             sum: node.sum,
-        }));
+        });
         Ok(node)
+    }
+
+    /// What is left out side by side is one gap. Where that would be too much for one, there are two, for whoever judges them.
+    fn gap(&mut self, totals: Totals) {
+        if let Some(Part::Gap(before)) = self.parts.last_mut()
+            && let Some(both) = before.add(totals)
+        {
+            *before = both;
+        } else {
+            self.parts.push(Part::Gap(totals));
+        }
     }
 
     fn leaf(&mut self, token: u8) -> Result<Node, Error> {
@@ -186,10 +201,7 @@ impl<'p> Walk<'_, 'p> {
             return Err(self.reader.fault(at, Fault::Unknown).into());
         }
         let key = self.reader.bytes()?;
-        let before = self.parts.iter().rev().find_map(|part| match part {
-            Part::Leaf(leaf) => Some(leaf.key),
-            Part::Gap(_) => None,
-        });
+        let before = self.last.replace(key);
         if before.is_some_and(|before| before >= key) && !left_out(Check::Order) {
             return Err(self.reader.fault(at, Fault::Order).into());
         }

@@ -86,6 +86,8 @@ struct Scan<'q, 'l, 'p> {
     full: bool,
     /// The leaf before this place.
     last: Option<&'l Leaf<'p>>,
+    /// Whether it is asked for; where there is none, whether nothing bounds what is asked for there.
+    last_inside: bool,
     /// Whether it must yet turn out why it was shown.
     last_unexplained: bool,
     gap: Totals,
@@ -103,6 +105,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
             offset_left: ask.offset(),
             full: false,
             last: None,
+            last_inside: open_near,
             last_unexplained: false,
             gap: Totals::default(),
             taken: Selection {
@@ -115,7 +118,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
     fn part(&mut self, part: &'l Part<'p>) -> Result<(), Error> {
         match part {
             Part::Gap(totals) => {
-                self.gap = self.gap.add(*totals).ok_or(self.incomplete())?;
+                self.gap = self.gap.add(*totals).ok_or_else(|| self.incomplete())?;
                 Ok(())
             }
             Part::Leaf(leaf) => self.leaf(leaf),
@@ -129,8 +132,8 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         if self.full && !left_out(Check::Limit) {
             return Err(unneeded());
         }
-        let asked_between = self.interval(Some(leaf))?;
         let inside = self.ask.contains(leaf.key);
+        let asked_between = self.interval(Some(leaf), inside)?;
         self.last_unexplained = match (&leaf.value, inside) {
             (Some(_), true) if self.offset_left == 0 => {
                 self.taken.entries.push(leaf);
@@ -155,13 +158,13 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
             }
             (None, false) => !asked_between,
         };
-        self.last = Some(leaf);
+        (self.last, self.last_inside) = (Some(leaf), inside);
         Ok(())
     }
 
     /// Judges what lies between the last leaf and `next`, or the end of the tree. Says whether both were
     /// needed to show that nothing does.
-    fn interval(&mut self, next: Option<&Leaf<'_>>) -> Result<bool, Error> {
+    fn interval(&mut self, next: Option<&Leaf<'_>>, next_inside: bool) -> Result<bool, Error> {
         let (last_key, next_key) = (self.last.map(|leaf| leaf.key), next.map(|leaf| leaf.key));
         let (low, high) = if self.ascending {
             (last_key, next_key)
@@ -171,10 +174,7 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         let gap = core::mem::take(&mut self.gap);
         let asked = !self.full && self.ask.meets(low, high);
         let empty = gap.count == 0;
-        let last_inside = self
-            .last
-            .map_or(self.open_near, |leaf| self.ask.contains(leaf.key));
-        let next_inside = next.map_or(self.open_far, |leaf| self.ask.contains(leaf.key));
+        let last_inside = self.last_inside;
 
         if self.last_unexplained {
             // A counted leaf is the last in its range if what follows is outside; the others border on
@@ -202,13 +202,14 @@ impl<'q, 'l, 'p> Scan<'q, 'l, 'p> {
         self.offset_left = self
             .offset_left
             .checked_sub(totals.count)
-            .ok_or(self.incomplete())?;
-        self.taken.counted = self.taken.counted.add(totals).ok_or(self.incomplete())?;
+            .ok_or_else(|| self.incomplete())?;
+        let counted = self.taken.counted.add(totals);
+        self.taken.counted = counted.ok_or_else(|| self.incomplete())?;
         Ok(())
     }
 
     fn finish(mut self) -> Result<Selection<'l, 'p>, Error> {
-        self.interval(None)?;
+        self.interval(None, self.open_far)?;
         Ok(self.taken)
     }
 

@@ -73,6 +73,23 @@ impl Nodes {
         }
     }
 
+    /// What the one of an entry counts.
+    #[inline]
+    pub(crate) fn count(&self, at: usize) -> u64 {
+        self.counts.get(at).copied().unwrap_or(1)
+    }
+
+    #[inline]
+    fn sum(&self, at: usize) -> i128 {
+        self.sums.get(at).copied().unwrap_or(0)
+    }
+
+    /// Whether the one of an entry is that one.
+    #[inline]
+    pub(crate) fn is(&self, at: usize, node: &Node) -> bool {
+        self.hashes[at] == node.hash && self.count(at) == node.count && self.sum(at) == node.sum
+    }
+
     #[inline]
     pub(crate) fn set(&mut self, at: usize, node: &Node) {
         self.hashes[at] = node.hash;

@@ -175,6 +175,9 @@ impl Kept<'_> {
     }
 }
 
+/// How many entries at the beginning, and how many of the others at the end, two pages both have.
+type Shared = (usize, usize);
+
 /// The counts or sums of a page are too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
@@ -187,24 +190,30 @@ impl Page {
         Ok((page, entries.len() as u64 - 1))
     }
 
-    /// A page with other entries: hashes only what is not over the same entries here too.
-    pub(crate) fn with_entries(&self, entries: &[PageEntry<'_>]) -> Result<(Page, u64), Overflow> {
-        let mut page = Page::unhashed(self.level, entries);
+    /// A page with other entries, how many of them at the beginning and of the others at the end are here too, and how many hashes it took: only of
+    /// what is not over the same entries. `None` where they are those that it has.
+    pub(crate) fn with_entries(
+        &self,
+        entries: &[PageEntry<'_>],
+    ) -> Result<Option<(Page, Shared, u64)>, Overflow> {
         let (here, there) = (self.len(), entries.len());
-        let same = |here: usize, there: usize| {
-            self.node_of(here) == entries[there].node && self.key(here) == entries[there].key
-        };
+        let both = here.min(there);
+        let first = (0..both).take_while(|at| self.has(*at, &entries[*at])).count();
+        if first == here && first == there {
+            return Ok(None);
+        }
+        let last = (1..=both).take_while(|back| self.has(here - back, &entries[there - back]));
         let kept = Kept {
             page: self,
-            first: (0..here.min(there)).take_while(|at| same(*at, *at)).count(),
-            last: (1..=here.min(there))
-                .take_while(|back| same(here - back, there - back))
-                .count(),
+            first,
+            last: last.count(),
         };
+        let mut page = Page::unhashed(self.level, entries);
         let mut hashes = 0;
         page.join_changed((0, entries.len()), &kept, &mut hashes)?;
         page.nodes.trim();
-        Ok((page, hashes))
+        let last = kept.last.min(both - first.max(1));
+        Ok(Some((page, (first, last), hashes)))
     }
 
     /// The same page with other nodes at those indices, which ascend; hashes only what is above them.
@@ -375,19 +384,17 @@ impl Page {
         (self.keys == before.keys).then(|| pairs().map(move |index| (before.entry(index), self.entry(index))))
     }
 
-    /// How many entries at the beginning, and how many of the others at the end, are those of another page as well. The first entry counts
-    /// as one at the beginning only.
-    #[must_use]
-    pub fn shared_with(&self, other: &Page) -> (usize, usize) {
-        let (here, there) = (self.len(), other.len());
-        let both = here.min(there);
-        let first = (0..both)
-            .take_while(|at| self.entry(*at) == other.entry(*at))
-            .count();
-        let last = (1..=both - first.max(1))
-            .take_while(|back| self.entry(here - back) == other.entry(there - back))
-            .count();
-        (first, last)
+    /// Whether its entry `at` is that one.
+    fn has(&self, at: usize, entry: &PageEntry<'_>) -> bool {
+        self.nodes.is(at, &entry.node)
+            && self.keys.get(at) == entry.key
+            && self.keys.ends[at].height() == entry.height
+    }
+
+    /// How many leaves are below the entry at `index`.
+    #[inline]
+    pub(crate) fn count(&self, index: usize) -> u64 {
+        self.nodes.count(index)
     }
 
     /// How many keys come before `key`, and whether it is there too.
@@ -540,9 +547,14 @@ impl<'a> PageEntry<'a> {
     #[must_use]
     pub fn record(&self, level: u8, begins: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
-        out.push(self.height | if begins { BEGINS } else { 0 });
-        self.put_node(level, &mut out);
+        self.put_record(level, begins, &mut out);
         out
+    }
+
+    /// Appends the same bytes to others.
+    pub fn put_record(&self, level: u8, begins: bool, out: &mut Vec<u8>) {
+        out.push(self.height | if begins { BEGINS } else { 0 });
+        self.put_node(level, out);
     }
 
     /// Reads what [`record`](PageEntry::record) wrote: the entry, and whether it is the first of its page.

@@ -1,12 +1,11 @@
 //! From a query to its proof: which leaves it must show, then the way down to each.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::page::{Page, PageEntry, middle};
+use super::page::{PAGE_LEN_MAX, Page, PageEntry, middle};
 use super::source::{Pages, Trees};
 use crate::codec;
 use crate::element::Element;
@@ -60,24 +59,21 @@ fn tree<T: Trees>(
     out: &mut Vec<u8>,
 ) -> Proven<(), T::Error> {
     for segment in &query.path {
-        let found = layer(trees, path, &Query::key(segment).ask, out)?;
-        if !found.iter().any(|(_, element)| element.subtree().is_some()) {
+        if layer(trees, path, &Query::key(segment).ask, true, out)?.is_empty() {
             return Ok(());
         }
         path.push(segment.clone());
     }
-    let found = layer(trees, path, &query.ask, out)?;
-    let Ask::Entries(select) = &query.ask else {
-        return Ok(());
+    let below = match &query.ask {
+        Ask::Entries(select) => select.below.as_ref(),
+        Ask::Totals(_) => None,
     };
-    let Some(below) = &select.below else {
+    let found = layer(trees, path, &query.ask, below.is_some(), out)?;
+    let Some(below) = below else {
         return Ok(());
     };
     let depth = path.len();
-    for (key, _) in found
-        .into_iter()
-        .filter(|(_, element)| element.subtree().is_some())
-    {
+    for key in found {
         path.push(key);
         tree(trees, path, below, out)?;
         path.truncate(depth);
@@ -85,13 +81,15 @@ fn tree<T: Trees>(
     Ok(())
 }
 
-/// Writes the layer of the tree at `path`; returns the entries asked for, in the direction of the ask.
+/// Writes the layer of the tree at `path`; returns, if somebody `goes_on` from there, the entries asked for that are subtrees, in the direction of
+/// the ask.
 fn layer<T: Trees>(
     trees: &T,
     path: &[Vec<u8>],
     ask: &Ask,
+    goes_on: bool,
     out: &mut Vec<u8>,
-) -> Proven<Vec<(Vec<u8>, Element)>, T::Error> {
+) -> Proven<Vec<Vec<u8>>, T::Error> {
     let pages = trees
         .tree(path)
         .map_err(ProveError::Storage)?
@@ -104,17 +102,20 @@ fn layer<T: Trees>(
     let mut plan = Plan {
         ask,
         count,
-        shown: BTreeMap::new(),
+        shown: Vec::with_capacity(4),
         tree: Descent {
             pages: &pages,
-            top: top.clone(),
+            top: &top,
+            way: Vec::with_capacity(usize::from(top.level())),
             last: None,
         },
     };
     plan.make()?;
-    let shown: Vec<(u64, bool)> = plan.shown.into_iter().collect();
+    let (shown, way) = plan.into_shown();
     let mut emission = Emission {
         pages: &pages,
+        way: &way,
+        goes_on,
         out,
         found: Vec::new(),
     };
@@ -134,76 +135,99 @@ fn layer<T: Trees>(
 /// Keys and ranks of a tree.
 struct Descent<'a, P> {
     pages: &'a P,
-    top: Arc<Page>,
-    /// The leaf page that was read last, and the rank of its first entry.
-    last: Option<(u64, Arc<Page>)>,
+    top: &'a Page,
+    /// The pages below the topmost on the way down to the leaf page that was read last: proofs mostly stay close by.
+    way: Vec<Arc<Page>>,
+    /// The rank of the first entry of that leaf page.
+    last: Option<u64>,
 }
 
 impl<P: Pages> Descent<'_, P> {
-    /// How many keys come before `bound`.
-    fn rank(&mut self, bound: &[u8]) -> Proven<u64, P::Error> {
-        let (rank, page) = self.leaf_page(|page, _| page.find(bound).0)?;
-        Ok(rank + page.find(bound).0 as u64)
+    /// The leaf page that was read last, and the rank of its first entry.
+    fn last(&self) -> Option<(u64, &Page)> {
+        let page = self.way.last().map_or(self.top, |page| page);
+        Some((self.last?, page))
     }
 
-    /// The key of that rank.
-    fn key(&mut self, rank: u64) -> Proven<Vec<u8>, P::Error> {
-        let holds = |(first, page): &(u64, Arc<Page>)| (*first..first + page.len() as u64).contains(&rank);
-        let (first, page) = match &self.last {
-            Some(last) if holds(last) => last.clone(),
-            _ => self.leaf_page(|page, first| {
+    /// How many keys come before `bound`.
+    fn rank(&mut self, bound: &[u8]) -> Proven<u64, P::Error> {
+        let spans = |page: &Page| page.first_key() <= bound && bound <= page.key(page.len() - 1);
+        if self.last().is_none_or(|(_, page)| !spans(page)) {
+            self.descend(|page, _| page.find(bound).0)?;
+        }
+        let (first, page) = self.last().ok_or(ProveError::Damaged)?;
+        Ok(first + page.find(bound).0 as u64)
+    }
+
+    /// Goes to the key of that rank.
+    fn key(&mut self, rank: u64) -> Proven<&[u8], P::Error> {
+        let holds = |(first, page): (u64, &Page)| (first..first + page.len() as u64).contains(&rank);
+        if !self.last().is_some_and(holds) {
+            self.descend(|page, first| {
                 let mut end = first;
-                let ends = page.entries().map(|entry| {
-                    end += entry.node.count;
+                let ends = (0..page.len()).map(|index| {
+                    end += page.count(index);
                     end
                 });
                 1 + ends.take_while(|end| *end <= rank).count()
-            })?,
-        };
-        let index = (rank - first) as usize;
-        if index >= page.len() {
-            return Err(ProveError::Damaged);
+            })?;
         }
-        Ok(page.entry(index).key.to_vec())
+        let last = self.last().filter(|last| holds(*last));
+        let (first, page) = last.ok_or(ProveError::Damaged)?;
+        Ok(page.key((rank - first) as usize))
     }
 
-    /// Goes down to a leaf page, into the child before the index that `past` gives for each page and its
-    /// first rank.
-    fn leaf_page(&mut self, past: impl Fn(&Page, u64) -> usize) -> Proven<(u64, Arc<Page>), P::Error> {
-        let (mut first, mut page) = (0, self.top.clone());
-        while page.level() > 0 {
-            let index = past(&page, first).clamp(1, page.len()) - 1;
-            first += page
-                .entries()
-                .take(index)
-                .map(|entry| entry.node.count)
-                .sum::<u64>();
-            page = self.child(&page, page.entry(index))?;
+    /// Goes down to a leaf page, into the child before the index that `past` gives for each page and its first rank.
+    fn descend(&mut self, past: impl Fn(&Page, u64) -> usize) -> Proven<(), P::Error> {
+        let (mut first, mut depth) = (0, 0);
+        self.last = None;
+        loop {
+            let page = match depth {
+                0 => self.top,
+                _ => &*self.way[depth - 1],
+            };
+            if page.level() == 0 {
+                break;
+            }
+            let index = past(page, first).clamp(1, page.len()) - 1;
+            first += (0..index).map(|index| page.count(index)).sum::<u64>();
+            let entry = page.entry(index);
+            if self
+                .way
+                .get(depth)
+                .is_none_or(|next| !is_child(next, page.level(), &entry))
+            {
+                let next = child(self.pages, page, &entry)?;
+                self.way.truncate(depth);
+                self.way.push(next);
+            }
+            depth += 1;
         }
-        self.last = Some((first, page.clone()));
-        Ok((first, page))
+        self.last = Some(first);
+        Ok(())
     }
+}
 
-    fn child(&self, page: &Page, entry: PageEntry<'_>) -> Proven<Arc<Page>, P::Error> {
-        if let Some((_, last)) = &self.last
-            && page.level() == 1
-            && last.first_key() == entry.key
-        {
-            return Ok(last.clone());
-        }
-        self.pages
-            .child(page.level() - 1, entry.key, &entry.node)
-            .map_err(ProveError::Storage)?
-            .ok_or(ProveError::Damaged)
-    }
+/// Whether a page is the one below that entry of a page of that level.
+fn is_child(page: &Page, level: u8, entry: &PageEntry<'_>) -> bool {
+    page.level() + 1 == level && page.first_key() == entry.key && page.top() == entry.node
+}
+
+fn child<P: Pages>(pages: &P, page: &Page, entry: &PageEntry<'_>) -> Proven<Arc<Page>, P::Error> {
+    let level = page.level() - 1;
+    pages
+        .child(level, entry.key, &entry.node)
+        .map_err(ProveError::Storage)?
+        .filter(|page| page.level() == level)
+        .ok_or(ProveError::Damaged)
 }
 
 /// Which leaves of a tree a proof shows, and with what.
 struct Plan<'a, P> {
     ask: &'a Ask,
     count: u64,
-    /// By rank: whether with its value.
-    shown: BTreeMap<u64, bool>,
+    /// By rank: whether with its value. Some may come twice, and in another order than they have.
+    shown: Vec<(u64, bool)>,
     tree: Descent<'a, P>,
 }
 
@@ -227,6 +251,17 @@ impl<P: Pages> Plan<'_, P> {
             }
         }
         Ok(())
+    }
+
+    /// The leaves in order, each once, and the pages on the way to where the last was looked for.
+    fn into_shown(mut self) -> (Vec<(u64, bool)>, Vec<Arc<Page>>) {
+        self.shown.sort_unstable_by_key(|(rank, _)| *rank);
+        self.shown.dedup_by(|again, kept| {
+            let same = again.0 == kept.0;
+            kept.1 |= same && again.1;
+            same
+        });
+        (self.shown, self.tree.way)
     }
 
     /// Shows what proves the entries from rank `start` to before `end`.
@@ -261,21 +296,27 @@ impl<P: Pages> Plan<'_, P> {
 
     /// Shows the neighbours before and at that rank, if the query asks for anything between them.
     fn border(&mut self, rank: u64) -> Proven<(), P::Error> {
-        let before = if rank > 0 {
-            Some(self.tree.key(rank - 1)?)
+        let (has_before, has_after) = (rank > 0, rank < self.count);
+        let inside = |(first, page): &(u64, &Page)| *first < rank && rank < first + page.len() as u64;
+        let meets = if let Some((first, page)) = self.tree.last().filter(inside) {
+            let after = (rank - first) as usize;
+            self.ask.meets(Some(page.key(after - 1)), Some(page.key(after)))
         } else {
-            None
+            let before = match has_before {
+                true => Some(self.tree.key(rank - 1)?.to_vec()),
+                false => None,
+            };
+            let after = match has_after {
+                true => Some(self.tree.key(rank)?),
+                false => None,
+            };
+            self.ask.meets(before.as_deref(), after)
         };
-        let after = if rank < self.count {
-            Some(self.tree.key(rank)?)
-        } else {
-            None
-        };
-        if self.ask.meets(before.as_deref(), after.as_deref()) {
-            if before.is_some() {
+        if meets {
+            if has_before {
                 self.show(rank - 1, false);
             }
-            if after.is_some() {
+            if has_after {
                 self.show(rank, false);
             }
         }
@@ -283,27 +324,31 @@ impl<P: Pages> Plan<'_, P> {
     }
 
     fn show(&mut self, rank: u64, value: bool) {
-        *self.shown.entry(rank).or_insert(value) |= value;
+        self.shown.push((rank, value));
     }
 }
 
 /// A layer being written.
 struct Emission<'a, P> {
     pages: &'a P,
+    /// Pages on the way to some leaf, which are likely to be needed.
+    way: &'a [Arc<Page>],
+    /// Whether somebody wants to know which entries are subtrees.
+    goes_on: bool,
     out: &'a mut Vec<u8>,
-    /// Entries shown with their value.
-    found: Vec<(Vec<u8>, Element)>,
+    /// The keys of entries shown with their value that are.
+    found: Vec<Vec<u8>>,
 }
 
 impl<P: Pages> Emission<'_, P> {
     /// Writes a page whose first leaf has rank `first`; `shown` are the leaves to show below it, at least
     /// one.
     fn page(&mut self, page: &Page, first: u64, shown: &[(u64, bool)]) -> Proven<(), P::Error> {
-        let mut ends = Vec::with_capacity(page.len());
+        let mut ends = [0; PAGE_LEN_MAX];
         let mut end = first;
-        for entry in page.entries() {
-            end += entry.node.count;
-            ends.push(end);
+        for (index, at) in ends[..page.len()].iter_mut().enumerate() {
+            end += page.count(index);
+            *at = end;
         }
         self.nodes(page, &ends, (0, page.len()), shown)
     }
@@ -312,24 +357,21 @@ impl<P: Pages> Emission<'_, P> {
     fn nodes(
         &mut self,
         page: &Page,
-        ends: &[u64],
+        ends: &[u64; PAGE_LEN_MAX],
         (from, to): (usize, usize),
         shown: &[(u64, bool)],
     ) -> Proven<(), P::Error> {
         if to - from == 1 {
             let entry = page.entry(from);
             if page.level() == 0 {
-                return self.leaf(entry.key, &entry.node, shown[0].1);
+                return self.leaf(&entry, shown[0].1);
             }
-            let child = self
-                .pages
-                .child(page.level() - 1, entry.key, &entry.node)
-                .map_err(ProveError::Storage)?;
-            return self.page(
-                &*child.ok_or(ProveError::Damaged)?,
-                ends[from] - entry.node.count,
-                shown,
-            );
+            let first = ends[from] - entry.node.count;
+            let known = self.way.iter().find(|known| known.level() + 1 == page.level());
+            return match known.filter(|known| is_child(known, page.level(), &entry)) {
+                Some(known) => self.page(known, first, shown),
+                None => self.page(&*child(self.pages, page, &entry)?, first, shown),
+            };
         }
         let middle = middle(from, to);
         let (left, right) = shown.split_at(shown.partition_point(|(rank, _)| *rank < ends[middle - 1]));
@@ -355,21 +397,25 @@ impl<P: Pages> Emission<'_, P> {
         codec::put_i128(self.out, node.sum);
     }
 
-    fn leaf(&mut self, key: &[u8], node: &Node, with_value: bool) -> Proven<(), P::Error> {
-        let value = self
-            .pages
-            .value(key)
-            .map_err(ProveError::Storage)?
-            .ok_or(ProveError::Damaged)?;
-        self.out.push(if with_value { layer::VALUE } else { layer::KEY });
-        codec::put_bytes(self.out, key);
-        if with_value {
-            codec::put_bytes(self.out, &value);
-            let element = Element::decode(&value).map_err(|_| ProveError::Damaged)?;
-            self.found.push((key.to_vec(), element));
-        } else {
-            self.out.extend_from_slice(value_hash(&value).as_bytes());
-            codec::put_i128(self.out, node.sum);
+    fn leaf(&mut self, entry: &PageEntry<'_>, with_value: bool) -> Proven<(), P::Error> {
+        let (out, goes_on) = (&mut *self.out, self.goes_on);
+        out.push(if with_value { layer::VALUE } else { layer::KEY });
+        codec::put_bytes(out, entry.key);
+        let written = self.pages.look_at_value(entry.key, |value| {
+            if !with_value {
+                out.extend_from_slice(value_hash(value).as_bytes());
+                codec::put_i128(out, entry.node.sum);
+                return Ok(false);
+            }
+            codec::put_bytes(out, value);
+            if Element::is_item(value) || !goes_on {
+                return Ok(false);
+            }
+            Element::decode(value).map(|element| element.subtree().is_some())
+        });
+        let written = written.map_err(ProveError::Storage)?.ok_or(ProveError::Damaged)?;
+        if written.map_err(|_| ProveError::Damaged)? {
+            self.found.push(entry.key.to_vec());
         }
         Ok(())
     }

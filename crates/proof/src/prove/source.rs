@@ -42,6 +42,11 @@ pub trait Pages {
 
     /// The encoded element under `key`.
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// Shows `look` the encoded element under `key`, which storage need not copy then.
+    fn look_at_value<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Self::Error> {
+        Ok(self.value(key)?.map(|value| look(&value)))
+    }
 }
 
 /// Trees within trees, by path.
@@ -87,5 +92,9 @@ impl<P: Pages> Pages for &P {
 
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, P::Error> {
         P::value(self, key)
+    }
+
+    fn look_at_value<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, P::Error> {
+        P::look_at_value(self, key, look)
     }
 }

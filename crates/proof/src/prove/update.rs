@@ -59,6 +59,8 @@ pub enum PageChange {
         before: Arc<Page>,
         /// As it is.
         after: Arc<Page>,
+        /// How many entries at the beginning, and how many of the others at the end, both have at least.
+        shared: (usize, usize),
     },
     /// It is no more.
     Gone(Arc<Page>),
@@ -80,6 +82,16 @@ impl PageChange {
         match self {
             PageChange::New(after) | PageChange::Replaced { after, .. } => Some(after),
             PageChange::Gone(_) => None,
+        }
+    }
+
+    /// How many entries at the beginning, and how many of the others at the end, it has before and after. The first entry counts as one at the
+    /// beginning only. Where only entries were set, and none came or went, there can be more.
+    #[must_use]
+    pub fn shared(&self) -> (usize, usize) {
+        match self {
+            PageChange::Replaced { shared, .. } => *shared,
+            _ => (0, 0),
         }
     }
 
@@ -370,10 +382,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
                 self.remove(gone);
             }
             let before = old.next_if(|page| page.first_key() == key);
-            let node = match before {
-                Some(before) if before.entries().eq(entries.iter().copied()) => before.top(),
-                _ => self.put(before, entries)?,
-            };
+            let node = self.put(before, entries)?;
             let changed = before.is_none_or(|before| before.top() != node);
             self.parents.push(Parent {
                 key: key.to_vec(),
@@ -395,13 +404,19 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
     }
 
     fn put(&mut self, before: Option<&Arc<Page>>, entries: &[PageEntry<'_>]) -> Result<Node, Overflow> {
-        let (page, hashes) = match before {
-            Some(before) => before.with_entries(entries)?,
-            None => Page::new(self.level, entries)?,
+        let Some(before) = before else {
+            let (page, hashes) = Page::new(self.level, entries)?;
+            self.changes.hashes += hashes;
+            let node = page.top();
+            self.changes.pages.push(PageChange::New(Arc::new(page)));
+            return Ok(node);
+        };
+        let Some((page, shared, hashes)) = before.with_entries(entries)? else {
+            return Ok(before.top());
         };
         self.changes.hashes += hashes;
         let node = page.top();
-        self.change(before, page);
+        self.change(before, page, shared);
         Ok(node)
     }
 
@@ -419,7 +434,7 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
             let (after, hashes) = page.with_nodes(&nodes)?;
             self.changes.hashes += hashes;
             node = after.top();
-            self.change(Some(page), after);
+            self.change(page, after, (0, 0));
         }
         self.parents.push(Parent {
             key: key.to_vec(),
@@ -429,11 +444,11 @@ impl<'a, P: Pages> Rewrite<'a, '_, P> {
         Ok(())
     }
 
-    fn change(&mut self, before: Option<&Arc<Page>>, after: Page) {
-        let after = Arc::new(after);
-        self.changes.pages.push(match before.cloned() {
-            Some(before) => PageChange::Replaced { before, after },
-            None => PageChange::New(after),
+    fn change(&mut self, before: &Arc<Page>, after: Page, shared: (usize, usize)) {
+        self.changes.pages.push(PageChange::Replaced {
+            before: before.clone(),
+            after: Arc::new(after),
+            shared,
         });
     }
 }

@@ -31,7 +31,7 @@ pub(crate) trait Ground {
     fn element(&self, meter: Meter<'_>, path: &[&[u8]], key: &[u8]) -> Result<Option<Element>> {
         let reader = self.reader(meter)?;
         let tree = reader.locate(path)?;
-        let element = reader.element(&tree, key, |subtree| self.top(&reader, subtree))?;
+        let element = reader.element(&tree, key, |subtree| self.top(&reader, &subtree))?;
         if meter.is_on() {
             meter.loaded(element.as_ref().map_or(0, |element| element.encode().len()));
         }
@@ -129,7 +129,7 @@ pub(crate) trait Ground {
             }
             _ => None,
         };
-        let element = reader.complete(stored, tree, key, |subtree| self.top(reader, subtree))?;
+        let element = reader.complete(stored, tree, key, |subtree| self.top(reader, &subtree))?;
         if reader.meter.is_on() {
             reader.meter.loaded(key.len() + element.encode().len());
         }
@@ -147,7 +147,7 @@ pub(crate) trait Ground {
             let (key, stored) = pair?;
             reader.meter.seek();
             let (key, stored) = (Located::entry_of(key), Stored::decode(stored)?);
-            let element = reader.complete(stored, tree, key, |subtree| self.top(reader, subtree))?;
+            let element = reader.complete(stored, tree, key, |subtree| self.top(reader, &subtree))?;
             totals.count += 1;
             totals.sum = totals.sum.checked_add(element.sum()).ok_or(Error::Overflow)?;
         }

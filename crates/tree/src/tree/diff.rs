@@ -109,7 +109,7 @@ fn differing(before: &TreePages<'_>, after: &TreePages<'_>) -> Result<Vec<Change
 fn element(pages: &TreePages<'_>, key: &[u8]) -> Result<Option<Element>> {
     let element = pages
         .reader
-        .element(&pages.tree, key, |subtree| pages.reader.top(subtree))?;
+        .element(&pages.tree, key, |subtree| pages.reader.top(&subtree))?;
     if pages.reader.meter.is_on()
         && let Some(element) = &element
     {

@@ -19,6 +19,7 @@ mod cache;
 mod checkpoint;
 mod diff;
 mod format;
+mod found;
 #[cfg(test)]
 mod interleaved;
 mod meter;
@@ -30,6 +31,8 @@ mod reader;
 mod reclaim;
 mod record;
 mod settle;
+#[cfg(test)]
+mod shortcuts;
 mod snapshot;
 mod store;
 mod sync;

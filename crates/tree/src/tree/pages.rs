@@ -4,14 +4,16 @@
 //! twenty times the bytes. A page is what lies between two entries that are marked as the first of theirs. It is put together, hashed
 //! and compared with what the page above says of it; then it is kept in the cache.
 
+use std::cell::RefCell;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use weald_engine::Iter;
-use weald_proof::{Node, PAGE_LEN_MAX, Page, PageEntry, Pages};
+use weald_proof::{Element, Node, PAGE_LEN_MAX, Page, PageEntry, Pages};
 
+use super::planted::{Planted, is_planted};
 use super::reader::Reader;
-use super::record::{Located, Top};
+use super::record::{Located, Stored, Top};
 use crate::error::{Error, Result};
 
 /// The pages of one tree in one state of the store.
@@ -19,7 +21,32 @@ pub struct TreePages<'t> {
     pub(crate) reader: Reader<'t>,
     pub(crate) tree: Arc<Located>,
     pub(crate) top: Option<Top>,
+    below: Option<&'t Below>,
+    ahead: RefCell<Ahead<'t>>,
 }
+
+/// The entries after the value that was looked at last: who proves a range looks at one after the other, and to search each takes longer than to go on.
+struct Ahead<'t> {
+    entries: Option<Box<Iter<'t>>>,
+    /// Values that were searched since the last time that it was tried, and how many it takes to try it: ever more where it was in vain.
+    searched: u32,
+    patience: u32,
+}
+
+impl Default for Ahead<'_> {
+    fn default() -> Self {
+        Ahead {
+            entries: None,
+            searched: 0,
+            // So not for a single key, with or without its neighbour.
+            patience: 2,
+        }
+    }
+}
+
+/// The subtree that was looked at last, which is the one that a proof goes on to as a rule.
+#[derive(Default)]
+pub(crate) struct Below(RefCell<Option<(Arc<Located>, Option<Top>)>>);
 
 /// A stored entry of a page, and whether it is the first one.
 type Record<'t> = (PageEntry<'t>, bool);
@@ -27,7 +54,37 @@ type Record<'t> = (PageEntry<'t>, bool);
 impl<'t> TreePages<'t> {
     pub(crate) fn new(reader: Reader<'t>, tree: Arc<Located>) -> Result<TreePages<'t>> {
         let top = reader.top(&tree)?;
-        Ok(TreePages { reader, tree, top })
+        Ok(TreePages {
+            reader,
+            tree,
+            top,
+            below: None,
+            ahead: RefCell::default(),
+        })
+    }
+
+    /// As [`find`](Self::find), where all trees are of one state: the tree need not be looked for if its element was looked at last.
+    pub(crate) fn find_below(
+        reader: Reader<'t>,
+        path: &[Vec<u8>],
+        below: &'t Below,
+    ) -> Result<Option<TreePages<'t>>> {
+        let known = below.0.take();
+        let is_it = |tree: &Located| tree.is_at(path) || is_planted(Planted::TakesLastSubtree);
+        let pages = match known.filter(|(tree, _)| !path.is_empty() && is_it(tree)) {
+            Some((tree, top)) => Some(TreePages {
+                reader,
+                tree,
+                top,
+                below: None,
+                ahead: RefCell::default(),
+            }),
+            None => TreePages::find(reader, path)?,
+        };
+        Ok(pages.map(|pages| TreePages {
+            below: Some(below),
+            ..pages
+        }))
     }
 
     /// The pages of the tree at `path`, if there is one.
@@ -86,6 +143,32 @@ impl<'t> TreePages<'t> {
         }
         let page = Page::from_entries(level, entries).ok_or_else(damaged)?;
         Ok(Some(Arc::new(page)))
+    }
+
+    /// What is stored under `key`.
+    fn stored_bytes(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
+        let mut ahead = self.ahead.borrow_mut();
+        if let Some(entries) = &mut ahead.entries {
+            if let Some((next, stored)) = entries.next().transpose()?
+                && (Located::entry_of(next) == key || is_planted(Planted::TakesNextValue))
+            {
+                self.reader.meter.seek();
+                return Ok(Some(stored));
+            }
+            ahead.entries = None;
+            ahead.patience = ahead.patience.saturating_mul(2);
+        }
+        let stored = self.reader.stored_bytes(&self.tree, key)?;
+        ahead.searched += 1;
+        if ahead.searched >= ahead.patience {
+            ahead.searched = 0;
+            let after = (
+                Bound::Excluded(self.tree.key(key)),
+                Bound::Excluded(self.tree.entries_end()),
+            );
+            ahead.entries = Some(Box::new(self.reader.trees.range(after)));
+        }
+        Ok(stored)
     }
 
     /// The page with that topmost node from the cache, or else what `read` gives, which must be that page.
@@ -160,9 +243,25 @@ impl Pages for TreePages<'_> {
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.look_at_value(key, <[u8]>::to_vec)
+    }
+
+    fn look_at_value<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        let Some(stored) = self.stored_bytes(key)? else {
+            return Ok(None);
+        };
+        if Element::is_item(stored) {
+            return Ok(Some(look(stored)));
+        }
         let element = self
             .reader
-            .element(&self.tree, key, |subtree| self.reader.top(subtree))?;
-        Ok(element.map(|element| element.encode()))
+            .complete(Stored::decode(stored)?, &self.tree, key, |subtree| {
+                let top = self.reader.top(&subtree)?;
+                if let Some(below) = self.below {
+                    below.0.replace(Some((Arc::new(subtree), top)));
+                }
+                Ok(top)
+            })?;
+        Ok(Some(look(&element.encode())))
     }
 }

@@ -7,6 +7,10 @@ pub(crate) enum Planted {
     TakesOverChanged,
     /// All trees are settled when it is their transaction's turn.
     NothingAhead,
+    /// A mistake: the next entry is taken for the value that is asked for, whatever its key.
+    TakesNextValue,
+    /// A mistake: the subtree that was looked at last is taken for the one that is asked for.
+    TakesLastSubtree,
 }
 
 #[cfg(not(test))]

@@ -72,9 +72,13 @@ impl<'t> Reader<'t> {
     }
 
     pub(crate) fn stored(&self, tree: &Located, key: &[u8]) -> Result<Option<Stored>> {
+        self.stored_bytes(tree, key)?.map(Stored::decode).transpose()
+    }
+
+    /// The same as it is stored.
+    pub(crate) fn stored_bytes(&self, tree: &Located, key: &[u8]) -> Result<Option<&'t [u8]>> {
         self.meter.seek();
-        let stored = self.trees.get_ref(&tree.key(key))?;
-        stored.map(Stored::decode).transpose()
+        Ok(self.trees.get_ref(&tree.key(key))?)
     }
 
     /// What `key` holds, given how to find the top of a subtree.
@@ -82,7 +86,7 @@ impl<'t> Reader<'t> {
         &self,
         tree: &Located,
         key: &[u8],
-        top: impl FnOnce(&Located) -> Result<Option<Top>>,
+        top: impl FnOnce(Located) -> Result<Option<Top>>,
     ) -> Result<Option<Element>> {
         let stored = self.stored(tree, key)?;
         stored
@@ -96,12 +100,12 @@ impl<'t> Reader<'t> {
         stored: Stored,
         tree: &Located,
         key: &[u8],
-        top: impl FnOnce(&Located) -> Result<Option<Top>>,
+        top: impl FnOnce(Located) -> Result<Option<Top>>,
     ) -> Result<Element> {
         match stored {
             Stored::Element(element) => Ok(element),
             Stored::Subtree { kind, generation } => {
-                let top = top(&self.child(tree, key, generation))?;
+                let top = top(self.child(tree, key, generation))?;
                 // The root hash over the topmost node.
                 self.meter.hashes(1);
                 Ok(kind.element(top.as_ref()))

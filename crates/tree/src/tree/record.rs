@@ -199,11 +199,11 @@ impl Located {
     }
 
     /// Whether it is at that path.
-    pub(crate) fn is_at(&self, path: &[&[u8]]) -> bool {
+    pub(crate) fn is_at<S: AsRef<[u8]>>(&self, path: &[S]) -> bool {
         self.steps
             .iter()
             .map(|(segment, _)| &segment[..])
-            .eq(path.iter().copied())
+            .eq(path.iter().map(AsRef::as_ref))
     }
 
     /// Of an entry.
@@ -231,7 +231,17 @@ impl Located {
 
     /// Of an entry of a page.
     pub(crate) fn node_key(&self, level: u8, key: &[u8]) -> Vec<u8> {
-        [&self.prefix[..], NODE, &[level], key].concat()
+        let mut out = Vec::with_capacity(self.node_key_len() + key.len());
+        self.put_node_key(level, key, &mut out);
+        out
+    }
+
+    /// Appends the same to other bytes.
+    pub(crate) fn put_node_key(&self, level: u8, key: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.prefix);
+        out.extend_from_slice(NODE);
+        out.push(level);
+        out.extend_from_slice(key);
     }
 
     /// How long the key of a node is but for the key itself.

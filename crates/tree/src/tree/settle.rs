@@ -29,9 +29,10 @@ pub(crate) type Places = BTreeMap<Path, Arc<Located>>;
 /// What follows from changed entries.
 #[derive(Default)]
 pub(crate) struct Settled {
-    trees: BTreeMap<Path, Updated>,
+    // In boxes: a map makes room for eleven of what it holds with the first.
+    trees: BTreeMap<Path, Box<Updated>>,
     /// The tops of those trees afterwards.
-    tops: BTreeMap<[u8; PREFIX_LEN], Option<Top>>,
+    tops: BTreeMap<[u8; PREFIX_LEN], Box<Option<Top>>>,
 }
 
 /// A tree that was brought up to date.
@@ -40,8 +41,8 @@ struct Updated {
     /// The top that it had, from which all else follows, and the one that it gets.
     was: Option<Top>,
     is: Option<Top>,
-    /// Entries of pages to write, or to delete where there is `None`.
-    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Entries of pages to write or to delete.
+    entries: Records,
     /// Whether they are staged.
     staged: bool,
     /// Pages that are no more, and those that were made, by level and topmost hash.
@@ -56,8 +57,8 @@ struct Due {
     tree: Option<Arc<Located>>,
     /// Subtrees that changed.
     below: BTreeSet<Vec<u8>>,
-    /// What it took to find it.
-    cost: OperationCost,
+    /// Hashes that it took to find it.
+    hashes: u64,
 }
 
 /// What is to be settled.
@@ -104,7 +105,7 @@ impl Settled {
         }
         for (path, updated) in &self.trees {
             if updated.was != updated.is && path.len() > work.depth {
-                self.due_above(&mut dues, reader, path.clone(), &updated.tree);
+                self.due_above(&mut dues, path.clone(), &updated.tree);
             }
         }
         let mut left_out: Vec<Path> = Vec::new();
@@ -112,11 +113,12 @@ impl Settled {
             if left_out.iter().any(|other| other.starts_with(&path)) {
                 continue;
             }
-            let (cost, all) = (Cell::new(due.cost), reader.meter);
+            let (cost, all) = (Cell::new(OperationCost::default()), reader.meter);
             let reader = Reader {
                 meter: reader.meter.onto(&cost),
                 ..*reader
             };
+            reader.meter.hashes(due.hashes);
             let tree = match due
                 .tree
                 .take()
@@ -137,22 +139,16 @@ impl Settled {
             let mut updated = self.update(&reader, &tree, touched.chain(&due.below))?;
             updated.cost = cost.get();
             if updated.was != updated.is && path.len() > work.depth {
-                self.due_above(&mut dues, &reader, path.clone(), &tree);
+                self.due_above(&mut dues, path.clone(), &tree);
             }
-            self.tops.insert(tree.prefix, updated.is);
-            self.trees.insert(path, updated);
+            self.tops.insert(tree.prefix, Box::new(updated.is));
+            self.trees.insert(path, Box::new(updated));
         }
         Ok(())
     }
 
     /// Notes that a tree has changed in the one that holds it, unless that is settled with it.
-    fn due_above(
-        &self,
-        dues: &mut BTreeMap<(Reverse<usize>, Path), Due>,
-        reader: &Reader<'_>,
-        mut path: Path,
-        tree: &Located,
-    ) {
+    fn due_above(&self, dues: &mut BTreeMap<(Reverse<usize>, Path), Due>, mut path: Path, tree: &Located) {
         let Some(key) = path.pop() else { return };
         if self.trees.contains_key(&path) {
             return;
@@ -160,9 +156,7 @@ impl Settled {
         let holder = dues.entry((Reverse(path.len()), path)).or_default();
         holder.below.insert(key);
         if holder.tree.is_none() {
-            if reader.meter.is_on() {
-                holder.cost.hash_calls += 1;
-            }
+            holder.hashes += 1;
             holder.tree = Some(Arc::new(tree.holder()));
         }
     }
@@ -211,7 +205,7 @@ impl Settled {
         let mut edits: BTreeMap<&[u8], _> = BTreeMap::new();
         for key in keys {
             if let Entry::Vacant(edit) = edits.entry(key) {
-                edit.insert(reader.element(tree, key, |subtree| self.top(reader, subtree))?);
+                edit.insert(reader.element(tree, key, |subtree| self.top(reader, &subtree))?);
             }
         }
         let pages = TreePages::new(*reader, tree.clone())?;
@@ -228,7 +222,7 @@ impl Settled {
                 (Some(level), Some(node)) => Some(Top { level, node }),
                 _ => None,
             },
-            entries: Vec::new(),
+            entries: Records::default(),
             staged: false,
             superseded: Vec::new(),
             made: Vec::new(),
@@ -238,6 +232,7 @@ impl Settled {
             reader.cache.insert(page);
             updated.made.push((page.level(), page.top().hash));
         }
+        updated.entries.reserve(changes.pages.len());
         updated.set_entries(reader, &changes.pages);
         if updated.was != updated.is {
             let len = |top: Option<Top>| top.map(|_| Top::LEN);
@@ -249,7 +244,7 @@ impl Settled {
     /// The top of a tree after the changes.
     pub(crate) fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
         match self.tops.get(&tree.prefix) {
-            Some(top) => Ok(*top),
+            Some(top) => Ok(**top),
             None => reader.top(tree),
         }
     }
@@ -258,7 +253,7 @@ impl Settled {
     pub(crate) fn stage<'db>(&mut self, tx: &mut impl Writable<'db>, all: BucketId) -> Result<()> {
         let mut trees = tx.bucket_mut_by_id(all);
         for updated in self.trees.values_mut().filter(|updated| !updated.staged) {
-            for (key, record) in &updated.entries {
+            for (key, record) in updated.entries.iter() {
                 match record {
                     Some(record) => trees.put(key, record)?,
                     None => trees.discard(key)?,
@@ -316,7 +311,7 @@ impl Updated {
             self.superseded
                 .extend(page.before().map(|old| (old.level(), old.top().hash)));
             let (old, new) = match page {
-                PageChange::Replaced { before, after } => (before, after),
+                PageChange::Replaced { before, after, .. } => (before, after),
                 PageChange::New(page) => {
                     come.push(page, 0..page.len());
                     continue;
@@ -328,7 +323,7 @@ impl Updated {
             };
             let Some(pairs) = new.changed_since(old) else {
                 // What both have at their ends has not moved.
-                let (first, last) = new.shared_with(old);
+                let (first, last) = page.shared();
                 gone.push(old, first..old.len() - last);
                 come.push(new, first..new.len() - last);
                 continue;
@@ -368,16 +363,14 @@ impl Updated {
         old: Option<(PageEntry<'_>, bool)>,
         new: Option<(PageEntry<'_>, bool)>,
     ) {
-        let record = |(entry, begins): (PageEntry<'_>, bool)| entry.record(level, begins);
-        let old = old.filter(|_| reader.meter.counts_writes()).map(record);
-        let (key, new) = (self.tree.node_key(level, key), new.map(record));
-        self.count_write(
-            reader,
-            key.len(),
-            old.map(|old| old.len()),
-            new.as_ref().map(Vec::len),
+        let (key, new) = self.entries.push(
+            |out| self.tree.put_node_key(level, key, out),
+            new.map(|(entry, begins)| move |out: &mut Vec<u8>| entry.put_record(level, begins, out)),
         );
-        self.entries.push((key, new));
+        if reader.meter.counts_writes() {
+            let old = old.map(|(entry, begins)| entry.record(level, begins).len());
+            self.count_write(reader, key, old, new);
+        }
     }
 
     /// Counts the cost of a record that becomes another.
@@ -385,6 +378,49 @@ impl Updated {
         if reader.meter.counts_writes() {
             reader.meter.add(OperationCost::write(key, old, new));
         }
+    }
+}
+
+/// Keys and what they are set to, which is nothing for those that are deleted.
+#[derive(Default)]
+struct Records {
+    /// One after the other: an allocation for each would take longer than to write them.
+    bytes: Vec<u8>,
+    /// Where each key and its record end there.
+    ends: Vec<(usize, Option<usize>)>,
+}
+
+impl Records {
+    /// Makes room for so many, of keys and records of the usual length.
+    fn reserve(&mut self, records: usize) {
+        self.bytes.reserve(records * 112);
+        self.ends.reserve(records);
+    }
+
+    /// Adds a key and its record, as they are written; returns their lengths.
+    fn push(
+        &mut self,
+        key: impl FnOnce(&mut Vec<u8>),
+        record: Option<impl FnOnce(&mut Vec<u8>)>,
+    ) -> (usize, Option<usize>) {
+        let start = self.bytes.len();
+        key(&mut self.bytes);
+        let key_end = self.bytes.len();
+        let end = record.map(|record| {
+            record(&mut self.bytes);
+            self.bytes.len()
+        });
+        self.ends.push((key_end, end));
+        (key_end - start, end.map(|end| end - key_end))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(key_end, end)| {
+            let key = &self.bytes[start..key_end];
+            start = end.unwrap_or(key_end);
+            (key, end.map(|end| &self.bytes[key_end..end]))
+        })
     }
 }
 

@@ -7,8 +7,9 @@ use weald_proof::{Answer, Element, Hash, ProveError, Query, Trees, prove};
 
 use super::answer::Ground;
 use super::cache::PageCache;
+use super::found::Found;
 use super::meter::Meter;
-use super::pages::TreePages;
+use super::pages::{Below, TreePages};
 use super::reader::Reader;
 use super::record::{Located, Top};
 use crate::error::{Error, Result};
@@ -18,14 +19,17 @@ pub struct TreeSnapshot<'s> {
     tx: ReadTx<'s>,
     all: OnceLock<Opened>,
     cache: &'s PageCache,
+    found: &'s Found,
 }
 
 impl<'s> TreeSnapshot<'s> {
-    pub(crate) fn new(tx: ReadTx<'s>, cache: &'s PageCache) -> TreeSnapshot<'s> {
+    pub(crate) fn new(tx: ReadTx<'s>, cache: &'s PageCache, found: &'s Found) -> TreeSnapshot<'s> {
+        let all = found.of(&tx.root()).map_or_else(OnceLock::new, OnceLock::from);
         TreeSnapshot {
             tx,
-            all: OnceLock::new(),
+            all,
             cache,
+            found,
         }
     }
 
@@ -58,7 +62,8 @@ impl<'s> TreeSnapshot<'s> {
 
     pub(crate) fn proof(&self, meter: Meter<'_>, query: &Query) -> Result<Vec<u8>> {
         let reader = self.reader(meter)?;
-        let proof = prove(&Proving { reader }, query).map_err(|error| match error {
+        let below = Below::default();
+        let proof = prove(&Proving { reader, below }, query).map_err(|error| match error {
             ProveError::Query(error) => Error::Query(error),
             ProveError::Storage(error) => error,
             ProveError::Damaged => Error::damaged("a tree lacks a page, an element or a subtree"),
@@ -70,7 +75,12 @@ impl<'s> TreeSnapshot<'s> {
 
 impl Ground for TreeSnapshot<'_> {
     fn reader<'a>(&'a self, meter: Meter<'a>) -> Result<Reader<'a>> {
-        Reader::new(&self.tx.root(), &self.all, self.cache, meter)
+        let is_known = self.all.get().is_some();
+        let reader = Reader::new(&self.tx.root(), &self.all, self.cache, meter)?;
+        if !is_known {
+            self.found.note(reader.trees.opened());
+        }
+        Ok(reader)
     }
 
     fn top(&self, reader: &Reader<'_>, tree: &Located) -> Result<Option<Top>> {
@@ -93,6 +103,7 @@ impl Trees for TreeSnapshot<'_> {
 /// A snapshot that was opened for a proof, and whose pages count what is looked up.
 struct Proving<'a> {
     reader: Reader<'a>,
+    below: Below,
 }
 
 impl Trees for Proving<'_> {
@@ -103,6 +114,6 @@ impl Trees for Proving<'_> {
         Self: 'a;
 
     fn tree(&self, path: &[Vec<u8>]) -> Result<Option<TreePages<'_>>> {
-        TreePages::find(self.reader, path)
+        TreePages::find_below(self.reader, path, &self.below)
     }
 }

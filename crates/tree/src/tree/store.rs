@@ -6,6 +6,7 @@ use weald_engine::Database;
 use weald_proof::Hash;
 
 use super::cache::PageCache;
+use super::found::Found;
 use super::snapshot::TreeSnapshot;
 use super::turns::{TreeTurns, Turns};
 use super::tx::TreeTx;
@@ -19,6 +20,7 @@ pub struct TreeStore {
     pub(crate) db: Arc<Database>,
     cache: Arc<PageCache>,
     turns: Arc<Turns>,
+    pub(super) found: Arc<Found>,
 }
 
 /// Bytes of decoded pages that a store keeps where nothing else is said.
@@ -38,7 +40,13 @@ impl TreeStore {
         format::check(&db)?;
         let cache = Arc::new(PageCache::new(cache_bytes));
         let turns = Arc::new(Turns::new());
-        Ok(TreeStore { db, cache, turns })
+        let found = Arc::new(Found::default());
+        Ok(TreeStore {
+            db,
+            cache,
+            turns,
+            found,
+        })
     }
 
     /// Whether there are trees in `db`, which is not changed; so that a database opened for reading can be asked.
@@ -69,7 +77,7 @@ impl TreeStore {
 
     /// What is committed now.
     pub fn snapshot(&self) -> Result<TreeSnapshot<'_>> {
-        Ok(TreeSnapshot::new(self.db.read()?, &self.cache))
+        Ok(TreeSnapshot::new(self.db.read()?, &self.cache, &self.found))
     }
 
     /// The root hash of what is committed now.

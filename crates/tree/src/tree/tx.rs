@@ -30,7 +30,7 @@ pub struct TreeTx<'s> {
     touched: Touched,
     places: Places,
     /// The one of them that was asked for last.
-    last: Option<Arc<Located>>,
+    last: Option<(Path, Arc<Located>)>,
     /// The bucket of all trees, once it was found.
     all: OnceLock<Opened>,
     cache: &'s PageCache,
@@ -241,7 +241,7 @@ impl<'s> TreeTx<'s> {
     }
 
     fn locate(&mut self, meter: Meter<'_>, path: &[&[u8]]) -> Result<Arc<Located>> {
-        if let Some(last) = self.last.as_ref().filter(|last| last.is_at(path)) {
+        if let Some((_, last)) = self.last.as_ref().filter(|(_, last)| last.is_at(path)) {
             return Ok(last.clone());
         }
         let path: Path = path.iter().map(|segment| segment.to_vec()).collect();
@@ -249,11 +249,11 @@ impl<'s> TreeTx<'s> {
             Some(located) => located.clone(),
             None => {
                 let located = Arc::new(self.reader(meter)?.locate(&path)?);
-                self.places.insert(path, located.clone());
+                self.places.insert(path.clone(), located.clone());
                 located
             }
         };
-        self.last = Some(located.clone());
+        self.last = Some((path, located.clone()));
         Ok(located)
     }
 
@@ -279,8 +279,17 @@ impl<'s> TreeTx<'s> {
             return Err(Error::KeyTooLong { len: key.len(), max });
         }
         self.write(meter, &tree.key(key), stored.map(Stored::encode).as_deref())?;
-        let path = tree.steps.iter().map(|(segment, _)| segment.clone()).collect();
-        self.touched.entry(path).or_default().insert(key.to_vec());
+        // Mostly many keys of one tree follow each other.
+        let last = self.last.as_ref().filter(|(_, last)| last.prefix == tree.prefix);
+        let known = last.and_then(|(path, _)| self.touched.get_mut(path));
+        let keys = match known {
+            Some(keys) => keys,
+            None => {
+                let path = tree.steps.iter().map(|(segment, _)| segment.clone()).collect();
+                self.touched.entry(path).or_default()
+            }
+        };
+        keys.insert(key.to_vec());
         Ok(())
     }
 
