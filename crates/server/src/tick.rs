@@ -111,6 +111,11 @@ impl<'db> Tick<'db> {
             && self.since.elapsed() < OPEN_FOR
     }
 
+    /// Whether the last commit failed.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful || self.failed.is_some()
+    }
+
     /// The root bucket as it is with the writes of the tick.
     #[inline]
     pub(crate) fn root(&self) -> Bucket<'_> {

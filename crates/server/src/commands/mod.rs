@@ -16,7 +16,9 @@ mod digest;
 mod docs;
 mod dump;
 mod expiry;
+mod geo;
 mod hashes;
+mod hyperloglog;
 mod info;
 mod keys;
 mod latency;
@@ -56,6 +58,8 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     zsets::COMMANDS,
     lists::COMMANDS,
     bitmaps::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,
@@ -106,25 +110,6 @@ const ABSENT: &[(&str, &[&str])] = &[
             "script",
             "fcall",
             "fcall_ro",
-        ],
-    ),
-    (
-        "HyperLogLog",
-        &["pfadd", "pfcount", "pfmerge", "pfdebug", "pfselftest"],
-    ),
-    (
-        "geo commands",
-        &[
-            "geoadd",
-            "geodist",
-            "geohash",
-            "geopos",
-            "georadius",
-            "georadius_ro",
-            "georadiusbymember",
-            "georadiusbymember_ro",
-            "geosearch",
-            "geosearchstore",
         ],
     ),
     (

@@ -531,6 +531,12 @@ const SETTINGS: &[Setting] = &[
         "64",
         "Bytes of a member up to which it does",
     ),
+    live(
+        "hll-sparse-max-bytes",
+        bytes(0, i64::MAX as u64),
+        "3000",
+        "Bytes up to which a HyperLogLog is kept in its sparse form",
+    ),
     // What clients ask for, and what Weald has nothing for.
     inert("save", Kind::Text, ""),
     inert("appendonly", Kind::Bool, "yes"),
@@ -681,7 +687,6 @@ const SETTINGS: &[Setting] = &[
     inert("list-compress-depth", int(0, MAX), "0"),
     inert("stream-node-max-bytes", bytes(0, u64::MAX), "4096"),
     inert("stream-node-max-entries", int(0, MAX), "100"),
-    inert("hll-sparse-max-bytes", bytes(0, u64::MAX), "3000"),
     inert("activerehashing", Kind::Bool, "yes"),
     inert("dynamic-hz", Kind::Bool, "yes"),
     inert_fixed("io-threads", int(1, 128), "1"),

@@ -146,3 +146,52 @@ fn a_dump_is_restored_with_its_type_and_a_damaged_one_is_refused() {
         assert!(matches!(client.read(), Frame::Error(text) if text.starts_with("BUSYKEY")));
     }
 }
+
+#[test]
+fn sketches_remember_what_was_counted_and_survive_damage() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("PFADD h a b c", ":1");
+    client.check("GETRANGE h 0 3", "HYLL");
+    let stale = |client: &mut crate::client::Client| match client.run("GETRANGE h 15 15") {
+        Frame::Bulk(byte) => byte[0] & 0x80 != 0,
+        other => panic!("{other:?}"),
+    };
+    assert!(stale(&mut client));
+    client.check("PFCOUNT h", ":3");
+    assert!(!stale(&mut client), "the next count need not be worked out");
+    client.check("PFADD h a", ":0");
+    assert!(!stale(&mut client));
+    client.check("PFADD h d", ":1");
+    assert!(stale(&mut client));
+    client.check("MULTI", "+OK");
+    client.check("PFCOUNT h", "+QUEUED");
+    client.check("EXEC", "[:4]");
+    client.check("APPEND h x", ":31");
+    for command in ["PFADD h e", "PFMERGE g h", "PFCOUNT h g", "PFDEBUG DECODE h"] {
+        client.check(command, "-INVALIDOBJ Corrupted HLL object detected");
+    }
+    client.check("PFCOUNT h", ":4");
+    client.check("PFSELFTEST", "+OK");
+    client.check("CONFIG SET hll-sparse-max-bytes 20", "+OK");
+    client.check("PFADD small a b c d", ":1");
+    client.check("PFDEBUG ENCODING small", "+dense");
+}
+
+#[test]
+fn places_are_told_as_numbers_to_those_who_know_them() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.run("GEOADD g 13.361389 38.115556 Palermo");
+    client.check(
+        "GEOPOS g Palermo",
+        "[[13.36138933897018433 38.11555639549629859]]",
+    );
+    client.run("HELLO 3");
+    client.check(
+        "GEOPOS g Palermo none",
+        "[[,13.361389338970184 ,38.1155563954963] null]",
+    );
+    client.check("GEODIST g Palermo Palermo", "0.0000");
+    client.check("COMMAND GETKEYS GEORADIUS g 0 0 1 km COUNT 3 STORE t", "[g t]");
+}
