@@ -16,8 +16,8 @@ use crate::eviction::Room;
 use crate::net::{Bound, Listening, Tls};
 use crate::notify::Event;
 use crate::pubsub::{PubSub, Topic};
-use crate::registry::{CommandId, registry};
-use crate::session::{ClientId, Session};
+use crate::registry::{CommandId, Renames, registry};
+use crate::session::{ClientId, Session, bytes_of_name};
 use crate::slowlog::Slowlog;
 use crate::stats::{CommandStats, LatencyEvents, Stats};
 use crate::tracking::TrackingTable;
@@ -265,6 +265,7 @@ impl State {
             .shards
             .iter()
             .for_each(|name| self.pubsub.remove(Topic::Shard, name, id));
+        session.names_bytes = 0;
         if session.tracking.take().is_some() {
             self.tracking.disable(id);
         }
@@ -279,6 +280,8 @@ impl State {
     pub(crate) fn unwatch(&mut self, session: &mut Session) {
         if !session.watched.is_empty() {
             let watched = std::mem::take(&mut session.watched);
+            let bytes: usize = watched.iter().map(|watched| bytes_of_name(&watched.key)).sum();
+            session.names_bytes = session.names_bytes.saturating_sub(bytes);
             self.watches.remove(
                 session.id,
                 watched.iter().map(|watched| (watched.db, watched.key.as_slice())),
