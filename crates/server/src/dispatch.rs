@@ -147,7 +147,7 @@ impl<'db> Executor<'db> {
         let found = match self.recent.find(args[0]) {
             Some(found) => found,
             None => {
-                let found = find(args)?;
+                let found = self.state.renames.find(args)?;
                 self.recent.keep(args[0], found);
                 found
             }
@@ -221,7 +221,7 @@ impl<'db> Executor<'db> {
     /// Answers a command that is not run with an error.
     pub(crate) fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
         let start = client.out.len();
-        let found = find(args).ok();
+        let found = self.state.renames.find(args).ok();
         if let Some(found) = found {
             self.state.stats_of(found.id).rejected += 1;
         }
@@ -383,7 +383,7 @@ fn replace(out: &mut Vec<u8>, ranges: &[(usize, usize)], why: &str) {
     }
 }
 
-/// The command that arguments name.
+/// The command that arguments name, by its own name.
 pub(crate) fn find(args: &[&[u8]]) -> Result<Found, CommandError> {
     let found = registry()
         .find(args[0])
@@ -406,7 +406,8 @@ pub(crate) fn find(args: &[&[u8]]) -> Result<Found, CommandError> {
     })
 }
 
-fn unknown(args: &[&[u8]]) -> CommandError {
+/// The error of a command that there is not.
+pub(crate) fn unknown(args: &[&[u8]]) -> CommandError {
     let shown = |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
     let name = args[0].to_ascii_lowercase();
     if let Some(family) = crate::commands::absent_family(&name) {

@@ -40,6 +40,13 @@ pub(crate) struct Pause {
     pub(crate) writes_only: bool,
 }
 
+/// What the file of the configuration says, and what else was said when it was read.
+pub(crate) struct Written {
+    pub(crate) config: Config,
+    /// The users' lines, without the word `user`.
+    pub(crate) users: Vec<String>,
+}
+
 /// What the server remembers beside the data.
 pub(crate) struct State {
     pub(crate) db: Arc<Database>,
@@ -51,6 +58,9 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) clients: Clients,
     pub(crate) users: Users,
+    /// What the configuration and the users were at the start, or when they were last written to its file.
+    pub(crate) written: Written,
+    pub(crate) renames: Renames,
     pub(crate) acl_log: AclLog,
     pub(crate) waiting: Waiting,
     pub(crate) watches: Watches,
@@ -96,6 +106,11 @@ impl State {
             cluster: None,
             trees: None,
             users: Users::new(config.text("acl-pubsub-default") == "allchannels"),
+            written: Written {
+                config: config.clone(),
+                users: Vec::new(),
+            },
+            renames: Renames::default(),
             config,
             settings,
             clients: Clients::default(),

@@ -318,6 +318,21 @@ const SETTINGS: &[Setting] = &[
         "",
         "File that has the users, for ACL LOAD and ACL SAVE; looked for in the directory of the data too",
     ),
+    Setting {
+        secret: true,
+        ..fixed(
+            "user",
+            Kind::Lines { min: 1, max: 1024 },
+            "",
+            "A user: name and rules, as in ACL SETUSER; once for each user, and not beside an aclfile",
+        )
+    },
+    fixed(
+        "rename-command",
+        Kind::Lines { min: 2, max: 2 },
+        "",
+        "A command and the name that it has instead, or \"\" for none; once for each command",
+    ),
     live(
         "acllog-max-len",
         int(0, 1_000_000),
