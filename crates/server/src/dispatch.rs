@@ -543,7 +543,7 @@ fn count(call: &mut Call<'_, '_>, command: &Command, us: u64, failed: bool) {
     let settings = &call.state.settings;
     let slow = settings.slowlog_slower_us >= 0 && us as i64 >= settings.slowlog_slower_us;
     if slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
-        let (args, max) = (redacted(call.args), settings.slowlog_len);
+        let (args, max) = (redacted(command.name, call.args), settings.slowlog_len);
         let session = &call.session;
         call.state
             .slowlog
@@ -605,13 +605,13 @@ pub(crate) fn tell_monitors(state: &mut State, session: &Session, found: Found, 
     if state.monitors.is_empty() || flags.has(Flags::SKIP_MONITOR) || flags.has(Flags::ADMIN) {
         return;
     }
-    let line = monitor_line(session, args, now_ms);
+    let line = monitor_line(session, found, args, now_ms);
     for monitor in state.monitors.clone() {
         state.clients.write(monitor, |reply| reply.simple(&line));
     }
 }
 
-fn monitor_line(session: &Session, args: &[&[u8]], now_ms: u64) -> String {
+fn monitor_line(session: &Session, found: Found, args: &[&[u8]], now_ms: u64) -> String {
     let micros = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(u128::from(now_ms) * 1000, |since| since.as_micros());
@@ -625,7 +625,7 @@ fn monitor_line(session: &Session, args: &[&[u8]], now_ms: u64) -> String {
         micros % 1_000_000,
         session.db
     );
-    for arg in redacted(args) {
+    for arg in redacted(found.command.name, args) {
         line.push(' ');
         line.push_str(&quoted(arg));
     }

@@ -195,6 +195,7 @@ fn legacy_keys(keys: &[KeySpec]) -> (i64, i64, i64) {
         .iter()
         .filter_map(|spec| match spec.place {
             Place::Range { first, last, step } => Some((first as i64, i64::from(last), step as i64)),
+            Place::OneOrAfter { at, .. } => Some((at as i64, at as i64, 1)),
             _ => None,
         })
         .collect();
@@ -256,7 +257,11 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
                 &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
             );
         }
-        Place::Keyword { word, from, .. } => {
+        Place::Keyword { word, from, .. } | Place::OneOrAfter { word, from, .. } => {
+            let last = match spec.place {
+                Place::OneOrAfter { .. } => -1,
+                _ => 0,
+            };
             reply.map(2);
             reply.bulk(b"type");
             reply.bulk(b"keyword");
@@ -267,7 +272,7 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
             reply.bulk(b"startfrom");
             reply.integer(from as i64);
             reply.bulk(b"find_keys");
-            spec_of(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
+            spec_of(reply, "range", &[("lastkey", last), ("keystep", 1), ("limit", 0)]);
         }
     }
 }

@@ -26,6 +26,7 @@ mod lcs;
 mod lists;
 mod maintenance;
 mod memory;
+mod migrate;
 mod observe;
 mod pubsub;
 mod scan;
@@ -112,10 +113,7 @@ const ABSENT: &[(&str, &[&str])] = &[
             "fcall_ro",
         ],
     ),
-    (
-        "slots of Redis Cluster",
-        &["asking", "readonly", "readwrite", "migrate"],
-    ),
+    ("slots of Redis Cluster", &["asking", "readonly", "readwrite"]),
     (
         "replication",
         &["replicaof", "slaveof", "psync", "sync", "failover"],

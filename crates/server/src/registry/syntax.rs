@@ -222,6 +222,7 @@ const SYNTAX: &[(&str, &str)] = &[
     ("ltrim", "key:key start:integer stop:integer"),
     ("memory|usage", "key:key SAMPLES=count:integer?"),
     ("mget", "key:key*"),
+    ("migrate", "host port:integer key-selector(key:key | EMPTY) destination-db:integer timeout:integer COPY? REPLACE? authentication(AUTH=password | auth2{AUTH2=username password})? KEYS=keys:key*?"),
     ("module|load", "path arg*?"),
     ("module|unload", "name"),
     ("move", "key:key db:integer"),

@@ -277,6 +277,10 @@ fn commands_have_the_names_that_they_are_given() {
     client.check("conf-1 GET port", "[port 0]");
     let config = show(&client.run("CONFIG GET port"));
     assert!(config.starts_with("-ERR unknown command 'CONFIG'"), "{config}");
+    client.check("conf-1 SET slowlog-log-slower-than 0", "+OK");
+    client.check("conf-1 SET requirepass hunter2", "+OK");
+    let slow = show(&client.run("SLOWLOG GET"));
+    assert!(slow.contains("(redacted)") && !slow.contains("hunter2"), "{slow}");
     client.check("COMMAND INFO flushall", "[null]");
     client.check("COMMAND LIST FILTERBY PATTERN flush*", "[flushdb]");
 }
