@@ -393,6 +393,9 @@ fn load(call: &mut Call<'_, '_>) -> CommandResult {
     let before = std::mem::replace(&mut call.state.users, loaded);
     for user in before.iter() {
         let now = call.state.users.get(user.name_bytes()).cloned();
+        if let Some(now) = &now {
+            drop_listeners(call, now);
+        }
         call.session.closing |= now.is_none() && call.session.user.name_bytes() == user.name_bytes();
         call.state
             .user_changed(now.as_ref(), user.name_bytes(), call.session);

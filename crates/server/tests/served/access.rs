@@ -326,3 +326,26 @@ fn without_a_file_nothing_is_rewritten() {
         "-ERR The server is running without a config file",
     );
 }
+
+#[test]
+fn whoever_may_not_listen_any_more_is_disconnected_when_users_are_loaded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("users.acl");
+    let write = |channels: &str| {
+        let text = format!("user alice on nopass +@all ~* {channels}\nuser bob on nopass +@all &*\n");
+        std::fs::write(&path, text).expect("a file");
+    };
+    write("&news &more");
+    let named = path.to_str().expect("a path of letters").to_owned();
+    let served = Served::in_dir(dir, &[("aclfile", &named)]);
+    let (mut admin, mut alice, mut bob) = (served.client(), served.client(), served.client());
+    alice.check("AUTH alice x", "+OK");
+    alice.check("SUBSCRIBE more", "[subscribe more :1]");
+    bob.check("AUTH bob x", "+OK");
+    bob.check("SUBSCRIBE more", "[subscribe more :1]");
+    admin.check("ACL LOAD", "+OK");
+    write("&news");
+    admin.check("ACL LOAD", "+OK");
+    assert_eq!(alice.next(), None);
+    bob.check("PING", "[pong ]");
+}
