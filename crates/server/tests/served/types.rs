@@ -194,6 +194,15 @@ fn places_are_told_as_numbers_to_those_who_know_them() {
     );
     client.check("GEODIST g Palermo Palermo", "0.0000");
     client.check("COMMAND GETKEYS GEORADIUS g 0 0 1 km COUNT 3 STORE t", "[g t]");
+    client.check("COMMAND GETKEYS GEORADIUS g 0 0 1 km STORE a STORE b", "[g b]");
+    client.check(
+        "COMMAND GETKEYS GEORADIUS g 0 0 1 km STOREDIST a STORE store STORE b",
+        "[g b a]",
+    );
+    client.check(
+        "COMMAND GETKEYS GEORADIUSBYMEMBER g m 1 km STOREDIST store",
+        "[g store]",
+    );
 }
 
 /// A client's `MIGRATE` to a server.
@@ -307,4 +316,36 @@ fn many_keys_move_together_and_who_does_not_answer_is_left() {
         "-IOERR error or timeout connecting to the client",
     );
     client.check("GET a", "1");
+}
+
+#[test]
+fn a_node_counts_and_finds_places_too() {
+    let node = Served::node(&[]);
+    let mut client = node.client();
+    client.check("PFADD {a} 1 2 3", ":1");
+    client.check("PFADD {a} 3", ":0");
+    client.check("PFADD b 3 4", ":1");
+    client.check("PFCOUNT {a}", ":3");
+    client.check("PFCOUNT {a} b none", ":4");
+    client.check("PFMERGE b {a}", "+OK");
+    client.check("PFCOUNT b", ":4");
+    client.check(
+        "GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania",
+        ":2",
+    );
+    client.check("GEODIST g Palermo Catania km", "166.2742");
+    client.check("GEOSEARCH g FROMLONLAT 15 37 BYRADIUS 100 km", "[Catania]");
+    client.check("GEOSEARCHSTORE t g FROMLONLAT 15 37 BYRADIUS 200 km ASC", ":2");
+    client.check("GEORADIUS g 15 37 100 km STORE t", ":1");
+    client.check("GEORADIUSBYMEMBER g Catania 1 km", "[Catania]");
+    client.check("ZRANGE t 0 -1", "[Catania]");
+    client.check(
+        "GEORADIUS g 15 37 100 km STORE t STOREDIST u",
+        "-ERR GEORADIUS is not for a cluster: it would change several keys at once",
+    );
+    let refused = crate::client::show(&client.run("MIGRATE 127.0.0.1 1 g 0 100"));
+    assert!(
+        refused.starts_with("-ERR MIGRATE is not for a cluster"),
+        "{refused}"
+    );
 }

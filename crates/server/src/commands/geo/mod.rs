@@ -22,7 +22,8 @@ const READ: Flags = Flags::READONLY;
 const GROW: Flags = Flags::WRITE.and(Flags::DENYOOM);
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
 /// Options that an argument follows, which may be a word that means something else.
-const WITH_ARGUMENT: &[(&str, usize)] = &[("count", 1), ("store", 1), ("storedist", 1)];
+const BESIDE_STORE: &[(&str, usize)] = &[("count", 1), ("storedist", 1)];
+const BESIDE_STOREDIST: &[(&str, usize)] = &[("count", 1), ("store", 1)];
 
 const fn geo(
     name: &'static str,
@@ -82,8 +83,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         GROW.and(Flags::LOOKS),
         &[
             KeySpec::one(1, Access::Read),
-            KeySpec::keyword("store", 6, WITH_ARGUMENT, Access::Overwrite),
-            KeySpec::keyword("storedist", 6, WITH_ARGUMENT, Access::Overwrite),
+            KeySpec::keyword("store", 6, BESIDE_STORE, Access::Overwrite),
+            KeySpec::keyword("storedist", 6, BESIDE_STOREDIST, Access::Overwrite),
         ],
         "Finds or stores members around a place.",
         search::georadius,
@@ -104,8 +105,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         GROW.and(Flags::LOOKS),
         &[
             KeySpec::one(1, Access::Read),
-            KeySpec::keyword("store", 5, WITH_ARGUMENT, Access::Overwrite),
-            KeySpec::keyword("storedist", 5, WITH_ARGUMENT, Access::Overwrite),
+            KeySpec::keyword("store", 5, BESIDE_STORE, Access::Overwrite),
+            KeySpec::keyword("storedist", 5, BESIDE_STOREDIST, Access::Overwrite),
         ],
         "Finds or stores members around a member.",
         search::georadiusbymember,
