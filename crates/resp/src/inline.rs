@@ -2,6 +2,20 @@
 
 use std::ops::Range;
 
+/// The words of a line, with quotes and escapes resolved as in a request that is a line; nothing where a quote is not closed.
+///
+/// ```
+/// use weald_resp::split_line;
+///
+/// assert_eq!(split_line(br#"set "a b" 'c'"#), Some(vec![b"set".to_vec(), b"a b".to_vec(), b"c".to_vec()]));
+/// assert_eq!(split_line(b"set \"a"), None);
+/// ```
+pub fn split_line(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
+    split(line, &mut bytes, &mut ranges)
+        .then(|| ranges.into_iter().map(|range| bytes[range].to_vec()).collect())
+}
+
 /// Splits a line at blanks, with quotes and escapes resolved. What it gives lies in `scratch`, at `args`; false where a quote is not closed.
 pub(crate) fn split(line: &[u8], scratch: &mut Vec<u8>, args: &mut Vec<Range<usize>>) -> bool {
     let mut rest = line;

@@ -37,6 +37,7 @@ mod request;
 
 pub use error::ProtocolError;
 pub use frame::Frame;
+pub use inline::split_line;
 pub use limits::Limits;
 pub use number::{format_double, parse_i64};
 pub use reply::{Mark, Protocol, Reply};

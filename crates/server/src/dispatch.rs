@@ -147,7 +147,7 @@ impl<'db> Executor<'db> {
         let found = match self.recent.find(args[0]) {
             Some(found) => found,
             None => {
-                let found = find(args)?;
+                let found = self.state.renames.find(args)?;
                 self.recent.keep(args[0], found);
                 found
             }
@@ -221,7 +221,7 @@ impl<'db> Executor<'db> {
     /// Answers a command that is not run with an error.
     pub(crate) fn refuse(&mut self, client: &mut Client, args: &[&[u8]], e: &CommandError) {
         let start = client.out.len();
-        let found = find(args).ok();
+        let found = self.state.renames.find(args).ok();
         if let Some(found) = found {
             self.state.stats_of(found.id).rejected += 1;
         }
@@ -383,7 +383,7 @@ fn replace(out: &mut Vec<u8>, ranges: &[(usize, usize)], why: &str) {
     }
 }
 
-/// The command that arguments name.
+/// The command that arguments name, by its own name.
 pub(crate) fn find(args: &[&[u8]]) -> Result<Found, CommandError> {
     let found = registry()
         .find(args[0])
@@ -406,7 +406,8 @@ pub(crate) fn find(args: &[&[u8]]) -> Result<Found, CommandError> {
     })
 }
 
-fn unknown(args: &[&[u8]]) -> CommandError {
+/// The error of a command that there is not.
+pub(crate) fn unknown(args: &[&[u8]]) -> CommandError {
     let shown = |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
     let name = args[0].to_ascii_lowercase();
     if let Some(family) = crate::commands::absent_family(&name) {
@@ -542,7 +543,7 @@ fn count(call: &mut Call<'_, '_>, command: &Command, us: u64, failed: bool) {
     let settings = &call.state.settings;
     let slow = settings.slowlog_slower_us >= 0 && us as i64 >= settings.slowlog_slower_us;
     if slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
-        let (args, max) = (redacted(call.args), settings.slowlog_len);
+        let (args, max) = (redacted(command.name, call.args), settings.slowlog_len);
         let session = &call.session;
         call.state
             .slowlog
@@ -604,13 +605,13 @@ pub(crate) fn tell_monitors(state: &mut State, session: &Session, found: Found, 
     if state.monitors.is_empty() || flags.has(Flags::SKIP_MONITOR) || flags.has(Flags::ADMIN) {
         return;
     }
-    let line = monitor_line(session, args, now_ms);
+    let line = monitor_line(session, found, args, now_ms);
     for monitor in state.monitors.clone() {
         state.clients.write(monitor, |reply| reply.simple(&line));
     }
 }
 
-fn monitor_line(session: &Session, args: &[&[u8]], now_ms: u64) -> String {
+fn monitor_line(session: &Session, found: Found, args: &[&[u8]], now_ms: u64) -> String {
     let micros = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(u128::from(now_ms) * 1000, |since| since.as_micros());
@@ -624,7 +625,7 @@ fn monitor_line(session: &Session, args: &[&[u8]], now_ms: u64) -> String {
         micros % 1_000_000,
         session.db
     );
-    for arg in redacted(args) {
+    for arg in redacted(found.command.name, args) {
         line.push(' ');
         line.push_str(&quoted(arg));
     }

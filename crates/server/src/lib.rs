@@ -43,6 +43,7 @@ mod config;
 mod dispatch;
 mod error;
 mod eviction;
+mod files;
 mod glob;
 mod handle;
 mod http;

@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
 use crate::http::{Http, Serving, Unserved};
 use crate::net::{Bound, EventLoop, Listener, Listening, Message, Places, Tls, WAKER, now_ms};
+use crate::registry::Renames;
 use crate::state::{Ending, State};
 
 /// The file in the directory of the data.
@@ -95,6 +96,7 @@ impl Server {
         places.refuse_public(&config)?;
         let tls = Tls::of(&config)?;
         let users = users(&config)?;
+        let renames = Renames::of(&config)?;
         let system = |what: &str| {
             let what = what.to_owned();
             move |source| StartError::System { what, source }
@@ -134,7 +136,9 @@ impl Server {
         let bound = bound.map_err(system("find out where it listens"))?;
         let mut state = State::new(db.clone(), config, settings, now_ms());
         state.stats = stats;
+        state.written.users = users.declarations();
         state.users = users;
+        state.renames = renames;
         state.tls = tls;
         state.dir = std::path::absolute(&dir).unwrap_or(dir);
         state.is_bound_to(bound.clone());
@@ -177,6 +181,7 @@ impl Server {
         Places::of(&config)?.refuse_public(&config)?;
         Tls::of(&config)?;
         users(&config)?;
+        Renames::of(&config)?;
         crate::http::addresses(&config)?;
         Ok(())
     }
@@ -296,8 +301,13 @@ fn data_error(path: &Path, e: weald_engine::Error) -> StartError {
 
 fn users(config: &Config) -> Result<Users, StartError> {
     let all_channels = config.text("acl-pubsub-default") == "allchannels";
-    let mut users = Users::new(all_channels);
-    if let Some(path) = file::path_of(config).filter(|path| path.exists()) {
+    let mut users = Users::of(config)?;
+    let path = file::path_of(config);
+    if path.is_some() && !config.text("user").is_empty() {
+        let why = "users are named with user or in an aclfile, not both".to_owned();
+        return Err(ConfigError::Refused(why).into());
+    }
+    if let Some(path) = path.filter(|path| path.exists()) {
         users = Users::load(&path, all_channels).map_err(ConfigError::Refused)?;
     }
     let password = config.text("requirepass");

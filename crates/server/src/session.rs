@@ -87,6 +87,11 @@ pub(crate) struct Usage {
     pub(crate) output: usize,
 }
 
+/// About what a name takes that a client wants to be told of: with it, and in a table for all clients.
+pub(crate) fn bytes_of_name(name: &[u8]) -> usize {
+    2 * (name.len() + 64)
+}
+
 /// What the server knows of a client.
 pub(crate) struct Session {
     pub(crate) id: ClientId,
@@ -109,6 +114,8 @@ pub(crate) struct Session {
     pub(crate) blocked: Option<Blocked>,
     pub(crate) multi: Option<Multi>,
     pub(crate) watched: Vec<Watched>,
+    /// About what keys that it watches, and names that it has subscribed to, take here and in the tables by which they are found.
+    pub(crate) names_bytes: usize,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) reply_mode: ReplyMode,
     pub(crate) tracking: Option<Tracking>,
@@ -148,6 +155,7 @@ impl Session {
             blocked: None,
             multi: None,
             watched: Vec::new(),
+            names_bytes: 0,
             subscriptions: Subscriptions::default(),
             reply_mode: ReplyMode::On,
             tracking: None,
@@ -242,6 +250,10 @@ impl Session {
     /// About how much memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
-        size_of::<Session>() + self.usage.input + self.usage.input_free + self.usage.output + multi
+        let blocked = self.blocked.iter().flat_map(|blocked| &blocked.args);
+        let prefixes = self.tracking.iter().flat_map(|tracking| &tracking.prefixes);
+        let names: usize = blocked.chain(prefixes).map(|name| bytes_of_name(name)).sum();
+        let buffers = self.usage.input + self.usage.input_free + self.usage.output;
+        size_of::<Session>() + buffers + multi + names + self.names_bytes
     }
 }

@@ -74,23 +74,19 @@ fn cut(args: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 /// Arguments with those left out that may be secrets.
-pub(crate) fn redacted<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
-    const HIDDEN: &[u8] = b"(redacted)";
-    let is = |at: usize, word: &str| {
-        args.get(at)
-            .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    let has = |word: &[u8]| args.iter().any(|arg| arg.eq_ignore_ascii_case(word));
-    let user = is(0, "acl") && (is(1, "setuser") || is(1, "deluser") || is(1, "getuser"));
-    let password = is(0, "config") && is(1, "set") && has(b"requirepass");
-    let login = is(0, "hello") && has(b"auth");
-    let hidden_from = match () {
-        () if is(0, "auth") => 1,
-        () if user || password || login => 2,
-        () => args.len(),
+pub(crate) fn redacted<'a>(command: &str, args: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    let has = |word: &str| args.iter().any(|arg| is(arg, word));
+    let hidden_from = match command {
+        "auth" => 1,
+        "acl|setuser" | "acl|deluser" | "acl|getuser" => 2,
+        "config|set" if has("requirepass") || has("masterauth") => 2,
+        "hello" if has("auth") => 2,
+        "migrate" if has("auth") || has("auth2") => 6,
+        _ => args.len(),
     };
     args.iter()
         .enumerate()
-        .map(|(i, arg)| if i >= hidden_from { HIDDEN } else { arg })
+        .map(|(i, arg)| if i >= hidden_from { &b"(redacted)"[..] } else { arg })
         .collect()
 }

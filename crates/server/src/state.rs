@@ -16,8 +16,8 @@ use crate::eviction::Room;
 use crate::net::{Bound, Listening, Tls};
 use crate::notify::Event;
 use crate::pubsub::{PubSub, Topic};
-use crate::registry::{CommandId, registry};
-use crate::session::{ClientId, Session};
+use crate::registry::{CommandId, Renames, registry};
+use crate::session::{ClientId, Session, bytes_of_name};
 use crate::slowlog::Slowlog;
 use crate::stats::{CommandStats, LatencyEvents, Stats};
 use crate::tracking::TrackingTable;
@@ -40,6 +40,13 @@ pub(crate) struct Pause {
     pub(crate) writes_only: bool,
 }
 
+/// What the file of the configuration says, and what else was said when it was read.
+pub(crate) struct Written {
+    pub(crate) config: Config,
+    /// The users' lines, without the word `user`.
+    pub(crate) users: Vec<String>,
+}
+
 /// What the server remembers beside the data.
 pub(crate) struct State {
     pub(crate) db: Arc<Database>,
@@ -51,6 +58,9 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) clients: Clients,
     pub(crate) users: Users,
+    /// What the configuration and the users were at the start, or when they were last written to its file.
+    pub(crate) written: Written,
+    pub(crate) renames: Renames,
     pub(crate) acl_log: AclLog,
     pub(crate) waiting: Waiting,
     pub(crate) watches: Watches,
@@ -96,6 +106,11 @@ impl State {
             cluster: None,
             trees: None,
             users: Users::new(config.text("acl-pubsub-default") == "allchannels"),
+            written: Written {
+                config: config.clone(),
+                users: Vec::new(),
+            },
+            renames: Renames::default(),
             config,
             settings,
             clients: Clients::default(),
@@ -265,6 +280,7 @@ impl State {
             .shards
             .iter()
             .for_each(|name| self.pubsub.remove(Topic::Shard, name, id));
+        session.names_bytes = 0;
         if session.tracking.take().is_some() {
             self.tracking.disable(id);
         }
@@ -279,6 +295,8 @@ impl State {
     pub(crate) fn unwatch(&mut self, session: &mut Session) {
         if !session.watched.is_empty() {
             let watched = std::mem::take(&mut session.watched);
+            let bytes: usize = watched.iter().map(|watched| bytes_of_name(&watched.key)).sum();
+            session.names_bytes = session.names_bytes.saturating_sub(bytes);
             self.watches.remove(
                 session.id,
                 watched.iter().map(|watched| (watched.db, watched.key.as_slice())),

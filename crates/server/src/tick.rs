@@ -117,6 +117,11 @@ impl<'db> Tick<'db> {
         matches!(&self.tx, Tx::Write(tx) if self.durability < Durability::Immediate && tx.staged_bytes() >= OPEN_BYTES)
     }
 
+    /// Whether the last commit failed.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful || self.failed.is_some()
+    }
+
     /// The root bucket as it is with the writes of the tick.
     #[inline]
     pub(crate) fn root(&self) -> Bucket<'_> {

@@ -1,10 +1,11 @@
 //! Users in a file: a line `user <name> <rules>` for each.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::acl::{User, Users};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::files;
 
 const BYTES_MAX: u64 = 16 << 20;
 
@@ -14,31 +15,52 @@ impl Users {
         let mut users = Users::new(all_channels);
         let mut seen = Vec::new();
         for (number, line) in text.lines().enumerate() {
-            let number = number + 1;
             let words: Vec<&[u8]> = line.split_ascii_whitespace().map(str::as_bytes).collect();
-            let (name, rules) = match words.as_slice() {
+            let words = match words.as_slice() {
                 [] => continue,
                 [first, ..] if first.starts_with(b"#") => continue,
-                [b"user", name, rules @ ..] => (*name, rules),
-                _ => {
-                    return Err(format!(
-                        "{number}: should start with user keyword followed by the username"
-                    ));
-                }
+                [b"user", words @ ..] if !words.is_empty() => words,
+                _ => Err(format!(
+                    "{}: should start with user keyword followed by the username",
+                    number + 1
+                ))?,
             };
-            if seen.contains(&name) {
-                return Err(format!(
-                    "{number}: Duplicate user '{}' found",
-                    String::from_utf8_lossy(name)
-                ));
-            }
-            seen.push(name);
-            let rules = [&[&b"reset"[..]], rules].concat();
             users
-                .set(name, &rules)
-                .map_err(|(_, why)| format!("{number}: {why}"))?;
+                .declare(words, &mut seen)
+                .map_err(|why| format!("{}: {why}", number + 1))?;
         }
         Ok(users)
+    }
+
+    /// The users that a configuration names itself.
+    pub(crate) fn of(config: &Config) -> Result<Users, ConfigError> {
+        let mut users = Users::new(config.text("acl-pubsub-default") == "allchannels");
+        let mut seen = Vec::new();
+        for words in config.lines("user") {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            users
+                .declare(&words, &mut seen)
+                .map_err(|why| ConfigError::Refused(format!("user: {why}")))?;
+        }
+        Ok(users)
+    }
+
+    /// Takes a user's name and rules, which say all of the user; `seen` are those that were named before.
+    fn declare(&mut self, words: &[&[u8]], seen: &mut Vec<Vec<u8>>) -> Result<(), String> {
+        let [name, rules @ ..] = words else {
+            return Err("a user needs a name".to_owned());
+        };
+        if seen.iter().any(|other| other == name) {
+            return Err(format!(
+                "Duplicate user '{}' found",
+                String::from_utf8_lossy(name)
+            ));
+        }
+        seen.push(name.to_vec());
+        let rules = [&[&b"reset"[..]], rules].concat();
+        self.set(name, &rules)
+            .map(drop)
+            .map_err(|(_, why)| why.to_owned())
     }
 
     /// Reads a file.
@@ -53,14 +75,21 @@ impl Users {
 
     /// Writes a file, whole or not at all.
     pub(crate) fn save(&self, path: &Path) -> std::io::Result<()> {
-        let draft = path.with_extension("tmp");
-        let mut file = std::fs::File::create(&draft)?;
+        let mut text = Vec::new();
         for user in self.iter() {
-            file.write_all(&line(user))?;
-            file.write_all(b"\n")?;
+            text.extend_from_slice(&line(user));
+            text.push(b'\n');
         }
-        file.sync_all()?;
-        std::fs::rename(&draft, path)
+        files::replace(path, &text)
+    }
+
+    /// The users' lines without the word `user`, as a configuration has them.
+    pub(crate) fn declarations(&self) -> Vec<String> {
+        let text = |user: &Arc<User>| {
+            let line = line(user);
+            String::from_utf8_lossy(line.strip_prefix(b"user ").unwrap_or(&line)).into_owned()
+        };
+        self.iter().map(text).collect()
     }
 }
 

@@ -286,24 +286,25 @@ impl Selector {
         found: Found,
         args: &[&[u8]],
         channels: &[(&[u8], bool)],
-    ) -> Result<(), Denied> {
+    ) -> Result<(), (usize, Denied)> {
         if !self.allows_command(found, args) {
-            return Err(Denied::Command);
+            return Err((0, Denied::Command));
         }
         if !self.all_keys {
             for spec in found.command.keys {
                 for at in spec.positions(args).unwrap_or_default() {
                     if !self.allows_key(args[at], spec.access_of(args)) {
-                        return Err(Denied::Key(args[at].to_vec()));
+                        return Err((at, Denied::Key(args[at].to_vec())));
                     }
                 }
             }
         }
-        match channels
+        let refused = channels
             .iter()
-            .find(|(channel, is_pattern)| !self.allows_channel(channel, *is_pattern))
-        {
-            Some((channel, _)) => Err(Denied::Channel(channel.to_vec())),
+            .position(|(channel, is_pattern)| !self.allows_channel(channel, *is_pattern));
+        match refused {
+            // Channels are looked at once all keys are allowed.
+            Some(at) => Err((args.len() + at, Denied::Channel(channels[at].0.to_vec()))),
             None => Ok(()),
         }
     }

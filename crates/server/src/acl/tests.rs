@@ -106,3 +106,12 @@ fn bad_rules_change_nothing() {
         assert!(users.get(b"u").is_none());
     }
 }
+
+#[test]
+fn the_reason_of_the_selector_that_came_furthest_is_told() {
+    let key = |name: &str| Err(Denied::Key(name.as_bytes().to_vec()));
+    check("+mget ~a (+mget ~a ~b)", "mget a b c", &key("c"));
+    check("+mget ~a ~b (+mget ~a)", "mget a b c", &key("c"));
+    check("+get ~* (+mget ~a)", "mget b", &key("b"));
+    check("+get ~*", "mget b", &Err(Denied::Command));
+}

@@ -137,17 +137,16 @@ impl User {
             return Ok(());
         }
         let channels = channels_of(found.command, args);
-        let mut denied = Denied::Command;
+        let mut denied = (0, Denied::Command);
         for selector in &self.selectors {
             match selector.check(found, args, &channels) {
                 Ok(()) => return Ok(()),
                 // The reason of the selector that came furthest is the one to tell.
-                Err(Denied::Command) => {}
-                Err(why) if denied == Denied::Command => denied = why,
+                Err(why) if why.0 > denied.0 => denied = why,
                 Err(_) => {}
             }
         }
-        Err(denied)
+        Err(denied.1)
     }
 
     /// Whether it may run a command that reads keys of whatever names.

@@ -555,9 +555,14 @@ impl Executor<'_> {
             .map(|client| (client.session.peer.to_string(), client.session.name.clone()))
             .unwrap_or_default();
         let at_s = self.now_ms / 1000;
-        self.state
-            .slowlog
-            .add(&redacted(&lent), us, at_s, &peer, &name, max);
+        self.state.slowlog.add(
+            &redacted(operation.found.command.name, &lent),
+            us,
+            at_s,
+            &peer,
+            &name,
+            max,
+        );
     }
 
     fn count_hits(&mut self, held: &[Held]) {

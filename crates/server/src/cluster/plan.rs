@@ -33,6 +33,7 @@ type Result<T> = std::result::Result<T, CommandError>;
 /// Commands that would do on one node what they are to do in the whole cluster, or need several keys at one moment.
 const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("swapdb", "it has one database"),
+    ("migrate", "keys are where the ring has them"),
     ("randomkey", "no node knows all keys"),
     (
         "wait",

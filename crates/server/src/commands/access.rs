@@ -7,7 +7,6 @@ use crate::acl::selector::category_of;
 use crate::acl::{Denied, Selector, User, Users, file};
 use crate::call::Call;
 use crate::commands::{integer, is, text};
-use crate::dispatch::find;
 use crate::error::{CommandError, CommandResult};
 use crate::registry::{Category, Command, Flags, Group, registry};
 
@@ -353,8 +352,10 @@ fn dryrun(call: &mut Call<'_, '_>) -> CommandResult {
     let user = call.state.users.get(name).cloned();
     let user = user.ok_or_else(|| CommandError::new(format!("ERR User '{}' not found", text(name))))?;
     let args = &call.args[3..];
-    let found =
-        find(args).map_err(|_| CommandError::new(format!("ERR Command '{}' not found", text(args[0]))))?;
+    let renames = &call.state.renames;
+    let found = renames
+        .find(args)
+        .map_err(|_| CommandError::new(format!("ERR Command '{}' not found", text(args[0]))))?;
     if !found.command.takes(args.len()) {
         return Err(CommandError::arity(found.command.name));
     }
@@ -392,6 +393,9 @@ fn load(call: &mut Call<'_, '_>) -> CommandResult {
     let before = std::mem::replace(&mut call.state.users, loaded);
     for user in before.iter() {
         let now = call.state.users.get(user.name_bytes()).cloned();
+        if let Some(now) = &now {
+            drop_listeners(call, now);
+        }
         call.session.closing |= now.is_none() && call.session.user.name_bytes() == user.name_bytes();
         call.state
             .user_changed(now.as_ref(), user.name_bytes(), call.session);

@@ -4,11 +4,10 @@ use weald_resp::Reply;
 
 use crate::call::Call;
 use crate::commands::{is, text};
-use crate::dispatch::find;
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
 use crate::registry::{
-    Access, Argument, Category, Command, Flags, Found, Group, KeySpec, Place, arguments, registry,
+    Access, Argument, Category, Command, Flags, Found, Group, KeySpec, Place, Renames, arguments, registry,
 };
 
 const PLAIN: Flags = Flags::LOADING.and(Flags::STALE);
@@ -107,21 +106,32 @@ pub(super) fn help(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn all(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.array(registry().top().count());
-    registry()
-        .top()
+    let commands = reached(call);
+    call.reply.array(commands.len());
+    commands
+        .iter()
         .for_each(|found| describe(call.reply, found.command));
     Ok(())
 }
 
 fn count(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.integer(registry().top().count() as i64);
+    call.reply.integer(reached(call).len() as i64);
     Ok(())
 }
 
+/// All commands that nobody has taken the name away from.
+fn reached(call: &Call<'_, '_>) -> Vec<Found> {
+    let renames = &call.state.renames;
+    let reached = |found: &&Found| renames.reaches(found.command.name);
+    registry().top().filter(reached).copied().collect()
+}
+
 /// The command of a name, `client|list` for a subcommand.
-fn named(name: &[u8]) -> Option<Found> {
-    registry().find(name)
+fn named(call: &Call<'_, '_>, name: &[u8]) -> Option<Found> {
+    let renames = &call.state.renames;
+    registry()
+        .find(name)
+        .filter(|found| renames.reaches(found.command.name))
 }
 
 fn info(call: &mut Call<'_, '_>) -> CommandResult {
@@ -131,7 +141,7 @@ fn info(call: &mut Call<'_, '_>) -> CommandResult {
     }
     call.reply.array(names.len());
     for name in names {
-        match named(name) {
+        match named(call, name) {
             Some(found) => describe(call.reply, found.command),
             None => call.reply.null_array(),
         }
@@ -185,6 +195,7 @@ fn legacy_keys(keys: &[KeySpec]) -> (i64, i64, i64) {
         .iter()
         .filter_map(|spec| match spec.place {
             Place::Range { first, last, step } => Some((first as i64, i64::from(last), step as i64)),
+            Place::OneOrAfter { at, .. } => Some((at as i64, at as i64, 1)),
             _ => None,
         })
         .collect();
@@ -246,7 +257,11 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
                 &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
             );
         }
-        Place::Keyword { word, from, .. } => {
+        Place::Keyword { word, from, .. } | Place::OneOrAfter { word, from, .. } => {
+            let last = match spec.place {
+                Place::OneOrAfter { .. } => -1,
+                _ => 0,
+            };
             reply.map(2);
             reply.bulk(b"type");
             reply.bulk(b"keyword");
@@ -257,7 +272,7 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
             reply.bulk(b"startfrom");
             reply.integer(from as i64);
             reply.bulk(b"find_keys");
-            spec_of(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
+            spec_of(reply, "range", &[("lastkey", last), ("keystep", 1), ("limit", 0)]);
         }
     }
 }
@@ -265,9 +280,9 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
 fn docs(call: &mut Call<'_, '_>) -> CommandResult {
     let names = &call.args[2..];
     let found: Vec<Found> = if names.is_empty() {
-        registry().top().copied().collect()
+        reached(call)
     } else {
-        names.iter().filter_map(|name| named(name)).collect()
+        names.iter().filter_map(|name| named(call, name)).collect()
     };
     call.reply.map(found.len());
     found.iter().for_each(|found| document(call.reply, found.command));
@@ -345,8 +360,10 @@ fn document_arguments(reply: &mut Reply, arguments: &[Argument], specs: usize, s
 }
 
 /// The keys of a command that is given as arguments.
-fn keys_of<'a>(args: &[&'a [u8]]) -> Result<Vec<(&'a [u8], Access)>, CommandError> {
-    let found = find(args).map_err(|_| CommandError::new("ERR Invalid command specified"))?;
+fn keys_of<'a>(renames: &Renames, args: &[&'a [u8]]) -> Result<Vec<(&'a [u8], Access)>, CommandError> {
+    let found = renames
+        .find(args)
+        .map_err(|_| CommandError::new("ERR Invalid command specified"))?;
     if found.command.keys.is_empty() {
         return Err(CommandError::new("ERR The command has no key arguments"));
     }
@@ -369,14 +386,14 @@ fn keys_of<'a>(args: &[&'a [u8]]) -> Result<Vec<(&'a [u8], Access)>, CommandErro
 }
 
 fn getkeys(call: &mut Call<'_, '_>) -> CommandResult {
-    let keys = keys_of(&call.args[2..])?;
+    let keys = keys_of(&call.state.renames, &call.args[2..])?;
     call.reply.array(keys.len());
     keys.iter().for_each(|(key, _)| call.reply.bulk(key));
     Ok(())
 }
 
 fn getkeysandflags(call: &mut Call<'_, '_>) -> CommandResult {
-    let keys = keys_of(&call.args[2..])?;
+    let keys = keys_of(&call.state.renames, &call.args[2..])?;
     call.reply.array(keys.len());
     for (key, access) in keys {
         call.reply.array(2);
@@ -390,28 +407,28 @@ fn getkeysandflags(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn list(call: &mut Call<'_, '_>) -> CommandResult {
     let args = call.args;
+    let renames = &call.state.renames;
+    let all = registry().all().iter().map(|found| found.command);
+    let all = all.filter(|command| renames.reaches(command.name));
     let names: Vec<&str> = match &args[2..] {
-        [] => registry().all().iter().map(|found| found.command.name).collect(),
-        [by, kind, value] if is(by, "filterby") => {
-            let all = registry().all().iter().map(|found| found.command);
-            match *kind {
-                kind if is(kind, "pattern") => all
-                    .map(|command| command.name)
-                    .filter(|name| glob::matches_any_case(value, name.as_bytes()))
-                    .collect(),
-                kind if is(kind, "aclcat") => {
-                    match crate::acl::selector::category_of(&text(value).to_ascii_lowercase()) {
-                        Some(category) => all
-                            .filter(|command| command.categories().has(category))
-                            .map(|command| command.name)
-                            .collect(),
-                        None => Vec::new(),
-                    }
+        [] => all.map(|command| command.name).collect(),
+        [by, kind, value] if is(by, "filterby") => match *kind {
+            kind if is(kind, "pattern") => all
+                .map(|command| command.name)
+                .filter(|name| glob::matches_any_case(value, name.as_bytes()))
+                .collect(),
+            kind if is(kind, "aclcat") => {
+                match crate::acl::selector::category_of(&text(value).to_ascii_lowercase()) {
+                    Some(category) => all
+                        .filter(|command| command.categories().has(category))
+                        .map(|command| command.name)
+                        .collect(),
+                    None => Vec::new(),
                 }
-                kind if is(kind, "module") => Vec::new(),
-                _ => return Err(CommandError::syntax()),
             }
-        }
+            kind if is(kind, "module") => Vec::new(),
+            _ => return Err(CommandError::syntax()),
+        },
         _ => return Err(CommandError::syntax()),
     };
     call.reply.array(names.len());

@@ -1,8 +1,10 @@
 //! `CONFIG`: settings of a server that runs.
 
+use std::path::Path;
+
 use crate::call::Call;
 use crate::commands::{is, text};
-use crate::config::{Config, Setting, settings};
+use crate::config::{Config, Rewrite, Setting, settings};
 use crate::error::{CommandError, CommandResult};
 use crate::eviction::Room;
 use crate::glob;
@@ -81,7 +83,9 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
     };
     let named = |name: &str| patterns.iter().any(|pattern| is(pattern, name));
     let mut found: Vec<(&str, &str)> = Vec::new();
-    let shown = |setting: &&Setting| named(setting.name) || (!setting.hidden && wanted(setting.name));
+    let shown = |setting: &&Setting| {
+        !setting.kind.adds_up() && (named(setting.name) || (!setting.hidden && wanted(setting.name)))
+    };
     for setting in settings().iter().filter(shown) {
         // Who may ask may not know: the secret itself is told to nobody.
         let hidden = setting.secret && !call.state.config.text(setting.name).is_empty();
@@ -126,7 +130,7 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     let mut seen = Vec::new();
     for pair in pairs.chunks_exact(2) {
         let (name, value) = (text(pair[0]), text(pair[1]));
-        let Some(setting) = crate::config::find(&name) else {
+        let Some(setting) = crate::config::find(&name).filter(|setting| !setting.kind.adds_up()) else {
             return Err(CommandError::new(format!(
                 "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
             )));
@@ -221,8 +225,30 @@ fn resetstat(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-fn rewrite(_: &mut Call<'_, '_>) -> CommandResult {
-    Err(CommandError::new(
-        "ERR The server is running without a config file",
-    ))
+fn rewrite(call: &mut Call<'_, '_>) -> CommandResult {
+    let state = &mut *call.state;
+    let Some(path) = state.config.file().map(Path::to_owned) else {
+        return Err(CommandError::new(
+            "ERR The server is running without a config file",
+        ));
+    };
+    let mut rewrite = Rewrite::between(&state.written.config, &state.config);
+    if rewrite.has("requirepass") && !state.config.text("requirepass-file").is_empty() {
+        return Err(CommandError::new(
+            "ERR Rewriting config file: the password would come from requirepass-file again",
+        ));
+    }
+    let users = state.users.declarations();
+    if state.config.text("aclfile").is_empty() && users != state.written.users {
+        rewrite.users(&users);
+    }
+    rewrite.write(&path).map_err(|e| {
+        log::warn!("can't rewrite {}: {e}", path.display());
+        CommandError::new(format!("ERR Rewriting config file: {e}"))
+    })?;
+    log::info!("{} was rewritten", path.display());
+    state.written.config = state.config.clone();
+    state.written.users = users;
+    call.reply.ok();
+    Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) fn sum(a: &[u8], b: &[u8]) -> Option<String> {
 }
 
 /// A floating-point number without an exponent.
-fn plain(value: f64) -> String {
+pub(super) fn plain(value: f64) -> String {
     let mut text = format!("{value:.17}");
     if text.contains('.') {
         text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());

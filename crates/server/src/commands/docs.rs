@@ -3,7 +3,7 @@
 use crate::commands::ABSENT;
 use crate::registry::{Group, registry};
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 14] = [
     Group::Connection,
     Group::Generic,
     Group::String,
@@ -12,6 +12,8 @@ const GROUPS: [Group; 12] = [
     Group::List,
     Group::Set,
     Group::SortedSet,
+    Group::HyperLogLog,
+    Group::Geo,
     Group::Transactions,
     Group::Pubsub,
     Group::Server,

@@ -3,11 +3,11 @@
 use crate::call::Call;
 use crate::commands::args::{Result, integer, is_word};
 use crate::commands::scan::{self, ScanOptions};
-use crate::commands::{dump, sort};
+use crate::commands::{dump, migrate, sort};
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
 use crate::notify::Event;
-use crate::registry::{Access, Command, Flags, Group, Handler, KeySpec};
+use crate::registry::{Access, Category, Command, Flags, Group, Handler, KeySpec};
 
 const ONE_READ: &[KeySpec] = &[KeySpec::one(1, Access::Read)];
 const ONE_SET: &[KeySpec] = &[KeySpec::one(1, Access::Overwrite)];
@@ -155,6 +155,22 @@ pub(crate) const COMMANDS: &[Command] = &[
         "Sets a key to what DUMP gave.",
         dump::restore,
     ),
+    key(
+        "migrate",
+        -6,
+        "2.6.0",
+        WRITE,
+        &[KeySpec::one_or_after(
+            3,
+            "keys",
+            6,
+            &[("auth", 1), ("auth2", 2)],
+            Access::Take,
+        )],
+        "Moves keys to another server.",
+        migrate::migrate,
+    )
+    .acl(Category::DANGEROUS),
     key(
         "sort",
         -2,

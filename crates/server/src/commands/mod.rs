@@ -16,7 +16,9 @@ mod digest;
 mod docs;
 mod dump;
 mod expiry;
+mod geo;
 mod hashes;
+mod hyperloglog;
 mod info;
 mod keys;
 mod latency;
@@ -24,6 +26,7 @@ mod lcs;
 mod lists;
 mod maintenance;
 mod memory;
+mod migrate;
 mod observe;
 mod pubsub;
 mod scan;
@@ -56,6 +59,8 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     zsets::COMMANDS,
     lists::COMMANDS,
     bitmaps::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,
@@ -108,29 +113,7 @@ const ABSENT: &[(&str, &[&str])] = &[
             "fcall_ro",
         ],
     ),
-    (
-        "HyperLogLog",
-        &["pfadd", "pfcount", "pfmerge", "pfdebug", "pfselftest"],
-    ),
-    (
-        "geo commands",
-        &[
-            "geoadd",
-            "geodist",
-            "geohash",
-            "geopos",
-            "georadius",
-            "georadius_ro",
-            "georadiusbymember",
-            "georadiusbymember_ro",
-            "geosearch",
-            "geosearchstore",
-        ],
-    ),
-    (
-        "slots of Redis Cluster",
-        &["asking", "readonly", "readwrite", "migrate"],
-    ),
+    ("slots of Redis Cluster", &["asking", "readonly", "readwrite"]),
     (
         "replication",
         &["replicaof", "slaveof", "psync", "sync", "failover"],

@@ -5,7 +5,7 @@ use crate::commands::text;
 use crate::error::{CommandError, CommandResult};
 use crate::pubsub::Topic;
 use crate::registry::{Command, Flags, Group};
-use crate::session::Subscriptions;
+use crate::session::{Subscriptions, bytes_of_name};
 
 const LISTEN: Flags = Flags::PUBSUB
     .and(Flags::NOSCRIPT)
@@ -173,6 +173,7 @@ fn count(subscriptions: &Subscriptions, topic: Topic) -> i64 {
 fn begin(call: &mut Call<'_, '_>, topic: Topic, kind: &[u8]) -> CommandResult {
     for name in &call.args[1..] {
         if names_of(&mut call.session.subscriptions, topic).insert(name.to_vec()) {
+            call.session.names_bytes += bytes_of_name(name);
             call.state.pubsub.add(topic, name, call.session.id);
         }
         call.reply.push(3);
@@ -200,6 +201,8 @@ fn end(call: &mut Call<'_, '_>, topic: Topic, kind: &[u8]) -> CommandResult {
     }
     for name in names {
         if names_of(&mut call.session.subscriptions, topic).remove(&name) {
+            let bytes = bytes_of_name(&name);
+            call.session.names_bytes = call.session.names_bytes.saturating_sub(bytes);
             call.state.pubsub.remove(topic, &name, call.session.id);
         }
         call.reply.push(3);

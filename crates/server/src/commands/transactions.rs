@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::dispatch::{Args, invoke, tell_monitors};
 use crate::error::{CommandError, CommandResult};
 use crate::registry::{Access, Command, Flags, Group, KeySpec};
-use crate::session::{Multi, Watched};
+use crate::session::{Multi, Watched, bytes_of_name};
 
 const PLAIN: Flags = Flags::NOSCRIPT
     .and(Flags::LOADING)
@@ -102,6 +102,7 @@ fn watch(call: &mut Call<'_, '_>) -> CommandResult {
         if !known {
             let existed = call.keyspace.find(db, key)?.is_some();
             call.state.watches.add(call.session.id, db, key, existed);
+            call.session.names_bytes += bytes_of_name(key);
             call.session.watched.push(Watched {
                 db,
                 key: key.to_vec(),

@@ -362,12 +362,12 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// The options of `ZADD`.
 #[derive(Default)]
-struct AddOptions {
-    nx: bool,
-    xx: bool,
+pub(super) struct AddOptions {
+    pub(super) nx: bool,
+    pub(super) xx: bool,
     gt: bool,
     lt: bool,
-    ch: bool,
+    pub(super) ch: bool,
     incr: bool,
 }
 
@@ -447,17 +447,21 @@ fn add_one(
     Ok((Added::Changed, score))
 }
 
-fn add(call: &mut Call<'_, '_>, options: &AddOptions, pairs: &[&[u8]]) -> CommandResult {
+/// Scores and members among the arguments.
+fn scores<'a>(pairs: &[&'a [u8]]) -> Result<Vec<(f64, &'a [u8])>> {
+    pairs
+        .chunks_exact(2)
+        .map(|pair| Ok((float(pair[0])?, pair[1])))
+        .collect()
+}
+
+/// Adds members with their scores.
+pub(super) fn add(call: &mut Call<'_, '_>, options: &AddOptions, scores: &[(f64, &[u8])]) -> CommandResult {
     let (db, key) = (call.session.db, call.args[1]);
-    let scores: Vec<f64> = pairs
-        .iter()
-        .step_by(2)
-        .map(|arg| float(arg))
-        .collect::<Result<_>>()?;
     let mut entry = call.keyspace.entry_or_new(db, key, Kind::ZSet)?;
     let (mut new, mut changed, mut result) = (0, 0, None);
-    for (score, member) in scores.into_iter().zip(pairs.iter().skip(1).step_by(2)) {
-        let (added, score) = add_one(call, &mut entry, options, member, score)?;
+    for (score, member) in scores {
+        let (added, score) = add_one(call, &mut entry, options, member, *score)?;
         match added {
             Added::New => new += 1,
             Added::Changed => changed += 1,
@@ -480,7 +484,7 @@ fn add(call: &mut Call<'_, '_>, options: &AddOptions, pairs: &[&[u8]]) -> Comman
 
 fn zadd(call: &mut Call<'_, '_>) -> CommandResult {
     let (options, pairs) = add_options(&call.args[2..])?;
-    add(call, &options, pairs)
+    add(call, &options, &scores(pairs)?)
 }
 
 fn zincrby(call: &mut Call<'_, '_>) -> CommandResult {
@@ -488,7 +492,7 @@ fn zincrby(call: &mut Call<'_, '_>) -> CommandResult {
         incr: true,
         ..AddOptions::default()
     };
-    add(call, &options, &call.args[2..])
+    add(call, &options, &scores(&call.args[2..])?)
 }
 
 fn zrem(call: &mut Call<'_, '_>) -> CommandResult {

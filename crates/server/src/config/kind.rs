@@ -44,9 +44,19 @@ pub(crate) enum Kind {
     Octal,
     /// Shares in per cent, with blanks between.
     Percentiles,
+    /// What may be said several times, each adding a line: words, as many as that.
+    Lines {
+        min: usize,
+        max: usize,
+    },
 }
 
 impl Kind {
+    /// Whether it may be said several times, and each adds to what was said before.
+    pub(crate) fn adds_up(self) -> bool {
+        matches!(self, Kind::Lines { .. })
+    }
+
     /// The value as it is kept, or what is wrong with it, in the words of Redis.
     pub(crate) fn check(self, value: &str) -> Result<String, String> {
         match self {
@@ -103,6 +113,21 @@ impl Kind {
                 let words: Vec<String> = shares.iter().map(f64::to_string).collect();
                 Ok(words.join(" "))
             }
+            Kind::Lines { min, max } => {
+                let lines: Vec<&str> = value
+                    .lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty())
+                    .collect();
+                for line in &lines {
+                    let words = weald_resp::split_line(line.as_bytes())
+                        .ok_or("a quote is not closed, or something follows it")?;
+                    if !(min..=max).contains(&words.len()) {
+                        return Err("wrong number of arguments".to_owned());
+                    }
+                }
+                Ok(lines.join("\n"))
+            }
             Kind::Octal => match u32::from_str_radix(value, 8) {
                 Ok(mode) if mode <= 0o777 => Ok(format!("{mode:o}")),
                 _ => Err("argument couldn't be parsed into an integer".to_owned()),
@@ -116,6 +141,10 @@ impl Kind {
             Kind::Integer { .. } | Kind::Bytes { .. } => value.to_owned(),
             Kind::Bool => (value == "yes").to_string(),
             Kind::BytesOrPercent { .. } if !value.ends_with('%') => value.to_owned(),
+            Kind::Lines { .. } => {
+                let lines: Vec<String> = value.lines().map(quoted).collect();
+                format!("[{}]", lines.join(", "))
+            }
             _ => quoted(value),
         }
     }

@@ -7,6 +7,7 @@
 
 mod kind;
 mod memory;
+mod rewrite;
 mod settings;
 mod source;
 mod table;
@@ -19,6 +20,7 @@ pub(crate) use settings::{OutputLimit, Settings};
 pub use source::ConfigError;
 pub use table::{Setting, settings};
 
+pub(crate) use rewrite::Rewrite;
 pub(crate) use table::find;
 
 /// Names of settings in older versions of Redis, with the names that they have now.
@@ -27,6 +29,7 @@ pub(crate) fn other_names() -> &'static [(&'static str, &'static str)] {
 }
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The values of all settings, each checked by itself.
 ///
@@ -43,6 +46,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     values: BTreeMap<&'static str, String>,
+    /// The file that was read.
+    file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -51,7 +56,7 @@ impl Default for Config {
             .iter()
             .map(|setting| (setting.name, setting.default.to_owned()))
             .collect();
-        Config { values }
+        Config { values, file: None }
     }
 }
 
@@ -68,6 +73,14 @@ impl Config {
             name: setting.name.to_owned(),
             why,
         })?;
+        if setting.kind.adds_up() {
+            let said = self.values.entry(setting.name).or_default();
+            if !said.is_empty() && !value.is_empty() {
+                said.push('\n');
+            }
+            said.push_str(&value);
+            return Ok(());
+        }
         match setting.alias_of {
             // It says what is so already.
             Some(_) if self.values[setting.name] == value => {}
@@ -86,6 +99,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The file that it was read from, if it was.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The lines of a setting that may be said several times, each as words.
+    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = Vec<Vec<u8>>> {
+        self.text(name)
+            .lines()
+            .filter_map(|line| weald_resp::split_line(line.as_bytes()))
     }
 
     /// The typed values, where they can hold together.

@@ -134,6 +134,8 @@ pub(crate) struct Settings {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) databases: usize,
     pub(crate) encodings: Encodings,
+    /// Up to how many bytes a HyperLogLog is kept in its sparse form.
+    pub(crate) hll_sparse_max: usize,
     /// The most bytes that the data may take; 0 for no bound.
     pub(crate) maxmemory: u64,
     /// Which keys are deleted beyond it.
@@ -190,6 +192,7 @@ impl Settings {
                 zset_value: config.number("zset-max-listpack-value") as usize,
                 list_size: config.number("list-max-listpack-size"),
             },
+            hll_sparse_max: config.text("hll-sparse-max-bytes").parse().unwrap_or(usize::MAX),
             maxmemory: config.text("maxmemory").parse().unwrap_or_default(),
             policy: Policy::parse(config.text("maxmemory-policy")),
             eviction_samples: config.number("maxmemory-samples") as usize,

@@ -52,7 +52,10 @@ impl Config {
                 toml::Value::Boolean(yes) => if *yes { "yes" } else { "no" }.to_owned(),
                 toml::Value::Array(words) => {
                     let words: Option<Vec<&str>> = words.iter().map(toml::Value::as_str).collect();
-                    words.ok_or_else(|| not_a_value(name))?.join(" ")
+                    let adds_up = table::find(name).is_some_and(|setting| setting.kind.adds_up());
+                    words
+                        .ok_or_else(|| not_a_value(name))?
+                        .join(if adds_up { "\n" } else { " " })
                 }
                 _ => return Err(not_a_value(name)),
             };
@@ -64,16 +67,15 @@ impl Config {
     /// Takes the values of the file `path`: TOML, or lines as in `redis.conf` where the name has `.conf` at its end or before another dot.
     pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = read_small(path)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Those that write such files for a test put numbers behind: `redis.conf.4711`.
-        if name.ends_with(".conf") || name.contains(".conf.") {
+        self.file = std::path::absolute(path).ok();
+        if has_lines(path) {
             self.read_lines(&text)
         } else {
             self.read_toml(&text)
         }
     }
 
-    /// Takes lines of a name and a value, with `#` before what is a comment.
+    /// Takes lines of a name and a value, with `#` before what is a comment. Words may stand in quotes, as in a request that is a line.
     pub fn read_lines(&mut self, text: &str) -> Result<(), ConfigError> {
         for line in text
             .lines()
@@ -81,9 +83,11 @@ impl Config {
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
         {
             let (name, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-            let value = value.trim();
-            let quoted = value.len() >= 2 && value.starts_with('"') && value.ends_with('"');
-            self.set(name, if quoted { &value[1..value.len() - 1] } else { value })?;
+            if table::find(name).is_some_and(|setting| setting.kind.adds_up()) {
+                self.set(name, value)?;
+            } else {
+                self.set(name, &unquoted(value).ok_or_else(|| not_a_value(name))?)?;
+            }
         }
         Ok(())
     }
@@ -140,6 +144,21 @@ impl Config {
     }
 }
 
+/// Whether a file has lines as `redis.conf` has, not TOML. Those that write such files for a test put numbers behind: `redis.conf.4711`.
+pub(super) fn has_lines(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".conf") || name.contains(".conf.")
+}
+
+/// A value of a line: its words without their quotes, with a blank between.
+fn unquoted(value: &str) -> Option<String> {
+    let words: Option<Vec<String>> = weald_resp::split_line(value.as_bytes())?
+        .into_iter()
+        .map(|word| String::from_utf8(word).ok())
+        .collect();
+    Some(words?.join(" "))
+}
+
 fn not_a_value(name: &str) -> ConfigError {
     ConfigError::Invalid {
         name: name.to_owned(),
@@ -147,7 +166,7 @@ fn not_a_value(name: &str) -> ConfigError {
     }
 }
 
-fn read_small(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read_small(path: &Path) -> Result<String, ConfigError> {
     use std::io::Read;
     let failed = |source| ConfigError::File {
         path: path.display().to_string(),

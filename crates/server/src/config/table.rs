@@ -318,6 +318,21 @@ const SETTINGS: &[Setting] = &[
         "",
         "File that has the users, for ACL LOAD and ACL SAVE; looked for in the directory of the data too",
     ),
+    Setting {
+        secret: true,
+        ..fixed(
+            "user",
+            Kind::Lines { min: 1, max: 1024 },
+            "",
+            "A user: name and rules, as in ACL SETUSER; once for each user, and not beside an aclfile",
+        )
+    },
+    fixed(
+        "rename-command",
+        Kind::Lines { min: 2, max: 2 },
+        "",
+        "A command and the name that it has instead, or \"\" for none; once for each command",
+    ),
     live(
         "acllog-max-len",
         int(0, 1_000_000),
@@ -531,6 +546,12 @@ const SETTINGS: &[Setting] = &[
         "64",
         "Bytes of a member up to which it does",
     ),
+    live(
+        "hll-sparse-max-bytes",
+        bytes(0, i64::MAX as u64),
+        "3000",
+        "Bytes up to which a HyperLogLog is kept in its sparse form",
+    ),
     // What clients ask for, and what Weald has nothing for.
     inert("save", Kind::Text, ""),
     inert("appendonly", Kind::Bool, "yes"),
@@ -681,7 +702,6 @@ const SETTINGS: &[Setting] = &[
     inert("list-compress-depth", int(0, MAX), "0"),
     inert("stream-node-max-bytes", bytes(0, u64::MAX), "4096"),
     inert("stream-node-max-entries", int(0, MAX), "100"),
-    inert("hll-sparse-max-bytes", bytes(0, u64::MAX), "3000"),
     inert("activerehashing", Kind::Bool, "yes"),
     inert("dynamic-hz", Kind::Bool, "yes"),
     inert_fixed("io-threads", int(1, 128), "1"),

@@ -11,7 +11,7 @@ use weald_resp::{Frame, Limits, Protocol, ProtocolError, Reply, Step};
 
 use crate::clients::Client;
 use crate::cluster::Cluster;
-use crate::dispatch::{Args, Executor, find};
+use crate::dispatch::{Args, Executor};
 use crate::error::CommandError;
 use crate::handle::Caller;
 use crate::net::connection::Connection;
@@ -522,7 +522,7 @@ impl<'db> EventLoop<'db> {
             return true;
         }
         let writes = |flags: Flags| flags.has(Flags::WRITE) || flags.has(Flags::PAUSED);
-        match args.first().map(|_| find(args)) {
+        match args.first().map(|_| self.executor.state.renames.find(args)) {
             Some(Ok(found)) if found.command.name == "exec" => {
                 let queued = session.multi.iter().flat_map(|multi| &multi.queued);
                 queued.map(|queued| queued.found.command.flags).any(writes)

@@ -71,7 +71,9 @@ impl Places {
 
     /// Refuses to be open to the world without a password and encryption, unless that is insisted on.
     pub(crate) fn refuse_public(&self, config: &Config) -> Result<(), ConfigError> {
-        let password = !config.text("requirepass").is_empty() || !config.text("aclfile").is_empty();
+        let password = ["requirepass", "aclfile", "user"]
+            .iter()
+            .any(|name| !config.text(name).is_empty());
         let public = self.addresses.iter().find(|place| {
             let is_safe = place.tls && password;
             !place.address.ip().is_loopback() && !is_safe

@@ -71,6 +71,13 @@ pub(crate) enum Place {
         from: usize,
         others: &'static [(&'static str, usize)],
     },
+    /// The argument `at`; or where that is empty all after the word, which is looked for from `from` on as above.
+    OneOrAfter {
+        at: usize,
+        word: &'static str,
+        from: usize,
+        others: &'static [(&'static str, usize)],
+    },
 }
 
 /// Some keys of a command.
@@ -148,6 +155,26 @@ impl KeySpec {
         }
     }
 
+    /// The key `at`, or where that argument is empty all that come after a word.
+    pub(crate) const fn one_or_after(
+        at: usize,
+        word: &'static str,
+        from: usize,
+        others: &'static [(&'static str, usize)],
+        access: Access,
+    ) -> KeySpec {
+        KeySpec {
+            place: Place::OneOrAfter {
+                at,
+                word,
+                from,
+                others,
+            },
+            access,
+            varying: None,
+        }
+    }
+
     /// The positions of the keys among `args`; nothing where the arguments make no sense.
     pub(crate) fn positions(&self, args: &[&[u8]]) -> Option<SmallVec<[usize; 4]>> {
         match self.place {
@@ -180,6 +207,24 @@ impl KeySpec {
                     at += 1 + other.map_or(0, |(_, taken)| *taken);
                 }
                 Some(found.into_iter().collect())
+            }
+            Place::OneOrAfter {
+                at,
+                word,
+                from,
+                others,
+            } => {
+                let mut next = from;
+                while args.get(at)?.is_empty() && next < args.len() {
+                    if args[next].eq_ignore_ascii_case(word.as_bytes()) {
+                        return Some((next + 1..args.len()).collect());
+                    }
+                    let other = others
+                        .iter()
+                        .find(|(other, _)| args[next].eq_ignore_ascii_case(other.as_bytes()));
+                    next += 1 + other.map_or(0, |(_, taken)| *taken);
+                }
+                (at < args.len()).then(|| SmallVec::from_slice(&[at]))
             }
         }
     }
@@ -219,6 +264,18 @@ mod tests {
         );
         check(KeySpec::counted(2, Access::Read), "zunionstore d 5 a b", None);
         check(KeySpec::counted(2, Access::Read), "zunionstore d -1 a b", None);
+        const LOGIN: &[(&str, usize)] = &[("auth", 1), ("auth2", 2)];
+        for (line, expected) in [
+            ("migrate h 1 k 0 9", Some(&[3][..])),
+            ("migrate h 1 k 0 9 keys a", Some(&[3])),
+            ("migrate h 1  0 9 auth keys KEYS a b", Some(&[9, 10])),
+            ("migrate h 1  0 9 auth2 u keys replace", Some(&[3])),
+            ("migrate h 1  0 9 keys", Some(&[])),
+            ("migrate h 1", None),
+        ] {
+            let spec = KeySpec::one_or_after(3, "keys", 6, LOGIN, Access::Take);
+            check(spec, line, expected);
+        }
         const OTHERS: &[(&str, usize)] = &[("limit", 2), ("get", 1), ("by", 1)];
         for (line, expected) in [
             ("sort a by x STORE b", Some(&[5][..])),

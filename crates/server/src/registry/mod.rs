@@ -15,11 +15,13 @@
 mod flags;
 mod keys;
 mod recent;
+mod renames;
 mod syntax;
 mod table;
 
 pub(crate) use flags::{Category, Flags, Group};
 pub(crate) use keys::{Access, KeySpec, Place};
 pub(crate) use recent::Recent;
+pub(crate) use renames::Renames;
 pub(crate) use syntax::{Argument, arguments};
 pub(crate) use table::{Action, Command, CommandId, Found, Handler, registry};

@@ -219,3 +219,133 @@ fn sorting_reads_and_stores_only_what_is_allowed() {
     client.check("AUTH r x", "+OK");
     client.check("SORT mine GET secret:*", "[hidden]");
 }
+
+#[test]
+fn users_may_be_named_among_the_settings() {
+    let served = Served::with(&[("user", "alice on \">p w\" ~a* +@all"), ("user", "default off")]);
+    let mut client = served.client();
+    client.check("PING", NOAUTH);
+    client.send_args(&[b"AUTH", b"alice", b"p w"]);
+    client.expect("+OK");
+    client.check("GET a", "null");
+    client.check("GET b", "-NOPERM No permissions to access a key");
+    client.check("CONFIG GET user", "[]");
+    client.check(
+        "CONFIG SET user x",
+        "-ERR Unknown option or number of arguments for CONFIG SET - 'user'",
+    );
+}
+
+#[test]
+fn users_that_make_no_sense_are_refused_at_the_start() {
+    let refused = |settings: &[(&str, &str)]| {
+        let mut config = weald_server::Config::default();
+        for (name, value) in settings {
+            config.set(name, value).expect("a setting of the test");
+        }
+        let checked = weald_server::Server::check(&config);
+        checked.expect_err("it makes no sense").to_string()
+    };
+    let twice = refused(&[("user", "foo"), ("user", "foo")]);
+    assert!(twice.contains("Duplicate user 'foo'"), "{twice}");
+    let rule = refused(&[("user", "foo what")]);
+    assert!(rule.contains("Syntax error"), "{rule}");
+    let both = refused(&[("user", "foo"), ("aclfile", "users.acl")]);
+    assert!(both.contains("not both"), "{both}");
+    let command = refused(&[("rename-command", "nothing x")]);
+    assert!(command.contains("no such command"), "{command}");
+}
+
+#[test]
+fn commands_have_the_names_that_they_are_given() {
+    let served = Served::with(&[
+        ("rename-command", "FLUSHALL \"\""),
+        ("rename-command", "CONFIG Conf-1"),
+        ("rename-command", "EVAL \"\""),
+    ]);
+    let mut client = served.client();
+    client.check("SET a 1", "+OK");
+    let gone = "-ERR unknown command 'FLUSHALL', with args beginning with: ";
+    client.check("FLUSHALL", gone);
+    client.check("MULTI", "+OK");
+    client.check("FLUSHALL", gone);
+    client.check(
+        "EXEC",
+        "-EXECABORT Transaction discarded because of previous errors.",
+    );
+    client.check("GET a", "1");
+    client.check("conf-1 GET port", "[port 0]");
+    let config = show(&client.run("CONFIG GET port"));
+    assert!(config.starts_with("-ERR unknown command 'CONFIG'"), "{config}");
+    client.check("conf-1 SET slowlog-log-slower-than 0", "+OK");
+    client.check("conf-1 SET requirepass hunter2", "+OK");
+    let slow = show(&client.run("SLOWLOG GET"));
+    assert!(slow.contains("(redacted)") && !slow.contains("hunter2"), "{slow}");
+    client.check("COMMAND INFO flushall", "[null]");
+    client.check("COMMAND LIST FILTERBY PATTERN flush*", "[flushdb]");
+}
+
+#[test]
+fn what_was_changed_can_be_written_to_the_file_of_settings() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("weald.conf");
+    let text = "# ours\nport 0\nhttp no\ndurability none\nrename-command FLUSHDB badger\nuser default on nopass ~* &* +@all -flushall\nmaxclients 50\n";
+    std::fs::write(&path, text).expect("a file");
+    let served = Served::of_file(dir, "weald.conf");
+    let mut client = served.client();
+    client.check("CONFIG REWRITE", "+OK");
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("a text"),
+        text,
+        "nothing was changed"
+    );
+    client.check("CONFIG SET maxclients 60 slowlog-max-len 7", "+OK");
+    client.check("ACL SETUSER bob on >pw ~b* +get", "+OK");
+    client.check("CONFIG REWRITE", "+OK");
+    let written = std::fs::read_to_string(&path).expect("a text");
+    assert!(written.starts_with("# ours\nport 0\nhttp no\n"), "{written}");
+    let served = Served::of_file(served.end(), "weald.conf");
+    let mut client = served.client();
+    client.check("CONFIG GET maxclients", "[maxclients 60]");
+    client.check("CONFIG GET slowlog-max-len", "[slowlog-max-len 7]");
+    client.check(
+        "FLUSHALL",
+        "-NOPERM User default has no permissions to run the 'flushall' command",
+    );
+    client.check("badger", "+OK");
+    client.check("AUTH bob pw", "+OK");
+    client.check("GET b", "null");
+}
+
+#[test]
+fn without_a_file_nothing_is_rewritten() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check(
+        "CONFIG REWRITE",
+        "-ERR The server is running without a config file",
+    );
+}
+
+#[test]
+fn whoever_may_not_listen_any_more_is_disconnected_when_users_are_loaded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("users.acl");
+    let write = |channels: &str| {
+        let text = format!("user alice on nopass +@all ~* {channels}\nuser bob on nopass +@all &*\n");
+        std::fs::write(&path, text).expect("a file");
+    };
+    write("&news &more");
+    let named = path.to_str().expect("a path of letters").to_owned();
+    let served = Served::in_dir(dir, &[("aclfile", &named)]);
+    let (mut admin, mut alice, mut bob) = (served.client(), served.client(), served.client());
+    alice.check("AUTH alice x", "+OK");
+    alice.check("SUBSCRIBE more", "[subscribe more :1]");
+    bob.check("AUTH bob x", "+OK");
+    bob.check("SUBSCRIBE more", "[subscribe more :1]");
+    admin.check("ACL LOAD", "+OK");
+    write("&news");
+    admin.check("ACL LOAD", "+OK");
+    assert_eq!(alice.next(), None);
+    bob.check("PING", "[pong ]");
+}

@@ -47,6 +47,21 @@ impl Served {
         {
             config.set(name, value).expect("a setting of the test");
         }
+        Served::start(dir, config)
+    }
+
+    /// With the settings of a file in the directory, and data beside it.
+    pub(crate) fn of_file(dir: TempDir, name: &str) -> Served {
+        let mut config = Config::default();
+        config.read_file(&dir.path().join(name)).expect("a configuration");
+        let data = dir.path().join("data");
+        config
+            .set("dir", data.to_str().expect("a path of letters"))
+            .expect("a setting");
+        Served::start(dir, config)
+    }
+
+    fn start(dir: TempDir, config: Config) -> Served {
         let server = Server::bind(config).expect("the server starts");
         let address = server.address().or(server.tls_address()).expect("it listens");
         let http = server.http_address();

@@ -340,3 +340,28 @@ fn clients_that_take_too_much_together_are_dismissed_the_largest_first() {
     small.send_bytes(&[&vec![b'x'; 100_000 - 10], &b"\r\n"[..]].concat());
     small.expect("+OK");
 }
+
+#[test]
+fn names_that_a_client_wants_to_be_told_of_count_as_its_memory() {
+    let served = Served::with(&[("maxmemory-clients", "4mb"), ("hz", "50")]);
+    for command in ["WATCH", "SUBSCRIBE", "PSUBSCRIBE", "BLPOP"] {
+        let (mut other, mut greedy) = (served.client(), served.client());
+        let names: Vec<Vec<u8>> = (0..30_u8)
+            .map(|n| [&vec![b'x'; 100_000][..], &[n]].concat())
+            .collect();
+        let mut args: Vec<&[u8]> = vec![command.as_bytes()];
+        args.extend(names.iter().map(Vec::as_slice));
+        if command == "BLPOP" {
+            // It keeps the arguments alone.
+            args.extend(names.iter().map(Vec::as_slice));
+            args.push(b"0");
+        }
+        greedy.send_args(&args);
+        while greedy.next().is_some() {}
+        other.check("PING", "+PONG");
+    }
+    let mut modest = served.client();
+    modest.check("WATCH a b c", "+OK");
+    modest.check("UNWATCH", "+OK");
+    modest.check("PING", "+PONG");
+}

@@ -146,3 +146,206 @@ fn a_dump_is_restored_with_its_type_and_a_damaged_one_is_refused() {
         assert!(matches!(client.read(), Frame::Error(text) if text.starts_with("BUSYKEY")));
     }
 }
+
+#[test]
+fn sketches_remember_what_was_counted_and_survive_damage() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.check("PFADD h a b c", ":1");
+    client.check("GETRANGE h 0 3", "HYLL");
+    let stale = |client: &mut crate::client::Client| match client.run("GETRANGE h 15 15") {
+        Frame::Bulk(byte) => byte[0] & 0x80 != 0,
+        other => panic!("{other:?}"),
+    };
+    assert!(stale(&mut client));
+    client.check("PFCOUNT h", ":3");
+    assert!(!stale(&mut client), "the next count need not be worked out");
+    client.check("PFADD h a", ":0");
+    assert!(!stale(&mut client));
+    client.check("PFADD h d", ":1");
+    assert!(stale(&mut client));
+    client.check("MULTI", "+OK");
+    client.check("PFCOUNT h", "+QUEUED");
+    client.check("EXEC", "[:4]");
+    client.check("APPEND h x", ":31");
+    for command in ["PFADD h e", "PFMERGE g h", "PFCOUNT h g", "PFDEBUG DECODE h"] {
+        client.check(command, "-INVALIDOBJ Corrupted HLL object detected");
+    }
+    client.check("PFCOUNT h", ":4");
+    client.check("PFSELFTEST", "+OK");
+    client.check("CONFIG SET hll-sparse-max-bytes 20", "+OK");
+    client.check("PFADD small a b c d", ":1");
+    client.check("PFDEBUG ENCODING small", "+dense");
+}
+
+#[test]
+fn places_are_told_as_numbers_to_those_who_know_them() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.run("GEOADD g 13.361389 38.115556 Palermo");
+    client.check(
+        "GEOPOS g Palermo",
+        "[[13.36138933897018433 38.11555639549629859]]",
+    );
+    client.run("HELLO 3");
+    client.check(
+        "GEOPOS g Palermo none",
+        "[[,13.361389338970184 ,38.1155563954963] null]",
+    );
+    client.check("GEODIST g Palermo Palermo", "0.0000");
+    client.check("COMMAND GETKEYS GEORADIUS g 0 0 1 km COUNT 3 STORE t", "[g t]");
+    client.check("COMMAND GETKEYS GEORADIUS g 0 0 1 km STORE a STORE b", "[g b]");
+    client.check(
+        "COMMAND GETKEYS GEORADIUS g 0 0 1 km STOREDIST a STORE store STORE b",
+        "[g b a]",
+    );
+    client.check(
+        "COMMAND GETKEYS GEORADIUSBYMEMBER g m 1 km STOREDIST store",
+        "[g store]",
+    );
+}
+
+/// A client's `MIGRATE` to a server.
+fn migrate(client: &mut crate::client::Client, to: &Served, rest: &str) -> String {
+    let port = to.address.port();
+    crate::client::show(&client.run(&format!("MIGRATE 127.0.0.1 {port} {rest}")))
+}
+
+#[test]
+fn keys_move_to_another_server() {
+    let (from, to) = (Served::new(), Served::with(&[("requirepass", "pw")]));
+    let (mut client, mut there) = (from.client(), to.client());
+    there.check("AUTH pw", "+OK");
+    client.check("MSET a 1 b 2", "+OK");
+    client.check("RPUSH l x y", ":2");
+    client.check("PEXPIRE l 100000", ":1");
+    assert_eq!(
+        migrate(&mut client, &to, "a 0 1000"),
+        "-ERR Target instance replied with error: NOAUTH Authentication required."
+    );
+    let wrong = migrate(&mut client, &to, "a 0 1000 AUTH no");
+    assert!(
+        wrong.starts_with("-ERR Target instance replied with error: WRONGPASS"),
+        "{wrong}"
+    );
+    assert_eq!(migrate(&mut client, &to, "none 0 1000 AUTH pw"), "+NOKEY");
+    assert_eq!(migrate(&mut client, &to, "a 3 1000 COPY AUTH pw"), "+OK");
+    client.check("GET a", "1");
+    there.check("SELECT 3", "+OK");
+    there.check("GET a", "1");
+    there.check("SET a other", "+OK");
+    assert_eq!(
+        migrate(&mut client, &to, "a 3 1000 AUTH pw"),
+        "-ERR Target instance replied with error: BUSYKEY Target key name already exists."
+    );
+    client.check("GET a", "1");
+    // Those that were taken are gone, the other is not.
+    let port = to.address.port().to_string();
+    client.send_args(&[
+        b"MIGRATE",
+        b"127.0.0.1",
+        port.as_bytes(),
+        b"",
+        b"3",
+        b"1000",
+        b"AUTH2",
+        b"default",
+        b"pw",
+        b"KEYS",
+        b"a",
+        b"l",
+        b"none",
+        b"b",
+        b"b",
+    ]);
+    client.expect("-ERR Target instance replied with error: BUSYKEY Target key name already exists.");
+    client.check("EXISTS a b l", ":1");
+    there.check("LRANGE l 0 -1", "[x y]");
+    let Frame::Integer(ttl) = there.run("PTTL l") else {
+        panic!("a time");
+    };
+    assert!((1..=100_000).contains(&ttl), "{ttl}");
+    assert_eq!(migrate(&mut client, &to, "a 3 1000 REPLACE AUTH pw"), "+OK");
+    client.check("DBSIZE", ":0");
+    there.check("MGET a b", "[1 2]");
+    for (rest, expected) in [
+        ("a x 1000", "-ERR value is not an integer or out of range"),
+        ("a 0 1000 WHAT", "-ERR syntax error"),
+        (
+            "a 0 1000 KEYS b",
+            "-ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
+        ),
+    ] {
+        assert_eq!(migrate(&mut client, &to, rest), expected);
+    }
+}
+
+#[test]
+fn many_keys_move_together_and_who_does_not_answer_is_left() {
+    let (from, to) = (Served::new(), Served::new());
+    let mut client = from.client();
+    let keys: Vec<String> = (0..1000).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        client.check(&format!("SET {key} {}", "v".repeat(1000)), "+OK");
+    }
+    let port = to.address.port().to_string();
+    let mut args: Vec<&[u8]> = vec![
+        b"MIGRATE",
+        b"127.0.0.1",
+        port.as_bytes(),
+        b"",
+        b"0",
+        b"5000",
+        b"KEYS",
+    ];
+    args.extend(keys.iter().map(String::as_bytes));
+    client.send_args(&args);
+    client.expect("+OK");
+    client.check("DBSIZE", ":0");
+    to.client().check("DBSIZE", ":1000");
+    client.check("SET a 1", "+OK");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    client.check(
+        &format!("MIGRATE 127.0.0.1 {port} a 0 50"),
+        "-IOERR error or timeout reading to target instance",
+    );
+    drop(silent);
+    client.check(
+        &format!("MIGRATE 127.0.0.1 {port} a 0 50"),
+        "-IOERR error or timeout connecting to the client",
+    );
+    client.check("GET a", "1");
+}
+
+#[test]
+fn a_node_counts_and_finds_places_too() {
+    let node = Served::node(&[]);
+    let mut client = node.client();
+    client.check("PFADD {a} 1 2 3", ":1");
+    client.check("PFADD {a} 3", ":0");
+    client.check("PFADD b 3 4", ":1");
+    client.check("PFCOUNT {a}", ":3");
+    client.check("PFCOUNT {a} b none", ":4");
+    client.check("PFMERGE b {a}", "+OK");
+    client.check("PFCOUNT b", ":4");
+    client.check(
+        "GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania",
+        ":2",
+    );
+    client.check("GEODIST g Palermo Catania km", "166.2742");
+    client.check("GEOSEARCH g FROMLONLAT 15 37 BYRADIUS 100 km", "[Catania]");
+    client.check("GEOSEARCHSTORE t g FROMLONLAT 15 37 BYRADIUS 200 km ASC", ":2");
+    client.check("GEORADIUS g 15 37 100 km STORE t", ":1");
+    client.check("GEORADIUSBYMEMBER g Catania 1 km", "[Catania]");
+    client.check("ZRANGE t 0 -1", "[Catania]");
+    client.check(
+        "GEORADIUS g 15 37 100 km STORE t STOREDIST u",
+        "-ERR GEORADIUS is not for a cluster: it would change several keys at once",
+    );
+    let refused = crate::client::show(&client.run("MIGRATE 127.0.0.1 1 g 0 100"));
+    assert!(
+        refused.starts_with("-ERR MIGRATE is not for a cluster"),
+        "{refused}"
+    );
+}

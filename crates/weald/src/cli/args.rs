@@ -83,7 +83,30 @@ fn as_meant(mut args: Vec<OsString>) -> Vec<OsString> {
     } else if name.starts_with("--") && !["--", "--help", "--version", "--db"].contains(&name) {
         args.insert(1, "serve".into());
     }
+    if args.get(1).is_some_and(|command| command == "serve") {
+        args = args.into_iter().flat_map(apart).collect();
+    }
     args
+}
+
+/// A setting and its value may be one argument, as redis-server takes them: `"--maxmemory 1gb"`.
+fn apart(arg: OsString) -> Vec<OsString> {
+    let split = arg
+        .to_str()
+        .filter(|text| text.starts_with("--"))
+        .and_then(|text| text.split_once(' '));
+    match split {
+        // A blank behind a sign of equality is the value's.
+        Some((name, value)) if !name.contains('=') => {
+            let value = value.trim();
+            let quotes = ['"', '\''];
+            let bare = quotes
+                .iter()
+                .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+            vec![name.into(), bare.unwrap_or(value).into()]
+        }
+        _ => vec![arg],
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,6 +176,42 @@ mod tests {
         ] {
             assert_eq!(meant(as_it_is), as_it_is);
         }
+    }
+
+    #[test]
+    fn a_setting_may_be_one_argument_with_its_value() {
+        let args = [
+            "weald",
+            "--maxmemory 1gb",
+            "--dir='a b'",
+            "--bind '::1 127.0.0.1'",
+            "--dir",
+            "a b",
+        ];
+        let meant = as_meant(args.map(OsString::from).to_vec());
+        let expected = [
+            "weald",
+            "serve",
+            "--maxmemory",
+            "1gb",
+            "--dir='a b'",
+            "--bind",
+            "::1 127.0.0.1",
+            "--dir",
+            "a b",
+        ];
+        assert_eq!(meant, expected.map(OsString::from));
+        assert_eq!(meant_is_kept(), "set --maxmemory 1gb");
+    }
+
+    fn meant_is_kept() -> String {
+        let args = ["weald", "set", "--maxmemory 1gb"].map(OsString::from);
+        let kept: Vec<_> = as_meant(args.to_vec())
+            .into_iter()
+            .skip(1)
+            .map(|arg| arg.into_string().unwrap())
+            .collect();
+        kept.join(" ")
     }
 
     #[test]

@@ -36,12 +36,18 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.null();
         return Ok(());
     };
-    let mut payload = pack(call.keyspace, call.session.db, &record)?;
+    let payload = payload(call, &record)?;
+    call.reply.bulk(&payload);
+    Ok(())
+}
+
+/// A value of the client's database, as another server takes it.
+pub(super) fn payload(call: &Call<'_, '_>, record: &Record<'_>) -> Result<Vec<u8>, CommandError> {
+    let mut payload = pack(call.keyspace, call.session.db, record)?;
     payload.extend_from_slice(&VERSION.to_le_bytes());
     let crc = crc64::checksum(&payload);
     payload.extend_from_slice(&crc.to_le_bytes());
-    call.reply.bulk(&payload);
-    Ok(())
+    Ok(payload)
 }
 
 /// A value without version and checksum.

@@ -74,7 +74,7 @@ impl Args for Serve {
                     .long(setting.name)
                     .aliases(other_spelling(setting.name))
                     .value_name("VALUE")
-                    .num_args(1..)
+                    .num_args(0..)
                     .action(ArgAction::Append)
                     .allow_negative_numbers(true)
                     .hide(setting.inert)
