@@ -469,7 +469,7 @@ fn what_leaves_the_shape_as_it_is_copies_the_pages_on_its_way_and_no_others() {
             let (first, last) = (of(0), of(page::count(page) - 1));
             if batch
                 .iter()
-                .any(|(key, _)| &key[..16] >= first && &key[..16] <= &last[..16])
+                .any(|(key, _)| key[..16] >= *first && key[..16] <= last[..16])
             {
                 met.insert(ptr.id().0);
             }
