@@ -27,6 +27,35 @@ pub(crate) struct Position {
     failed: bool,
 }
 
+impl Position {
+    fn new(boot: u64, end: u64, left: BTreeSet<Partition>) -> Position {
+        Position {
+            boot,
+            confirmed: None,
+            candidate: end,
+            left,
+            request: None,
+            merging: 0,
+            failed: false,
+        }
+    }
+
+    /// A partition has all that it had when that was said. Whether a place is confirmed by that; then all partitions are left for the next one.
+    fn is_equal(&mut self, partition: Partition, (boot, end): (u64, u64)) -> bool {
+        // Said before the place was passed that is to be confirmed, it tells nothing of what came in between.
+        if self.boot != boot || end < self.candidate {
+            return false;
+        }
+        self.left.remove(&partition);
+        let all = self.left.is_empty();
+        if all {
+            self.confirmed = self.confirmed.max(Some(self.candidate));
+            self.candidate = end;
+        }
+        all
+    }
+}
+
 impl Node {
     fn shared_with(&self, node: NodeId) -> BTreeSet<Partition> {
         let Some(layout) = &self.layout else {
@@ -47,16 +76,7 @@ impl Node {
             .is_some_and(|position| position.boot == boot);
         if !same {
             let left = self.shared_with(node);
-            let position = Position {
-                boot,
-                confirmed: None,
-                candidate: end,
-                left,
-                request: None,
-                merging: 0,
-                failed: false,
-            };
-            self.repair.positions.insert(node, position);
+            self.repair.positions.insert(node, Position::new(boot, end, left));
         }
         let confirmed = self.repair.positions.get(&node)?.confirmed?;
         (confirmed < end && end - confirmed <= limit).then_some(confirmed)
@@ -67,16 +87,10 @@ impl Node {
         let Some(position) = self.repair.positions.get_mut(&node) else {
             return;
         };
-        // Said before the place was passed that is to be confirmed, it tells nothing of what came in between.
-        if position.boot != boot || end < position.candidate {
-            return;
-        }
-        position.left.remove(&partition);
-        if position.left.is_empty() {
+        if position.is_equal(partition, (boot, end)) {
             let shared = self.shared_with(node);
             if let Some(position) = self.repair.positions.get_mut(&node) {
-                position.confirmed = position.confirmed.max(Some(position.candidate));
-                (position.candidate, position.left) = (end, shared);
+                position.left = shared;
             }
         }
     }
@@ -162,5 +176,27 @@ impl Node {
             position.confirmed = position.confirmed.max(Some(upto));
             self.stats.ring_syncs += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_confirmed_by_what_began_after_it_was_passed_and_by_nothing_else() {
+        let both = || BTreeSet::from([Partition(1), Partition(2)]);
+        let mut position = Position::new(7, 10, both());
+        assert!(!position.is_equal(Partition(1), (7, 10)));
+        assert!(!position.is_equal(Partition(2), (6, 12)), "of another start");
+        assert!(position.is_equal(Partition(2), (7, 12)));
+        assert_eq!((position.confirmed, position.candidate), (Some(10), 12));
+        position.left = both();
+        // It began when the ring ended at 11, and took long: what came at 11 may be missing.
+        assert!(!position.is_equal(Partition(1), (7, 11)));
+        assert!(!position.is_equal(Partition(2), (7, 15)));
+        assert_eq!(position.confirmed, Some(10));
+        assert!(position.is_equal(Partition(1), (7, 13)));
+        assert_eq!(position.confirmed, Some(12));
     }
 }

@@ -50,9 +50,9 @@ impl Node {
             return self.refuse(from, request, Refusal::Failed);
         }
         let mut answered = Vec::with_capacity(items.len());
-        let mut wanted = items;
+        let mut wanted: Vec<(Partition, WriteItem)> = Vec::with_capacity(items.len());
         let mut refusal = None;
-        wanted.retain(|item| {
+        for item in items {
             let partition = self.partition_of(&item.key);
             if !self.owns(partition) {
                 refusal = refusal.or(Some(Refusal::NotOwner));
@@ -60,30 +60,27 @@ impl Node {
                 refusal = refusal.or(Some(Refusal::Layout));
             } else if let Some(objection) = self.objection(origin, partition, &item.entry) {
                 answered.push((item.index, objection));
-                return false;
+                continue;
             }
-            true
-        });
+            wanted.push((partition, item));
+        }
         if let Some(reason) = refusal {
             return self.refuse(from, request, reason);
         }
         if self.has_bug(Bug::AcknowledgeBeforeApply) {
-            let early = wanted.iter().map(|item| (item.index, Written::Applied));
+            let early = wanted.iter().map(|(_, item)| (item.index, Written::Applied));
             let items = answered.iter().copied().chain(early).collect();
             self.send(from, Body::WriteDone { request, items });
         }
         // One operation for each partition, in the order of the items.
-        wanted.sort_by_cached_key(|item| self.partition_of(&item.key));
-        let same =
-            |one: &WriteItem, other: &WriteItem| self.partition_of(&one.key) == self.partition_of(&other.key);
-        let parts = wanted.chunk_by(same).count();
+        wanted.sort_by_key(|(partition, _)| *partition);
+        let parts = wanted.chunk_by(|one, other| one.0 == other.0).count();
         let id = self.gather(from, request, parts, Answer::Write(answered));
         let mut wanted = wanted.into_iter().peekable();
-        while let Some(item) = wanted.next() {
-            let partition = self.partition_of(&item.key);
+        while let Some((partition, item)) = wanted.next() {
             let mut indices = Few::One(item.index);
             let mut changes = vec![change_of(origin, item)];
-            while let Some(item) = wanted.next_if(|next| self.partition_of(&next.key) == partition) {
+            while let Some((_, item)) = wanted.next_if(|(next, _)| *next == partition) {
                 indices.push(item.index);
                 changes.push(change_of(origin, item));
             }

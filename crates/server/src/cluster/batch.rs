@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// What requests have to have in common.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Like {
+pub(super) enum Like {
     Get(Level),
     Put(Level, Option<u64>, bool),
 }
@@ -52,7 +52,12 @@ impl Batch {
             }
             request => return Some(request),
         };
-        let key = key?;
+        self.join(id, like, key?, value);
+        None
+    }
+
+    /// Takes in a request of that kind of one key.
+    pub(super) fn join(&mut self, id: OperationId, like: Like, key: Bytes, value: Option<Bytes>) {
         let bytes = key.len() + value.as_ref().map_or(0, |value| value.len());
         // A key that is there already goes into a request of its own: two writes of one in a request have no order.
         let fits = |group: &Group| {
@@ -61,24 +66,21 @@ impl Batch {
                 && group.bytes + bytes <= BYTES_MAX
                 && !group.keys.contains(&key)
         };
-        let group = match self.groups.iter().position(fits) {
-            Some(at) => &mut self.groups[at],
-            None => {
-                self.groups.push(Group {
-                    like,
-                    ids: Vec::new(),
-                    items: Vec::new(),
-                    keys: HashSet::new(),
-                    bytes: 0,
-                });
-                self.groups.last_mut()?
-            }
-        };
+        let at = self.groups.iter().position(fits).unwrap_or_else(|| {
+            self.groups.push(Group {
+                like,
+                ids: Vec::new(),
+                items: Vec::new(),
+                keys: HashSet::new(),
+                bytes: 0,
+            });
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
         group.ids.push(id);
         group.bytes += bytes;
         group.keys.insert(key.clone());
         group.items.push((key, value));
-        None
     }
 
     /// What has come together, each with what to do with its answer.

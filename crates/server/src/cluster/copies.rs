@@ -36,7 +36,7 @@ impl Executor<'_> {
         &mut self,
         client: &mut Client,
         protocol: Protocol,
-        args: &[Vec<u8>],
+        args: &[&[u8]],
         found: Found,
         copies: &[Copy],
     ) -> Ran {
@@ -59,7 +59,7 @@ impl Executor<'_> {
         &mut self,
         client: &mut Client,
         protocol: Protocol,
-        args: &[Vec<u8>],
+        args: &[&[u8]],
         found: Found,
         copies: &[Copy],
     ) -> Result<Ran, CommandError> {
@@ -70,9 +70,8 @@ impl Executor<'_> {
             }
         }
         let mut reply = Reply::new(protocol);
-        let lent: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let mut call = Call {
-            args: &lent,
+            args,
             reply: &mut reply,
             session: &mut client.session,
             keyspace: &mut self.keyspace,

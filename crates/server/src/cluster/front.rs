@@ -7,8 +7,9 @@ use weald_cluster::ClientError;
 use weald_cluster::proto::{Error, Expect, Found as Held, Reply as Answer};
 use weald_resp::{Protocol, Reply};
 
+use super::batch::Like;
 use super::copies::Copy;
-use super::operation::{Operation, Show, Step, Work, Written};
+use super::operation::{Operation, Show, Step, Words, Work, Written};
 use super::plan::{Plan, plan};
 use super::texts::{Effect, line};
 use super::walk::Next;
@@ -77,10 +78,9 @@ impl Executor<'_> {
             Err(e) => self.in_turn(client, |it, client| it.refuse(client, args, &e)),
             Ok(Plan::Here) => self.in_turn(client, |it, client| it.run_here(client, args)),
             Ok(Plan::Dry) => {
-                let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
                 self.in_turn(client, |it, client| {
                     let protocol = client.session.protocol;
-                    let ran = it.run_on_copies(client, protocol, &args, found, &[]);
+                    let ran = it.run_on_copies(client, protocol, args, found, &[]);
                     if takes_reply(&mut client.session) {
                         client.out.extend_from_slice(&ran.reply);
                     }
@@ -96,7 +96,7 @@ impl Executor<'_> {
                     client: session.id,
                     slot: client.replies.open(wanted),
                     protocol: session.protocol,
-                    args: args.iter().map(|arg| arg.to_vec()).collect(),
+                    args: Words::new(args),
                     found,
                     levels,
                     durable: durability == Durability::Immediate,
@@ -512,7 +512,7 @@ impl Executor<'_> {
         let ran = self.run_on_copies(
             &mut client,
             operation.protocol,
-            &operation.args,
+            &operation.args.lent(),
             operation.found,
             copies,
         );
@@ -549,7 +549,7 @@ impl Executor<'_> {
             return;
         }
         let max = settings.slowlog_len;
-        let lent: Vec<&[u8]> = operation.args.iter().map(Vec::as_slice).collect();
+        let lent = operation.args.lent();
         let client = self.state.clients.get_mut(operation.client);
         let (peer, name) = client
             .map(|client| (client.session.peer.to_string(), client.session.name.clone()))
@@ -575,8 +575,17 @@ impl Executor<'_> {
 
 impl Cluster {
     fn submit_for(&mut self, id: OperationId, operation: &Operation, now_ms: u64) {
-        if let Some(request) = operation.request(now_ms) {
-            self.submit(id, request);
+        match &operation.work {
+            Work::Write { items, ttl_ms, .. } if items.len() == 1 && self.is_calm() => {
+                let (key, value) = items[0].clone();
+                let like = Like::Put(operation.levels.write, *ttl_ms, operation.durable);
+                self.batch.join(id, like, key, value);
+            }
+            _ => {
+                if let Some(request) = operation.request(now_ms) {
+                    self.submit(id, request);
+                }
+            }
         }
     }
 }

@@ -173,10 +173,14 @@ impl Cluster {
         shared.then(|| Duration::from_micros(fastrand::u64(2_000..10_000)))
     }
 
+    /// Whether requests are put together: not for a while after one of them did not get its quorum.
+    fn is_calm(&self) -> bool {
+        self.troubled.is_none_or(|at| at.elapsed() > TROUBLED_FOR)
+    }
+
     /// Hands a request over at the end of the tick, with others that are like it, or at once.
     fn submit(&mut self, id: OperationId, request: Request) {
-        let calm = self.troubled.is_none_or(|at| at.elapsed() > TROUBLED_FOR);
-        let request = if calm {
+        let request = if self.is_calm() {
             self.batch.add(id, request)
         } else {
             Some(request)

@@ -12,6 +12,7 @@ use weald_cluster::proto::{
 use weald_cluster::{ClientError, Node};
 use weald_resp::{Protocol, Reply, parse_i64};
 
+use super::operation::Words;
 use super::texts::{Effect, line};
 use super::view::{View, phase_name};
 use super::{Arrival, Arrivals, COUNTERS, GAUGES, OperationId, value};
@@ -24,7 +25,7 @@ const REPAIR_KEYS: usize = 256;
 
 struct Question {
     id: OperationId,
-    args: Vec<Vec<u8>>,
+    args: Words,
     protocol: Protocol,
 }
 
@@ -77,10 +78,10 @@ impl Office {
         lock(&self.board).view.clone().unwrap_or_else(View::empty)
     }
 
-    pub(super) fn ask(&self, id: OperationId, args: &[Vec<u8>], protocol: Protocol) {
+    pub(super) fn ask(&self, id: OperationId, args: &Words, protocol: Protocol) {
         let question = Question {
             id,
-            args: args.to_vec(),
+            args: args.clone(),
             protocol,
         };
         if let Some(questions) = &self.questions {
@@ -124,7 +125,7 @@ impl Desk {
             match asked.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
                 Ok(question) => {
                     let mut reply = Reply::new(question.protocol);
-                    let args: Vec<&[u8]> = question.args.iter().map(Vec::as_slice).collect();
+                    let args = question.args.lent();
                     if let Err(e) = self.answer(&args, &mut reply) {
                         reply.truncate(0);
                         reply.error(&e.to_string());

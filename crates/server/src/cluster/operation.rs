@@ -12,13 +12,44 @@ use super::walk::Walk;
 use crate::registry::Found;
 use crate::session::ClientId;
 
+/// The words of a request, one after the other in one piece of memory.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Words {
+    pub(super) fn new(args: &[&[u8]]) -> Words {
+        let ends = args.iter().scan(0, |end, arg| {
+            *end += arg.len();
+            Some(*end)
+        });
+        Words {
+            ends: ends.collect(),
+            bytes: args.concat(),
+        }
+    }
+
+    pub(super) fn lent(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let ranges = starts.zip(&self.ends).map(|(&start, &end)| start..end);
+        ranges.map(|range| &self.bytes[range]).collect()
+    }
+
+    /// About how many bytes it takes.
+    fn size(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<usize>()
+    }
+}
+
 /// A request of a client, from its arguments to its reply.
 pub(super) struct Operation {
     pub(super) client: ClientId,
     /// Where its reply goes.
     pub(super) slot: u64,
     pub(super) protocol: Protocol,
-    pub(super) args: Vec<Vec<u8>>,
+    pub(super) args: Words,
     pub(super) found: Found,
     pub(super) levels: Levels,
     /// Whether each replica flushes before it counts.
@@ -98,7 +129,7 @@ pub(super) enum Step {
 impl Operation {
     /// About how many bytes it keeps.
     pub(super) fn bytes(&self) -> usize {
-        256 + self.args.iter().map(|arg| arg.len() + 24).sum::<usize>()
+        256 + self.args.size()
     }
 
     /// What to ask the cluster next; nothing where it asks no replica.
@@ -146,6 +177,18 @@ impl Operation {
             Work::Write { .. } => true,
             Work::Update { step, .. } => matches!(step, Step::Comparing { .. }),
             Work::Walk(walk) => walk.changes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_lent_as_they_came() {
+        for args in [&[][..], &[&b""[..]], &[b"set", b"", b"key", b"a long value"]] {
+            assert_eq!(Words::new(args).lent(), args);
         }
     }
 }

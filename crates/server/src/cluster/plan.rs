@@ -115,24 +115,24 @@ fn bytes(arg: &[u8]) -> Bytes {
 }
 
 fn reads(keys: &[&[u8]], show: Show) -> Plan {
+    let keys: Vec<Bytes> = keys.iter().map(|key| bytes(key)).collect();
     let footprint = Footprint {
-        keys: keys.iter().map(|key| key.to_vec()).collect(),
+        keys: keys.clone(),
         ..Footprint::default()
     };
-    let keys = keys.iter().map(|key| bytes(key)).collect();
     Plan::Do(Work::Read { keys, show }, footprint)
 }
 
 fn writes(items: Vec<(&[u8], &[u8])>, ttl_ms: Option<u64>) -> Plan {
-    let footprint = Footprint {
-        keys: items.iter().map(|(key, _)| key.to_vec()).collect(),
-        writes: true,
-        everything: false,
-    };
-    let items = items
+    let items: Vec<(Bytes, Option<Bytes>)> = items
         .into_iter()
         .map(|(key, string)| (bytes(key), Some(value::of_string(string))))
         .collect();
+    let footprint = Footprint {
+        keys: items.iter().map(|(key, _)| key.clone()).collect(),
+        writes: true,
+        everything: false,
+    };
     let reply = Written::Ok;
     Plan::Do(Work::Write { items, ttl_ms, reply }, footprint)
 }
@@ -178,9 +178,8 @@ fn native(args: &[&[u8]], name: &str, now_ms: u64, cursors: &Cursors) -> Result<
             let mut keys: Vec<Vec<u8>> = args[1..].iter().map(|key| key.to_vec()).collect();
             keys.sort_unstable();
             keys.dedup();
-            let work = Work::Delete {
-                keys: keys.iter().map(|key| bytes(key)).collect(),
-            };
+            let keys: Vec<Bytes> = keys.into_iter().map(Bytes::from).collect();
+            let work = Work::Delete { keys: keys.clone() };
             let footprint = Footprint {
                 keys,
                 writes: true,
@@ -287,7 +286,7 @@ fn on_copies(args: &[&[u8]], command: &'static Command) -> Result<Option<Plan>> 
     let footprint = Footprint {
         keys: std::iter::once(key)
             .chain(read.iter().copied())
-            .map(<[u8]>::to_vec)
+            .map(bytes)
             .collect(),
         writes: true,
         everything: false,

@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use weald_cluster::proto::Bytes;
+
 use super::operation::Operation;
 
 /// Requests of one client that are under way or wait, at most.
@@ -15,7 +17,7 @@ const BYTES_MAX: usize = 8 << 20;
 /// What a request touches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Footprint {
-    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) keys: Vec<Bytes>,
     pub(super) writes: bool,
     /// Every key there is.
     pub(super) everything: bool,
@@ -44,7 +46,7 @@ pub(crate) struct Replies {
     deferred: VecDeque<Operation>,
     under_way: usize,
     sweeping: usize,
-    keys: HashMap<Vec<u8>, Users>,
+    keys: HashMap<Bytes, Users>,
 }
 
 impl Replies {
@@ -113,7 +115,7 @@ impl Replies {
         if self.sweeping > 0 {
             return true;
         }
-        let taken = |key: &Vec<u8>| {
+        let taken = |key: &Bytes| {
             self.keys
                 .get(key)
                 .is_some_and(|users| users.writers > 0 || (footprint.writes && users.readers > 0))
