@@ -69,10 +69,18 @@ impl Config {
     /// Sets one, by its name or another that it has.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let setting = table::find(name).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
-        let value = setting.kind.check(value).map_err(|why| ConfigError::Invalid {
+        let given = value;
+        let value = setting.kind.check(given).map_err(|why| ConfigError::Invalid {
             name: setting.name.to_owned(),
             why,
         })?;
+        let value = match setting.kind {
+            // It sets the classes that it names.
+            kind::Kind::OutputLimits => OutputLimit::parse_all(&self.values[setting.name])
+                .and_then(|limits| OutputLimit::parse_onto(limits, given))
+                .map_or(value, |limits| OutputLimit::show_all(&limits)),
+            _ => value,
+        };
         if setting.kind.adds_up() {
             let said = self.values.entry(setting.name).or_default();
             if !said.is_empty() && !value.is_empty() {

@@ -69,7 +69,11 @@ impl OutputLimit {
             soft: 0,
             seconds: 0,
         };
-        let mut limits = [none; 3];
+        OutputLimit::parse_onto([none; 3], text)
+    }
+
+    /// Reads limits of classes; those that are not named keep theirs.
+    pub(crate) fn parse_onto(mut limits: [OutputLimit; 3], text: &str) -> Result<[OutputLimit; 3], String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         if words.is_empty() || !words.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".to_owned());

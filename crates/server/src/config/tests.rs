@@ -103,3 +103,18 @@ fn durability_can_be_said_in_the_words_of_redis() {
         Durability::Batched
     );
 }
+
+#[test]
+fn limits_of_classes_are_set_one_by_one() {
+    let mut config = Config::default();
+    config
+        .read_lines(
+            "client-output-buffer-limit normal 1mb 0 0\nclient-output-buffer-limit pubsub 2mb 1mb 5\n",
+        )
+        .expect("lines");
+    assert_eq!(
+        config.get("client-output-buffer-limit"),
+        Some("normal 1048576 0 0 slave 268435456 67108864 60 pubsub 2097152 1048576 5")
+    );
+    assert!(config.set("client-output-buffer-limit", "normal 1").is_err());
+}
