@@ -18,7 +18,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
 use crate::notify::Event;
 use crate::registry::{Action, Command, Flags, Found, Recent, registry};
-use crate::session::{Queued, ReplyMode, Session};
+use crate::session::{Link, Queued, ReplyMode, Session};
 use crate::slowlog::redacted;
 use crate::state::State;
 use crate::tick::{Tick, failure};
@@ -145,6 +145,8 @@ impl<'db> Executor<'db> {
     /// Whether a command is known, complete and allowed.
     pub(crate) fn admit(&mut self, session: &Session, args: &[&[u8]]) -> Result<Found, CommandError> {
         let found = match self.recent.find(args[0]) {
+            // HTTP's routes and the library call commands by their own names, which clients may not know.
+            _ if session.link == Link::Internal => find(args)?,
             Some(found) => found,
             None => {
                 let found = self.state.renames.find(args)?;
@@ -616,7 +618,7 @@ fn monitor_line(session: &Session, found: Found, args: &[&[u8]], now_ms: u64) ->
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(u128::from(now_ms) * 1000, |since| since.as_micros());
     let peer = match session.link {
-        crate::session::Link::Unix => "unix:",
+        Link::Unix => "unix:",
         _ => &session.peer,
     };
     let mut line = format!(

@@ -162,7 +162,7 @@ impl Executor<'_> {
         cluster.next_id += 1;
         let id = cluster.next_id;
         match &operation.work {
-            Work::Office => cluster.office.ask(id, &operation.args, operation.protocol),
+            Work::Office => cluster.office.ask(id, &operation),
             Work::Update { key, .. } => {
                 if let Some(waiting) = cluster.busy.get_mut(key) {
                     waiting.push_back(id);

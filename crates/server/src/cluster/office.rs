@@ -12,7 +12,7 @@ use weald_cluster::proto::{
 use weald_cluster::{ClientError, Node};
 use weald_resp::{Protocol, Reply, parse_i64};
 
-use super::operation::Words;
+use super::operation::{Operation, Words};
 use super::texts::{Effect, line};
 use super::view::{View, phase_name};
 use super::{Arrival, Arrivals, COUNTERS, GAUGES, OperationId, value};
@@ -25,6 +25,8 @@ const REPAIR_KEYS: usize = 256;
 
 struct Question {
     id: OperationId,
+    /// The command's own name, whatever the client calls it.
+    command: &'static str,
     args: Words,
     protocol: Protocol,
 }
@@ -78,11 +80,12 @@ impl Office {
         lock(&self.board).view.clone().unwrap_or_else(View::empty)
     }
 
-    pub(super) fn ask(&self, id: OperationId, args: &Words, protocol: Protocol) {
+    pub(super) fn ask(&self, id: OperationId, operation: &Operation) {
         let question = Question {
             id,
-            args: args.clone(),
-            protocol,
+            command: operation.found.command.name,
+            args: operation.args.clone(),
+            protocol: operation.protocol,
         };
         if let Some(questions) = &self.questions {
             // The thread ends after this sender does.
@@ -126,7 +129,7 @@ impl Desk {
                 Ok(question) => {
                     let mut reply = Reply::new(question.protocol);
                     let args = question.args.lent();
-                    if let Err(e) = self.answer(&args, &mut reply) {
+                    if let Err(e) = self.answer(question.command, &args, &mut reply) {
                         reply.truncate(0);
                         reply.error(&e.to_string());
                     }
@@ -138,8 +141,8 @@ impl Desk {
         }
     }
 
-    fn answer(&self, args: &[&[u8]], reply: &mut Reply) -> Answer {
-        if args[0].eq_ignore_ascii_case(b"weald.local") {
+    fn answer(&self, command: &str, args: &[&[u8]], reply: &mut Reply) -> Answer {
+        if command == "weald.local" {
             return self.local(args[1], reply);
         }
         let word = args[1].to_ascii_lowercase();

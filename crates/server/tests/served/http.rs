@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weald_server::Frame;
 
-use crate::client::Served;
+use crate::client::{Served, show};
 
 fn served(settings: &[(&str, &str)]) -> Served {
     let mut all = vec![("http", "yes"), ("http-port", "0")];
@@ -275,6 +275,31 @@ fn buckets_trees_and_proofs_have_routes() {
         send(&served, "DELETE", "/api/v1/trees?path=t", "", b"").status,
         200
     );
+}
+
+#[test]
+fn routes_stay_where_commands_have_other_names() {
+    let renamed = [
+        ("rename-command", "WEALD.BUCKET \"\""),
+        ("rename-command", "GET fetch"),
+        ("rename-command", "WEALD.LOCAL own"),
+    ];
+    let served = served(&renamed);
+    let mut client = served.client();
+    client.check("SET k v", "+OK");
+    assert_eq!(get(&served, "/api/v1/keys/k?raw").text(), "v");
+    // What a route calls is not called by a client therefore.
+    assert!(show(&client.run("GET k")).starts_with("-ERR unknown command"));
+    client.check("FETCH k", "v");
+    assert_eq!(
+        send(&served, "PUT", "/api/v1/buckets?path=a", "", b"").status,
+        200
+    );
+    assert!(show(&client.run("WEALD.BUCKET LIST a")).starts_with("-ERR unknown command"));
+
+    let node = Served::node(&renamed);
+    let copy = show(&node.client().run("OWN first"));
+    assert!(copy.contains("present"), "{copy}");
 }
 
 #[test]
