@@ -1,6 +1,8 @@
 //! Plain writes: values that replace what is older, decided by what stands before a value, so that nobody has to read that.
 
-use crate::item::{Header, Item, Version};
+#[cfg(feature = "memory")]
+use crate::item::Header;
+use crate::item::{Item, Version};
 
 /// A value, or a deletion, that replaces what is older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
