@@ -242,37 +242,37 @@ where
         end: Option<Separator<'p>>,
     ) -> Result<Merged> {
         let capacity = self.builder.pages.page_size() - HEADER;
-        let mut filling = Filling::new(leaf);
+        let mut gathered = Gathered::new(leaf);
         let mut streams = self.follows_pending();
         self.parts.clear();
         while let Some(change) = self.next_before(end) {
             let (at, old) = match leaf.search(change.0) {
-                Ok(at) => (at.max(filling.done), Some(leaf.entry(at))),
-                Err(at) => (at.max(filling.done), None),
+                Ok(at) => (at.max(gathered.done), Some(leaf.entry(at))),
+                Err(at) => (at.max(gathered.done), None),
             };
             self.tally.count(self.builder.pages, &change, old.as_ref());
             if old.is_none() && change.1.is_none() {
                 continue;
             }
             let put = self.put(&change);
-            filling.change(&mut self.parts, at, old.as_ref(), put);
+            gathered.change(&mut self.parts, at, old.as_ref(), put);
             // However many changes there are, no more of them are gathered than make it plain that the leaf overflows.
-            if streams || filling.bytes > 2 * capacity {
-                self.stream_leaf(&mut filling, separator, ptr)?;
+            if streams || gathered.bytes > 2 * capacity {
+                self.stream_leaf(&mut gathered, separator, ptr)?;
                 streams = true;
             }
         }
-        if !filling.touched {
+        if !gathered.touched {
             return Ok(Merged::InPlace(ptr));
         }
-        filling.rest(&mut self.parts);
+        gathered.rest(&mut self.parts);
         let before = leaf.bytes(0, leaf.count());
-        if streams || filling.bytes > capacity || is_thin(filling.bytes, before, capacity) {
-            self.stream_leaf(&mut filling, separator, ptr)?;
+        if streams || gathered.bytes > capacity || is_thin(gathered.bytes, before, capacity) {
+            self.stream_leaf(&mut gathered, separator, ptr)?;
             return Ok(Merged::Streamed);
         }
         let (pages, parts) = (&mut *self.builder.pages, &self.parts[..]);
-        let copy = pages.create(0, |page| match filling.moves {
+        let copy = pages.create(0, |page| match gathered.moves {
             true => leaf::fill(page, parts),
             false => leaf::fill_replacing(page, leaf, parts),
         })?;
@@ -292,12 +292,12 @@ where
     /// Gives what was gathered of a leaf to the builder.
     fn stream_leaf(
         &mut self,
-        filling: &mut Filling<'p>,
+        gathered: &mut Gathered<'p>,
         separator: Separator<'p>,
         ptr: PagePtr,
     ) -> Result<()> {
-        if !filling.streams {
-            filling.streams = true;
+        if !gathered.streams {
+            gathered.streams = true;
             self.stream_frames()?;
             self.builder.begin_leaf(separator);
             self.builder.pages.release(ptr);
@@ -348,7 +348,7 @@ fn is_thin(bytes: usize, before: usize, capacity: usize) -> bool {
 }
 
 /// A leaf that changes fall on.
-struct Filling<'p> {
+struct Gathered<'p> {
     leaf: Leaf<'p>,
     /// The entries before this one are among the parts, or replaced.
     done: usize,
@@ -361,9 +361,9 @@ struct Filling<'p> {
     streams: bool,
 }
 
-impl<'p> Filling<'p> {
-    fn new(leaf: Leaf<'p>) -> Filling<'p> {
-        Filling {
+impl<'p> Gathered<'p> {
+    fn new(leaf: Leaf<'p>) -> Gathered<'p> {
+        Gathered {
             leaf,
             done: 0,
             bytes: 0,
